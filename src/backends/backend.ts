@@ -1,0 +1,86 @@
+/**
+ * What a backend is: where bytes live, and how a kernel is launched over them. It does no arithmetic and knows no op:
+ * an op hands it a `Kernel` (the symbol's name for native and WASM, and the reference function), so that adding an op
+ * touches one folder.
+ *
+ * Implementations: reference.ts (plain TypeScript), native.ts (the addon), wasm.ts. Called by ops/ through OpContext,
+ * and by tensor/ for storage.
+ */
+
+export type DType = "f32" | "i32" | "i8" | "u8";
+
+/** The typed array that views an array of each dtype. */
+export interface TypedArrays {
+  f32: Float32Array;
+  i32: Int32Array;
+  i8: Int8Array;
+  u8: Uint8Array;
+}
+export type TypedArray = TypedArrays[DType];
+
+export const dtypeBytes: Record<DType, number> = { f32: 4, i32: 4, i8: 1, u8: 1 };
+
+/** A piece of a backend's memory. Opaque to all but the backend that made it. Freed by hand, never by the collector. */
+export interface DeviceBuffer {
+  readonly sizeBytes: number;
+}
+
+/** Memory with a meaning: row-major, dense. What ops take and give. */
+export interface NDArray {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly buffer: DeviceBuffer;
+}
+
+/**
+ * One kernel: a function over buffers and numbers. The order of `buffers` and `params` is the order in which kernel.cc
+ * reads them (call.f32(0), call.param(0), ...).
+ */
+export interface Kernel<B extends Record<string, DType> = Record<string, DType>, P extends string = string> {
+  /** Symbol in native/ and WASM, as in KERNEL(name). */
+  readonly name: string;
+  /** Buffer names and dtypes, in the order of the C++ side. A buffer may be null where the kernel says so. */
+  readonly buffers: B;
+  /** Names of the numbers, in the order of the C++ side; they travel as float64 (integers are exact to 2^53). */
+  readonly params: readonly P[];
+  /** The slow definition: writes its outputs in place. */
+  reference(arrays: { [K in keyof B]: TypedArrays[B[K]] }, params: Record<P, number>): void;
+}
+
+/** Gives a kernel its types; see any `ops/<op>/index.ts`. */
+export function defineKernel<const B extends Record<string, DType>, const P extends string>(
+  kernel: Kernel<B, P>,
+): Kernel<B, P> {
+  return kernel;
+}
+
+export interface BackendSupports {
+  /** Kernels take precision = bf16 (bfloat16 operands, float32 sums) for float matrix products. */
+  readonly bf16: boolean;
+}
+
+export interface Backend {
+  readonly name: "reference" | "native" | "wasm";
+  /** Instruction set in use: "typescript", "x86-64-v2", "avx2", "avx512", "neon", "simd128". */
+  readonly isa: string;
+  readonly threads: number;
+  readonly supports: BackendSupports;
+  /** Bytes now allocated and not freed, and the most there ever were. For tests and memory reports. */
+  readonly stats: { liveBytes: number; peakBytes: number };
+  /** Uninitialised memory. @throws Error naming the size when there is no room. */
+  allocate(sizeBytes: number): DeviceBuffer;
+  /** Gives memory back (to a free list, so that a step reuses the memory of the step before). */
+  free(buffer: DeviceBuffer): void;
+  /** Returns cached free memory to the system. */
+  trim(): void;
+  upload(buffer: DeviceBuffer, data: TypedArray, byteOffset?: number): void;
+  /** Copies out; asynchronous because a GPU's is. */
+  read(buffer: DeviceBuffer, into: TypedArray, byteOffset?: number): Promise<void>;
+  launch<B extends Record<string, DType>, P extends string>(
+    kernel: Kernel<B, P>,
+    arrays: { [K in keyof B]: NDArray | null },
+    params: Record<P, number>,
+  ): void;
+  /** Stops threads and frees everything. */
+  close(): void;
+}

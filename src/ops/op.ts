@@ -1,0 +1,68 @@
+/**
+ * What an op is: shapes checked, outputs made, kernels launched, and the gradient rule. Ops are coarse and fused on
+ * purpose: a short tape, and few passes over memory. An op knows arrays (`NDArray`), never tensors, tapes or layers;
+ * tensor/ records ops and calls `backward` in reverse.
+ */
+import type { Backend, DType, NDArray } from "../backends/backend.ts";
+
+/** How float matrix products are computed: float32, or bfloat16 operands with float32 sums. */
+export type Precision = "fp32" | "bf16";
+
+export interface OpContext {
+  readonly backend: Backend;
+  /** Precision of float matrix products; resolved once from the run's `precision: auto | fp32 | bf16`. */
+  readonly precision: Precision;
+  /**
+   * Makes an uninitialised array. It is given back when the op ends, unless it is returned as an output or as saved:
+   * scratch needs no care.
+   */
+  create(shape: readonly number[], dtype: DType): NDArray;
+}
+
+/** Where to put the gradient of one input: overwrite it, or add to what is there. */
+export interface GradTarget {
+  readonly array: NDArray;
+  /** 1: add to the array; 0: the array is uninitialised, overwrite it. A kernel takes it as a parameter. */
+  readonly accumulate: 0 | 1;
+}
+
+export interface BackwardContext extends OpContext {
+  /**
+   * Where input i's gradient goes (float32, the input's shape), or null where none is wanted. Ask at most once for each
+   * input, and fill what you asked for before asking for the next, since two inputs may be one tensor.
+   */
+  gradient(i: number): GradTarget | null;
+  /**
+   * Says that input i's gradient is this very array (an output's gradient, unchanged: add, reshape), without a copy.
+   * The array has as many elements as the input.
+   */
+  pass(i: number, gradient: NDArray): void;
+}
+
+export interface ForwardResult {
+  /** Arrays made by `create`. */
+  outputs: NDArray[];
+  /** What backward needs: inputs, outputs or arrays made by `create`; kept only if a gradient will be taken. */
+  saved: NDArray[];
+}
+
+export interface Op<Params = Record<string, never>> {
+  readonly name: string;
+  /** Checks shapes and dtypes (ShapeError), makes outputs, launches kernels. */
+  forward(cx: OpContext, inputs: readonly NDArray[], params: Params): ForwardResult;
+  /**
+   * Fills the inputs' gradients. `outputGradients[i]` is null where output i got none.
+   * Absent where an op has no gradient (quantisers: the straight-through rule is in bit-linear).
+   */
+  backward?(
+    cx: BackwardContext,
+    saved: readonly NDArray[],
+    outputGradients: readonly (NDArray | null)[],
+    params: Params,
+  ): void;
+}
+
+/** The number of elements of a shape. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}

@@ -1,0 +1,53 @@
+// Oracle: reference.ts on every backend; reference.ts itself is held to PyTorch in test/parity and to a finite
+// difference here. Bound: one rounding for each of the width additions at worst, in float32.
+import { expect, test } from "vitest";
+import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
+import { expectClose } from "../../../test/support/expect-close.ts";
+import { checkGradients } from "../../../test/support/finite-difference.ts";
+import { createReferenceBackend } from "../../backends/reference.ts";
+import { cases } from "./cases.ts";
+import { rmsNorm } from "./index.ts";
+
+async function run(
+  backend: Awaited<ReturnType<typeof createReferenceBackend>>,
+  c: (typeof cases)[number],
+  add = false,
+) {
+  const { outputs, gradients } = runOp(
+    backend,
+    rmsNorm,
+    [place(backend, [c.rows, c.width], "f32", c.x), place(backend, [c.width], "f32", c.gain)],
+    { eps: c.eps },
+    {
+      outputGradients: [place(backend, [c.rows, c.width], "f32", c.dy)],
+      accumulateInto: add ? [c.x, c.gain] : undefined,
+    },
+  );
+  return Promise.all([outputs[0], gradients[0]!, gradients[1]!].map((a) => fetchArray(backend, a)));
+}
+
+forEachBackend((backend) => {
+  test.for(cases)("agrees with the reference for $name, overwriting and accumulating", async (c) => {
+    for (const add of [false, true]) {
+      const expected = await run(createReferenceBackend(), c, add);
+      const actual = await run(await backend.get(), c, add);
+      for (const [i, what] of ["y", "dx", "dgain"].entries())
+        expectClose(actual[i], expected[i], { abs: 1e-5, rel: 1e-5 }, what);
+    }
+  });
+});
+
+test("the gradient agrees with a finite difference", async () => {
+  await checkGradients(rmsNorm, { eps: 1e-5 }, [
+    { shape: [3, 7], data: cases[2].x.slice(0, 21) },
+    { shape: [7], data: cases[2].gain.slice(0, 7) },
+  ]);
+});
+
+test("refuses a gain of another width, naming both shapes", () => {
+  const backend = createReferenceBackend();
+  const x = place(backend, [2, 4], "f32", new Float32Array(8));
+  expect(() => runOp(backend, rmsNorm, [x, place(backend, [3], "f32", [1, 1, 1])], { eps: 1e-5 })).toThrow(
+    "rms-norm: x is [2,4], gain is [3]; expected gain [4]",
+  );
+});

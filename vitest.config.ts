@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config";
+
+// Two workers at most: kernels bring threads of their own.
+export default defineConfig({
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    exclude: ["test/judges/**"],
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    pool: "forks",
+  },
+});
