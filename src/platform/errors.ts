@@ -20,6 +20,11 @@ export class FormatError extends Error {
   override name = "FormatError";
 }
 
+/** The file system refused: a path that is missing, unreadable or unwritable, a disk that is full. */
+export class FileError extends Error {
+  override name = "FileError";
+}
+
 /** Data that cannot be trained on: empty, too short, invalid text. */
 export class DataError extends Error {
   override name = "DataError";

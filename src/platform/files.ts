@@ -1,0 +1,343 @@
+/**
+ * Files: ranged reads, streams, hashes, and writes that are whole or absent.
+ *
+ * What is written goes to a temporary name beside its target, is flushed to the disk, and is renamed: a full disk, a
+ * crash or a kill leaves nothing half-written under the final name. Every refusal of the file system becomes one
+ * FileError that names the path and says what to do. Nothing here knows a format.
+ */
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as nodePath from "node:path";
+import { createGunzip } from "node:zlib";
+import { FileError, FormatError } from "./errors.ts";
+
+const hints: Record<string, string> = {
+  ENOENT: "no such file or folder",
+  EACCES: "permission denied",
+  EPERM: "not permitted",
+  EROFS: "the file system is read-only",
+  ENOSPC: "the disk is full; free some space and run it again",
+  EDQUOT: "the disk quota is used up; free some space and run it again",
+  EISDIR: "it is a folder, not a file",
+  ENOTDIR: "a part of the path is a file, not a folder",
+  EMFILE: "too many files are open",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** Turns what Node's fs threw into a FileError; an error that is not the file system's is returned as it is. */
+export function toFileError(doing: string, path: string, cause: unknown): unknown {
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  if (cause instanceof FileError || code === undefined || !/^E[A-Z0-9]+$/.test(code)) return cause;
+  return new FileError(`${path}: cannot ${doing}: ${hints[code] ?? (cause as Error).message}`, { cause });
+}
+
+function attempt<T>(doing: string, path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (cause) {
+    throw toFileError(doing, path, cause);
+  }
+}
+
+/** A file open for reading at any position. */
+export interface ReadableFile {
+  readonly path: string;
+  /** Size when it was opened. */
+  readonly sizeBytes: number;
+  /** Fills the whole of `target` from `offset`; FormatError if the file ends before. */
+  read(offset: number, target: Uint8Array): void;
+  close(): void;
+}
+
+/** Opens a file for ranged reads. The caller closes it. */
+export function openFile(path: string): ReadableFile {
+  const fd = attempt("open", path, () => fs.openSync(path, "r"));
+  const stat = fs.fstatSync(fd);
+  if (stat.isDirectory()) {
+    fs.closeSync(fd);
+    throw new FileError(`${path}: cannot open: it is a folder, not a file`);
+  }
+  let open = true;
+  return {
+    path,
+    sizeBytes: stat.size,
+    read(offset, target) {
+      let done = 0;
+      while (done < target.length) {
+        const n = attempt("read", path, () => fs.readSync(fd, target, done, target.length - done, offset + done));
+        if (n === 0)
+          throw new FormatError(
+            `${path}: wanted ${target.length} bytes at byte ${offset}, but the file ends at byte ${offset + done}; is it cut short?`,
+          );
+        done += n;
+      }
+    },
+    close() {
+      if (open) fs.closeSync(fd);
+      open = false;
+    },
+  };
+}
+
+/** `length` bytes of a file from `offset`. */
+export function readRange(path: string, offset: number, length: number): Uint8Array {
+  const file = openFile(path);
+  try {
+    const bytes = new Uint8Array(length);
+    file.read(offset, bytes);
+    return bytes;
+  } finally {
+    file.close();
+  }
+}
+
+/** A whole small file; FormatError when it is over `maxBytes`. */
+export function readWhole(path: string, maxBytes = 2 ** 30): Uint8Array {
+  const file = openFile(path);
+  try {
+    if (file.sizeBytes > maxBytes)
+      throw new FormatError(`${path}: has ${file.sizeBytes} bytes; at most ${maxBytes} are expected of such a file`);
+    const bytes = new Uint8Array(file.sizeBytes);
+    file.read(0, bytes);
+    return bytes;
+  } finally {
+    file.close();
+  }
+}
+
+/** A file's bytes in order, decompressed if `gunzip`; one chunk in memory at a time. A damaged gzip is a FormatError. */
+export async function* readChunks(
+  path: string,
+  { gunzip = false, chunkBytes = 1 << 18 }: { gunzip?: boolean; chunkBytes?: number } = {},
+): AsyncGenerator<Uint8Array> {
+  const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
+  if (!gunzip) {
+    try {
+      for await (const chunk of source) yield chunk as Uint8Array;
+    } catch (cause) {
+      throw toFileError("read", path, cause);
+    }
+    return;
+  }
+  const inflate = createGunzip({ chunkSize: chunkBytes });
+  source.on("error", (cause) => inflate.destroy(cause));
+  source.pipe(inflate);
+  let bytes = 0;
+  try {
+    for await (const chunk of inflate) {
+      bytes += (chunk as Uint8Array).length;
+      yield chunk as Uint8Array;
+    }
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? "";
+    if (!code.startsWith("Z_")) throw toFileError("read", path, cause);
+    const reason = code === "Z_BUF_ERROR" ? "the gzip stream is cut short" : (cause as Error).message;
+    throw new FormatError(`${path}: ${reason}, after ${bytes} decompressed bytes; fetch or compress the file again`, {
+      cause,
+    });
+  } finally {
+    source.destroy();
+    inflate.destroy();
+  }
+}
+
+/** SHA-256 as 64 hexadecimal digits, fed piece by piece. */
+export interface Hasher {
+  update(data: Uint8Array | string): Hasher;
+  hex(): string;
+}
+
+export function createHasher(): Hasher {
+  const hash = createHash("sha256");
+  const self: Hasher = {
+    update(data) {
+      hash.update(data);
+      return self;
+    },
+    hex: () => hash.digest("hex"),
+  };
+  return self;
+}
+
+/** SHA-256 of bytes, or of a string's UTF-8, in hexadecimal. */
+export const sha256Of = (data: Uint8Array | string): string => createHasher().update(data).hex();
+
+/** SHA-256 of a file, in hexadecimal; reads it in pieces. */
+export function sha256OfFile(path: string): string {
+  const file = openFile(path);
+  try {
+    const hasher = createHasher();
+    const piece = new Uint8Array(Math.max(1, Math.min(1 << 20, file.sizeBytes)));
+    for (let at = 0; at < file.sizeBytes; at += piece.length) {
+      const part = piece.subarray(0, Math.min(piece.length, file.sizeBytes - at));
+      file.read(at, part);
+      hasher.update(part);
+    }
+    return hasher.hex();
+  } finally {
+    file.close();
+  }
+}
+
+/** A file being written under a temporary name. Either `commit` or `abort` ends it. */
+export interface AtomicFile {
+  readonly path: string;
+  /** Bytes appended so far. */
+  readonly sizeBytes: number;
+  append(bytes: Uint8Array): void;
+  /** Overwrites bytes already appended (a header whose counts are known last). */
+  overwrite(offset: number, bytes: Uint8Array): void;
+  /** Flushes to the disk and gives the file its final name. */
+  commit(): void;
+  /** Removes what was written. Harmless after commit. */
+  abort(): void;
+}
+
+let temporaries = 0;
+const temporaryName = (path: string): string => `${path}.tmp-${process.pid}-${++temporaries}`;
+
+/** Starts an atomic write of one file. Its folder is made if need be. */
+export function createAtomicFile(path: string): AtomicFile {
+  makeFolder(nodePath.dirname(path));
+  const temporary = temporaryName(path);
+  const fd = attempt("write", path, () => fs.openSync(temporary, "wx"));
+  let sizeBytes = 0;
+  let state: "open" | "done" = "open";
+  const put = (bytes: Uint8Array, position: number) =>
+    attempt("write", path, () => {
+      for (let done = 0; done < bytes.length; )
+        done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
+    });
+  return {
+    path,
+    get sizeBytes() {
+      return sizeBytes;
+    },
+    append(bytes) {
+      put(bytes, sizeBytes);
+      sizeBytes += bytes.length;
+    },
+    overwrite(offset, bytes) {
+      if (offset + bytes.length > sizeBytes) throw new Error(`${path}: overwrite past the end`);
+      put(bytes, offset);
+    },
+    commit() {
+      attempt("write", path, () => {
+        fs.fsyncSync(fd);
+        fs.closeSync(fd);
+        state = "done";
+        fs.renameSync(temporary, path);
+        flushFolder(nodePath.dirname(path));
+      });
+    },
+    abort() {
+      if (state === "open") fs.closeSync(fd);
+      state = "done";
+      fs.rmSync(temporary, { force: true });
+    },
+  };
+}
+
+/** Writes one file, whole or not at all: bytes, a string (UTF-8), or what a function appends. */
+export function writeAtomically(path: string, content: Uint8Array | string | ((file: AtomicFile) => void)): void {
+  const file = createAtomicFile(path);
+  try {
+    if (typeof content === "function") content(file);
+    else file.append(typeof content === "string" ? new TextEncoder().encode(content) : content);
+    file.commit();
+  } catch (error) {
+    file.abort();
+    throw error;
+  }
+}
+
+/**
+ * Writes a folder, whole or not at all: `fill` writes into a temporary folder, which then takes the name `path`. An
+ * existing folder of that name is replaced only after the new one is complete, and only if `mayReplace` allows it (by
+ * default an empty one). Temporary folders that a killed process left beside it are removed.
+ */
+export async function writeFolderAtomically<T>(
+  path: string,
+  fill: (temporary: string) => T | Promise<T>,
+  { mayReplace = (existing: string) => listFolder(existing).length === 0 } = {},
+): Promise<T> {
+  const refuse = () => {
+    if (exists(path) && !mayReplace(path))
+      throw new FileError(`${path}: exists and was not written by this command; name another folder or remove it`);
+  };
+  refuse();
+  makeFolder(nodePath.dirname(nodePath.resolve(path)));
+  sweepTemporaries(path);
+  const temporary = temporaryName(path);
+  makeFolder(temporary);
+  try {
+    const result = await fill(temporary);
+    attempt("write", path, () => {
+      flushFolder(temporary);
+      refuse();
+      const old = exists(path) ? temporaryName(path) : undefined;
+      if (old) fs.renameSync(path, old);
+      fs.renameSync(temporary, path);
+      flushFolder(nodePath.dirname(nodePath.resolve(path)));
+      if (old) fs.rmSync(old, { recursive: true, force: true });
+    });
+    return result;
+  } catch (error) {
+    fs.rmSync(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
+
+function sweepTemporaries(path: string): void {
+  const folder = nodePath.dirname(nodePath.resolve(path));
+  const prefix = `${nodePath.basename(path)}.tmp-`;
+  for (const name of listFolder(folder)) {
+    const pid = name.startsWith(prefix) ? Number.parseInt(name.slice(prefix.length), 10) : Number.NaN;
+    if (pid > 0 && !isRunning(pid)) fs.rmSync(nodePath.join(folder, name), { recursive: true, force: true });
+  }
+}
+
+/** Makes a rename durable. Windows cannot open a folder, and needs no such thing. */
+function flushFolder(path: string): void {
+  if (process.platform === "win32") return;
+  const fd = fs.openSync(path, "r");
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+export function makeFolder(path: string): void {
+  attempt("make the folder", path, () => fs.mkdirSync(path, { recursive: true }));
+}
+
+/** Names in a folder, sorted by code unit (the same on every machine). */
+export function listFolder(path: string): string[] {
+  return attempt("list", path, () => fs.readdirSync(path)).sort();
+}
+
+export const exists = (path: string): boolean => fs.existsSync(path);
+
+/** What a path is, and its size. FileError if there is nothing. */
+export function describePath(path: string): { kind: "file" | "folder"; sizeBytes: number } {
+  const stat = attempt("read", path, () => fs.statSync(path));
+  return { kind: stat.isDirectory() ? "folder" : "file", sizeBytes: stat.size };
+}
+
+export function removePath(path: string): void {
+  attempt("remove", path, () => fs.rmSync(path, { recursive: true, force: true }));
+}
+
+export const joinPath = (...parts: string[]): string => nodePath.join(...parts);
+export const absolutePath = (path: string): string => nodePath.resolve(path);
+export const baseName = (path: string): string => nodePath.basename(path);
