@@ -1,5 +1,7 @@
 import { defineConfig } from "vitest/config";
 
+const report = process.env.BITNET_TEST_REPORT;
+
 // Two workers at most: kernels bring threads of their own.
 export default defineConfig({
   test: {
@@ -8,5 +10,6 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     pool: "forks",
+    reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
   },
 });
