@@ -1,0 +1,67 @@
+/** The AdamW step: its contract and kernel. Not taped; the definition is in reference.ts. Called by train/. */
+import { defineKernel, type NDArray } from "../../backends/backend.ts";
+import { ShapeError, UsageError } from "../../platform/errors.ts";
+import { type OpContext, sizeOf } from "../op.ts";
+import { adamwReference } from "./reference.ts";
+
+/** Float32 arrays of one shape. The step changes all but the gradient. */
+export interface AdamwArrays {
+  weight: NDArray;
+  gradient: NDArray;
+  /** First moment; zero before step 1. */
+  m: NDArray;
+  /** Second moment; zero before step 1. */
+  v: NDArray;
+}
+
+export interface AdamwSettings {
+  learningRate: number;
+  /** In [0, 1). */
+  beta1: number;
+  /** In [0, 1). */
+  beta2: number;
+  eps: number;
+  /** Decoupled: the weight shrinks by learningRate * weightDecay, whatever the gradient. */
+  weightDecay: number;
+  /** Number of this step, from 1: it corrects the moments' bias. */
+  step: number;
+  /** Multiplies the gradient first (clipping by norm, averaging of micro-batches). */
+  gradientScale: number;
+}
+
+const kernel = defineKernel({
+  name: "adamw_step",
+  buffers: { weight: "f32", gradient: "f32", m: "f32", v: "f32" },
+  params: ["n", "decay", "beta1", "beta2", "eps", "stepSize", "rootScale", "gradientScale"],
+  reference: (a, p) => adamwReference(a.weight, a.gradient, a.m, a.v, p),
+});
+
+/**
+ * Updates weight, m and v in one pass over memory.
+ *
+ * @throws ShapeError if the four arrays differ in size; UsageError for a step below 1 or a beta outside [0, 1)
+ */
+export function adamwStep(cx: OpContext, arrays: AdamwArrays, settings: AdamwSettings): void {
+  const { learningRate, beta1, beta2, eps, weightDecay, step, gradientScale } = settings;
+  const n = sizeOf(arrays.weight.shape);
+  for (const name of ["gradient", "m", "v"] as const)
+    if (sizeOf(arrays[name].shape) !== n)
+      throw new ShapeError(`adamw: weight is [${arrays.weight.shape}], ${name} is [${arrays[name].shape}]`);
+  if (!(Number.isInteger(step) && step >= 1)) throw new UsageError(`adamw: step is ${step}; expected 1, 2, 3, ...`);
+  for (const [name, beta] of Object.entries({ beta1, beta2 }))
+    if (!(beta >= 0 && beta < 1)) throw new UsageError(`adamw: ${name} is ${beta}; expected 0 <= ${name} < 1`);
+  cx.backend.launch(
+    kernel,
+    { weight: arrays.weight, gradient: arrays.gradient, m: arrays.m, v: arrays.v },
+    {
+      n,
+      decay: 1 - learningRate * weightDecay,
+      beta1,
+      beta2,
+      eps,
+      stepSize: learningRate / (1 - beta1 ** step),
+      rootScale: 1 / Math.sqrt(1 - beta2 ** step),
+      gradientScale,
+    },
+  );
+}
