@@ -1,0 +1,319 @@
+// The N-API binding: memory, thread pools and kernel launches for src/backends/native.ts, which is its only caller and
+// checks what users do. What is checked here is what would crash the process: unknown addresses, ranges, an instruction
+// set that this processor lacks.
+//
+// Context-aware: each JavaScript thread that loads it has an Instance of its own, and what the thread leaves behind is
+// freed when it ends. Plain C N-API, so that nothing but Node's own headers is needed.
+#define NAPI_VERSION 8
+#include <node_api.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <new>
+#include <unordered_map>
+#include <vector>
+
+#include "cpu.h"
+#include "kernels.h"  // written by build-native.js: BITNET_KERNELS, BITNET_ISAS, BITNET_SOURCES
+#include "pool.h"
+
+namespace bitnet {
+
+#define DECLARE(isa)                       \
+  namespace isa {                          \
+  extern const KernelFunction kernels[];   \
+  }
+BITNET_ISAS(DECLARE)
+#undef DECLARE
+
+namespace {
+
+// Raised when the functions below change, so that native.ts can tell an addon of another version.
+constexpr int kInterface = 1;
+
+#define NAME(name) #name,
+const char* const kernel_names[] = {BITNET_KERNELS(NAME) nullptr};
+const char* const isa_names[] = {BITNET_ISAS(NAME) nullptr};
+#undef NAME
+#define TABLE(isa) isa::kernels,
+const KernelFunction* const tables[] = {BITNET_ISAS(TABLE) nullptr};
+#undef TABLE
+constexpr size_t kKernels = sizeof(kernel_names) / sizeof(*kernel_names) - 1;
+constexpr size_t kIsas = sizeof(isa_names) / sizeof(*isa_names) - 1;
+
+// Asked of the processor once: in a virtual machine CPUID takes tens of microseconds.
+bool supported(size_t isa) {
+  static const std::vector<bool> answers = [] {
+    std::vector<bool> list;
+    for (size_t i = 0; i < kIsas; i++) list.push_back(processor_has(isa_names[i]));
+    return list;
+  }();
+  return answers[isa];
+}
+
+constexpr size_t kMaxArguments = 32;  // buffers, and numbers, of one kernel
+
+struct Instance {
+  std::unordered_map<uintptr_t, size_t> allocations;
+  std::vector<Pool*> pools;  // by id; null where closed
+};
+
+// ---- memory: 64-byte aligned; large blocks straight from the system, so that freeing gives them back, and in huge
+// pages, which a training step's gigabytes want.
+
+constexpr size_t kHuge = 2u << 20;
+bool is_large(size_t bytes) { return bytes >= 2 * kHuge; }
+
+void* take_memory(size_t bytes) {
+  void* p = nullptr;
+  if (!is_large(bytes)) return posix_memalign(&p, 64, bytes) == 0 ? p : nullptr;
+  void* map = mmap(nullptr, bytes + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+  if (map == MAP_FAILED) return nullptr;
+  // Keep an aligned piece of what was mapped, and give back what is before and after it.
+  const uintptr_t start = reinterpret_cast<uintptr_t>(map), aligned = (start + kHuge - 1) / kHuge * kHuge;
+  if (aligned > start) munmap(map, aligned - start);
+  const size_t after = start + kHuge - aligned;
+  if (after > 0) munmap(reinterpret_cast<void*>(aligned + bytes), after);
+  p = reinterpret_cast<void*>(aligned);
+#ifdef MADV_HUGEPAGE
+  madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
+void give_memory(void* p, size_t bytes) {
+  if (is_large(bytes))
+    munmap(p, bytes);
+  else
+    ::free(p);
+}
+
+// ---- arguments
+
+// One call from JavaScript: its instance and arguments. A failure is thrown to JavaScript, and stops at the first.
+class Arguments {
+ public:
+  Arguments(napi_env env, napi_callback_info info) : env_(env) {
+    size_t count = kMost;
+    void* data = nullptr;
+    napi_get_cb_info(env, info, &count, values_, nullptr, nullptr);
+    napi_get_instance_data(env, &data);
+    instance = static_cast<Instance*>(data);
+  }
+
+  // A whole number in [0, 2^53).
+  uint64_t number(int i) {
+    double value = -1;
+    if (napi_get_value_double(env_, values_[i], &value) != napi_ok || !(value >= 0 && value < 9007199254740992.0) ||
+        value != static_cast<double>(static_cast<uint64_t>(value))) {
+      fail("native addon: argument is not a whole number");
+      return 0;
+    }
+    return static_cast<uint64_t>(value);
+  }
+
+  // The bytes of a typed array.
+  void* bytes(int i, size_t* size) {
+    static const size_t widths[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+    napi_typedarray_type type;
+    void* data = nullptr;
+    size_t length = 0;
+    if (napi_get_typedarray_info(env_, values_[i], &type, &length, &data, nullptr, nullptr) != napi_ok ||
+        static_cast<size_t>(type) >= sizeof(widths) / sizeof(*widths)) {
+      fail("native addon: argument is not a typed array");
+      return nullptr;
+    }
+    *size = length * widths[type];
+    return data;
+  }
+
+  void fail(const char* message) {
+    if (ok) napi_throw_error(env_, nullptr, message);
+    ok = false;
+  }
+
+  Instance* instance = nullptr;
+  bool ok = true;
+
+ private:
+  static constexpr size_t kMost = 5;
+  napi_env env_;
+  napi_value values_[kMost];  // undefined where not given
+};
+
+// ---- the functions
+
+// createPool(threads): id
+napi_value create_pool(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  const uint64_t threads = args.number(0);
+  if (threads < 1 || threads > Pool::kMaxThreads) args.fail("native addon: threads must be 1 to 256");
+  if (!args.ok) return nullptr;
+  Pool* pool = Pool::create(static_cast<int>(threads));
+  if (!pool) {
+    args.fail("native addon: the system gave no memory or no threads for the pool");
+    return nullptr;
+  }
+  args.instance->pools.push_back(pool);
+  napi_value id;
+  napi_create_uint32(env, static_cast<uint32_t>(args.instance->pools.size() - 1), &id);
+  return id;
+}
+
+Pool* pool_of(Arguments& args, int i) {
+  const uint64_t id = args.number(i);
+  const auto& pools = args.instance->pools;
+  Pool* pool = id < pools.size() ? pools[id] : nullptr;
+  if (!pool) args.fail("native addon: no such pool");
+  return pool;
+}
+
+// closePool(id)
+napi_value close_pool(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  Pool* pool = pool_of(args, 0);
+  if (!args.ok) return nullptr;
+  args.instance->pools[args.number(0)] = nullptr;
+  Pool::destroy(pool);
+  return nullptr;
+}
+
+// allocate(bytes): address, or 0 where there is no room
+napi_value allocate(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  const uint64_t bytes = args.number(0);
+  if (!args.ok) return nullptr;
+  // Addresses end at 2^47 or so: anything near it is no size, and adding an alignment to it must not overflow.
+  void* p = bytes > 0 && bytes < (UINT64_C(1) << 47) ? take_memory(bytes) : nullptr;
+  if (p) args.instance->allocations.emplace(reinterpret_cast<uintptr_t>(p), bytes);
+  napi_value address;
+  napi_create_double(env, static_cast<double>(reinterpret_cast<uintptr_t>(p)), &address);
+  return address;
+}
+
+// free(address)
+napi_value release(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  auto& allocations = args.instance->allocations;
+  const auto found = allocations.find(args.number(0));
+  if (found == allocations.end()) args.fail("native addon: free of an unknown address");
+  if (!args.ok) return nullptr;
+  give_memory(reinterpret_cast<void*>(found->first), found->second);
+  allocations.erase(found);
+  return nullptr;
+}
+
+// Where write and read work: [address + offset, + the array's bytes) must be inside one allocation.
+uint8_t* range_of(Arguments& args, void** host, size_t* size) {
+  const auto found = args.instance->allocations.find(args.number(0));
+  const uint64_t offset = args.number(1);
+  *host = args.bytes(2, size);
+  if (!args.ok) return nullptr;
+  if (found == args.instance->allocations.end() || offset > found->second || *size > found->second - offset) {
+    args.fail("native addon: bytes outside an allocation");
+    return nullptr;
+  }
+  return reinterpret_cast<uint8_t*>(found->first) + offset;
+}
+
+// write(address, offset, typedArray): into the allocation
+napi_value write_bytes(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  void* host;
+  size_t size = 0;
+  uint8_t* p = range_of(args, &host, &size);
+  if (p && size > 0) memcpy(p, host, size);
+  return nullptr;
+}
+
+// read(address, offset, typedArray): out of the allocation
+napi_value read_bytes(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  void* host;
+  size_t size = 0;
+  const uint8_t* p = range_of(args, &host, &size);
+  if (p && size > 0) memcpy(host, p, size);
+  return nullptr;
+}
+
+// launch(pool, isa, kernel, addresses: Float64Array, numbers: Float64Array); address 0 is a null buffer. Returns when
+// the kernel has ended.
+napi_value launch(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  Pool* pool = pool_of(args, 0);
+  const uint64_t isa = args.number(1), kernel = args.number(2);
+  size_t address_bytes = 0, number_bytes = 0;
+  const double* addresses = static_cast<const double*>(args.bytes(3, &address_bytes));
+  const double* numbers = static_cast<const double*>(args.bytes(4, &number_bytes));
+  const size_t count = address_bytes / sizeof(double);
+  if (args.ok && (isa >= kIsas || !supported(isa))) args.fail("native addon: no such instruction set");
+  if (args.ok && kernel >= kKernels) args.fail("native addon: no such kernel");
+  if (args.ok && (count > kMaxArguments || number_bytes > kMaxArguments * sizeof(double)))
+    args.fail("native addon: a kernel has at most 32 buffers and 32 numbers");
+  void* buffers[kMaxArguments];
+  for (size_t i = 0; args.ok && i < count; i++) {
+    const uintptr_t address = addresses[i] >= 0 ? static_cast<uintptr_t>(addresses[i]) : 1;
+    if (address != 0 && args.instance->allocations.count(address) == 0)
+      args.fail("native addon: launch with an unknown address");
+    buffers[i] = reinterpret_cast<void*>(address);
+  }
+  if (args.ok) pool->run(tables[isa][kernel], buffers, numbers);
+  return nullptr;
+}
+
+void clean_up(void* data) {
+  Instance* instance = static_cast<Instance*>(data);
+  for (Pool* pool : instance->pools)
+    if (pool) Pool::destroy(pool);
+  for (const auto& [address, bytes] : instance->allocations) give_memory(reinterpret_cast<void*>(address), bytes);
+  delete instance;
+}
+
+napi_value names(napi_env env, const char* const* list, size_t count) {
+  napi_value array, text;
+  napi_create_array_with_length(env, count, &array);
+  for (size_t i = 0; i < count; i++) {
+    napi_create_string_utf8(env, list[i], NAPI_AUTO_LENGTH, &text);
+    napi_set_element(env, array, static_cast<uint32_t>(i), text);
+  }
+  return array;
+}
+
+}  // namespace
+}  // namespace bitnet
+
+// Exports the functions above, and: interface (a number), sources (a hash), kernels and isas (names, by index),
+// supported (for each isa, whether this processor has it).
+NAPI_MODULE_INIT() {
+  using namespace bitnet;
+  Instance* instance = new (std::nothrow) Instance;
+  if (!instance) return nullptr;
+  napi_set_instance_data(env, instance, nullptr, nullptr);
+  napi_add_env_cleanup_hook(env, clean_up, instance);
+
+  const struct {
+    const char* name;
+    napi_callback function;
+  } functions[] = {{"createPool", create_pool}, {"closePool", close_pool}, {"allocate", allocate}, {"free", release},
+                   {"write", write_bytes},      {"read", read_bytes},      {"launch", launch}};
+  napi_value value;
+  for (const auto& [name, function] : functions) {
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);
+    napi_set_named_property(env, exports, name, value);
+  }
+  napi_create_int32(env, kInterface, &value);
+  napi_set_named_property(env, exports, "interface", value);
+  napi_create_string_utf8(env, BITNET_SOURCES, NAPI_AUTO_LENGTH, &value);
+  napi_set_named_property(env, exports, "sources", value);
+  napi_set_named_property(env, exports, "kernels", names(env, kernel_names, kKernels));
+  napi_set_named_property(env, exports, "isas", names(env, isa_names, kIsas));
+  napi_value answers;
+  napi_create_array_with_length(env, kIsas, &answers);
+  for (size_t i = 0; i < kIsas; i++) {
+    napi_get_boolean(env, supported(i), &value);
+    napi_set_element(env, answers, static_cast<uint32_t>(i), value);
+  }
+  napi_set_named_property(env, exports, "supported", answers);
+  return exports;
+}

@@ -1,0 +1,202 @@
+/**
+ * What the native and WASM backends share: both run kernel.cc on this processor, over memory with addresses. Here are
+ * the buffers and their reuse, and the checks between a caller's mistake and a crash: freed or foreign buffers, ranges,
+ * dtypes, sizes. An `Engine` is the rest: where memory comes from and how a kernel starts.
+ *
+ * Memory that is freed is kept, by size, for the next buffer of that size: a training step asks for the sizes of the
+ * step before. What is kept never grows past a quarter of the most that was ever in use (see `allocate`).
+ */
+import {
+  type Backend,
+  type DeviceBuffer,
+  type DType,
+  dtypeBytes,
+  type Kernel,
+  type NDArray,
+  type TypedArray,
+} from "./backend.ts";
+
+/** A kernel has at most so many buffers, and so many numbers. */
+export const maxArguments = 32;
+
+export interface Engine {
+  readonly name: "native" | "wasm";
+  readonly isa: string;
+  readonly threads: number;
+  readonly bf16: boolean;
+  /** The kernels that it has; a kernel's index is what `launch` takes. */
+  readonly kernels: readonly string[];
+  /** What to do where a kernel is missing. */
+  readonly remedy: string;
+  /** Where a launch finds its buffers' addresses (0 for null) and its numbers; `maxArguments` of each. */
+  addresses(): Float64Array;
+  numbers(): Float64Array;
+  /** 64-byte aligned memory; 0 where there is no room. */
+  allocate(sizeBytes: number): number;
+  free(address: number): void;
+  write(address: number, byteOffset: number, data: TypedArray): void;
+  read(address: number, byteOffset: number, into: TypedArray): void;
+  launch(kernelIndex: number): void;
+  close(): void;
+}
+
+class ProcessorBuffer implements DeviceBuffer {
+  freed = false;
+  constructor(
+    readonly owner: Engine,
+    readonly sizeBytes: number,
+    readonly address: number,
+  ) {}
+}
+
+interface PreparedKernel {
+  index: number;
+  buffers: [name: string, dtype: DType][];
+}
+
+const mebibyte = 1048576;
+const inMebibytes = (bytes: number) => `${(bytes / mebibyte).toFixed(1)} MiB`;
+
+export function createProcessorBackend(engine: Engine): Backend {
+  const stats = { liveBytes: 0, peakBytes: 0 };
+  const title = `${engine.name} backend`;
+  const indices = new Map(engine.kernels.map((name, i) => [name, i]));
+  const prepared = new WeakMap<object, PreparedKernel>();
+  /** Kept addresses by the size that they were allocated with; and all sizes, live and kept. */
+  const kept = new Map<number, number[]>();
+  let keptBytes = 0;
+  let closed = false;
+
+  const roundUp = (sizeBytes: number) => Math.ceil(sizeBytes / 64) * 64;
+
+  function check(buffer: DeviceBuffer, what: string): ProcessorBuffer {
+    if (closed) throw new Error(`${title}: ${what} after close()`);
+    if (!(buffer instanceof ProcessorBuffer) || buffer.owner !== engine)
+      throw new Error(`${title}: ${what} of a buffer that another backend made`);
+    if (buffer.freed) throw new Error(`${title}: ${what} of a freed buffer (${buffer.sizeBytes} bytes)`);
+    return buffer;
+  }
+
+  function checkRange(buffer: DeviceBuffer, what: string, byteOffset: number, data: TypedArray): ProcessorBuffer {
+    const b = check(buffer, what);
+    if (!(Number.isInteger(byteOffset) && byteOffset >= 0 && byteOffset + data.byteLength <= b.sizeBytes))
+      throw new Error(
+        `${title}: ${what} of ${data.byteLength} bytes at offset ${byteOffset} of a buffer of ${b.sizeBytes} bytes`,
+      );
+    return b;
+  }
+
+  function trim(): void {
+    for (const addresses of kept.values()) for (const address of addresses) engine.free(address);
+    kept.clear();
+    keptBytes = 0;
+  }
+
+  function allocate(sizeBytes: number): ProcessorBuffer {
+    if (closed) throw new Error(`${title}: allocate after close()`);
+    if (!(Number.isSafeInteger(sizeBytes) && sizeBytes >= 1))
+      throw new Error(`${title}: allocate of ${sizeBytes} bytes; expected a whole number from 1`);
+    const size = roundUp(sizeBytes);
+    let address = kept.get(size)?.pop() ?? 0;
+    if (address) {
+      keptBytes -= size;
+    } else {
+      // Sizes that never come again (sequences of many lengths) must not pile up.
+      if (stats.liveBytes + keptBytes + size > 1.25 * Math.max(stats.peakBytes, stats.liveBytes + size) + 64 * mebibyte)
+        trim();
+      address = engine.allocate(size);
+      if (!address && keptBytes > 0) {
+        trim();
+        address = engine.allocate(size);
+      }
+      if (!address)
+        throw new Error(
+          `${title}: no room for ${sizeBytes} bytes (${inMebibytes(sizeBytes)}); ${inMebibytes(stats.liveBytes)} are in use`,
+        );
+    }
+    stats.liveBytes += sizeBytes;
+    stats.peakBytes = Math.max(stats.peakBytes, stats.liveBytes);
+    return new ProcessorBuffer(engine, sizeBytes, address);
+  }
+
+  /** Looks a kernel up, once for each kernel object. */
+  function prepare(kernel: Kernel): PreparedKernel {
+    let known = prepared.get(kernel);
+    if (!known) {
+      const index = indices.get(kernel.name);
+      if (index === undefined)
+        throw new Error(`${title}: there is no kernel "${kernel.name}" for ${engine.isa}; ${engine.remedy}`);
+      known = { index, buffers: Object.entries(kernel.buffers) };
+      if (known.buffers.length > maxArguments || kernel.params.length > maxArguments)
+        throw new Error(`${kernel.name}: a kernel has at most ${maxArguments} buffers and ${maxArguments} numbers`);
+      prepared.set(kernel, known);
+    }
+    return known;
+  }
+
+  function addressOf(kernel: string, name: string, dtype: DType, array: NDArray | null | undefined): number {
+    if (array === null) return 0;
+    if (array === undefined) throw new Error(`${kernel}: buffer "${name}" is missing`);
+    if (array.dtype !== dtype)
+      throw new Error(`${kernel}: buffer "${name}" is ${array.dtype}; the kernel takes ${dtype}`);
+    const buffer = check(array.buffer, `${kernel}: use as "${name}"`);
+    let bytes = dtypeBytes[dtype];
+    for (const n of array.shape) bytes *= n;
+    if (!(bytes <= buffer.sizeBytes))
+      throw new Error(
+        `${kernel}: "${name}" is [${array.shape}] ${dtype}, ${bytes} bytes, over a buffer of ${buffer.sizeBytes} bytes`,
+      );
+    return buffer.address;
+  }
+
+  return {
+    name: engine.name,
+    isa: engine.isa,
+    threads: engine.threads,
+    supports: { bf16: engine.bf16 },
+    stats,
+    allocate,
+    trim,
+    free(buffer) {
+      const b = check(buffer, "free");
+      b.freed = true;
+      stats.liveBytes -= b.sizeBytes;
+      const size = roundUp(b.sizeBytes);
+      const list = kept.get(size);
+      if (list) list.push(b.address);
+      else kept.set(size, [b.address]);
+      keptBytes += size;
+    },
+    upload(buffer, data, byteOffset = 0) {
+      engine.write(checkRange(buffer, "upload", byteOffset, data).address, byteOffset, data);
+    },
+    async read(buffer, into, byteOffset = 0) {
+      engine.read(checkRange(buffer, "read", byteOffset, into).address, byteOffset, into);
+    },
+    launch<B extends Record<string, DType>, P extends string>(
+      kernel: Kernel<B, P>,
+      arrays: { [K in keyof B]: NDArray | null },
+      params: Record<P, number>,
+    ) {
+      if (closed) throw new Error(`${title}: launch of ${kernel.name} after close()`);
+      const { index, buffers } = prepare(kernel as unknown as Kernel);
+      const addresses = engine.addresses();
+      for (let i = 0; i < buffers.length; i++)
+        addresses[i] = addressOf(kernel.name, buffers[i][0], buffers[i][1], arrays[buffers[i][0]]);
+      const numbers = engine.numbers();
+      for (let i = 0; i < kernel.params.length; i++) {
+        const value = params[kernel.params[i]];
+        if (typeof value !== "number")
+          throw new Error(`${kernel.name}: parameter "${kernel.params[i]}" is ${value}; expected a number`);
+        numbers[i] = value;
+      }
+      engine.launch(index);
+    },
+    close() {
+      if (closed) return;
+      closed = true;
+      stats.liveBytes = 0;
+      engine.close();
+    },
+  };
+}
