@@ -2,13 +2,14 @@
 // and BF16), Arm NEON, WASM SIMD. A kernel is written once over these and compiled once for each; kLanes is 4, 8 or 16.
 //
 //   VF  float32 lanes     VI  int32 lanes (also what comparisons give: -1 true, 0 false)     VU  uint32 lanes
+//   (float64 lanes, for sums: simd64.h)
 //
 // Arithmetic, comparison and shifts are the compiler's own operators on vectors (a * b, a < b, i >> 2, v[3]); what has
 // no operator is a function here. Everything is inline in bitnet::ISA_NS, so no copy can leak from one instruction set
 // to another. Loads and stores need no alignment. What is rounded is rounded as IEEE says; nothing is approximated.
 //
-// fma() is a fused multiply-add where the machine has one and a product and a sum elsewhere; files are compiled with
-// -ffp-contract=off, so that a * b + c is never fused behind our back and results do not hang on the compiler.
+// fma() is a fused multiply-add where the machine has one, and a product and a sum elsewhere. The compiler may also fuse
+// an a * b + c of yours: where both roundings matter, keep the product in a function argument or compare it first.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -157,8 +158,24 @@ INLINE VF max(VF a, VF b) {
   return select(a > b, a, b);
 #endif
 }
-INLINE VI min(VI a, VI b) { return select(a < b, a, b); }
-INLINE VI max(VI a, VI b) { return select(a > b, a, b); }
+INLINE VI min(VI a, VI b) {
+#if SIMD_AVX512
+  return (VI)_mm512_min_epi32((__m512i)a, (__m512i)b);
+#else
+  return select(a < b, a, b);
+#endif
+}
+INLINE VI max(VI a, VI b) {
+#if SIMD_AVX512
+  return (VI)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#elif SIMD_AVX2
+  return (VI)_mm256_max_epi32((__m256i)a, (__m256i)b);
+#elif SIMD_SSE4
+  return (VI)_mm_max_epi32((__m128i)a, (__m128i)b);
+#else
+  return select(a > b, a, b);
+#endif
+}
 INLINE float min(float a, float b) { return a < b ? a : b; }
 INLINE float max(float a, float b) { return a > b ? a : b; }
 INLINE size_t min(size_t a, size_t b) { return a < b ? a : b; }
@@ -300,6 +317,12 @@ INLINE float largest(VF v) {
   UNROLL for (int half = kLanes / 2; half > 0; half /= 2) {
     UNROLL for (int i = 0; i < half; i++) t[i] = max(t[i], t[i + half]);
   }
+  return t[0];
+}
+INLINE int32_t largest(VI v) {
+  int32_t t[kLanes];
+  store(t, v);
+  for (int i = 1; i < kLanes; i++) t[0] = t[i] > t[0] ? t[i] : t[0];
   return t[0];
 }
 INLINE bool any(VI mask) {
