@@ -105,12 +105,20 @@ export function readWhole(path: string, maxBytes = 2 ** 30): Uint8Array {
   }
 }
 
-/** A file's bytes in order, decompressed if `gunzip`; one chunk in memory at a time. A damaged gzip is a FormatError. */
+/**
+ * A file's bytes in order, decompressed if `gunzip`; one chunk in memory at a time.
+ * `onRead` hears of the bytes taken from the disk, before decompression. A damaged gzip is a FormatError.
+ */
 export async function* readChunks(
   path: string,
-  { gunzip = false, chunkBytes = 1 << 18 }: { gunzip?: boolean; chunkBytes?: number } = {},
+  {
+    gunzip = false,
+    chunkBytes = 1 << 18,
+    onRead,
+  }: { gunzip?: boolean; chunkBytes?: number; onRead?: (bytes: number) => void } = {},
 ): AsyncGenerator<Uint8Array> {
   const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
+  if (onRead) source.on("data", (chunk) => onRead(chunk.length));
   if (!gunzip) {
     try {
       for await (const chunk of source) yield chunk as Uint8Array;

@@ -1,0 +1,323 @@
+/**
+ * Text to token shards: reads documents, encodes them (over worker threads where the tokenizer offers it), holds out a
+ * validation split, writes a dataset folder. What was prepared before from the same content is found by its hash and used.
+ */
+import { DataError, UsageError } from "../platform/errors.ts";
+import {
+  createHasher,
+  describePath,
+  joinPath,
+  sha256OfFile,
+  writeAtomically,
+  writeFolderAtomically,
+} from "../platform/files.ts";
+import {
+  type DatasetManifest,
+  datasetVersion,
+  isDataset,
+  manifestName,
+  openShards,
+  readManifest,
+  type SplitName,
+  type SplitSummary,
+} from "./dataset.ts";
+import { createShard, type ShardWriter } from "./shards.ts";
+import { defaultSeparator, expandSources, formatOfName, readDocuments, type SourceOptions } from "./sources.ts";
+import { isValidationDocument } from "./split.ts";
+
+/** What data/ needs of a tokenizer; src/tokenizer gives objects of this shape. */
+export interface DocumentEncoder {
+  readonly vocabSize: number;
+  /** The token put behind every document; null, which prepareTokens refuses, where the tokenizer has none. */
+  readonly endOfText: number | null;
+  /** Names the tokenizer's content, 1 to 64 ASCII characters (a SHA-256): another hash, another dataset. */
+  readonly hash: string;
+  encode(text: string): ArrayLike<number>;
+  /** Encodes several texts, perhaps over worker threads; same ids as encode, in order. */
+  encodeMany?(texts: string[]): Promise<readonly ArrayLike<number>[]>;
+}
+
+/** Documents that are not in a file. `identity` changes whenever they do. */
+export interface DocumentSource {
+  readonly name: string;
+  readonly identity: string;
+  documents(): Iterable<string> | AsyncIterable<string>;
+}
+
+export interface PrepareProgress {
+  phase: "hash" | "encode";
+  /** Bytes of the source files, as on the disk. */
+  bytesDone: number;
+  bytesTotal: number;
+  documents: number;
+  tokens: number;
+}
+
+export interface PrepareOptions extends Omit<SourceOptions, "onRead"> {
+  /** Files, folders, or documents made otherwise. */
+  sources: readonly (string | DocumentSource)[];
+  tokenizer: DocumentEncoder;
+  /** The dataset's folder. One that holds another dataset is replaced once the new one is complete. */
+  outDir?: string;
+  /** Or: a folder of datasets, where it gets the name of its content. */
+  cacheDir?: string;
+  /** Share of the documents to hold out, in (0, 1): by document hash. */
+  validFraction?: number;
+  /** Or: sources of their own for validation. */
+  validSources?: readonly (string | DocumentSource)[];
+  /** A shard is closed at the first document end past this (default 2^26 tokens: 128 MiB of uint16). */
+  shardTokens?: number;
+  onProgress?: (progress: PrepareProgress) => void;
+  /** Aborting throws the signal's reason and leaves nothing behind. */
+  signal?: AbortSignal;
+}
+
+export interface PreparedDataset {
+  folder: string;
+  manifest: DatasetManifest;
+  /** True if nothing was done, since the same content was there. */
+  reused: boolean;
+}
+
+/** The index of a shard's documents is kept in memory while it is written: 8 MiB at this many. */
+const maxShardDocuments = 1 << 20;
+/** Handed to the tokenizer at once: enough to share over threads, little enough to hold. */
+const groupCharacters = 1 << 20;
+const groupDocuments = 1 << 14;
+/** Groups under way at once, so that encoding goes on while one is written. */
+const groupsInFlight = 3;
+
+type WriteOptions = PrepareOptions & { shardTokens: number; endOfText: number };
+
+interface ResolvedSource {
+  name: string;
+  split: "train" | "valid" | "both";
+  hash: string;
+  documents(onRead: (bytes: number) => void): Iterable<string> | AsyncIterable<string>;
+}
+
+/**
+ * Prepares a dataset, or finds it prepared.
+ *
+ * @throws DataError for text that cannot be used (see readDocuments), for no documents, for a split left empty;
+ *   UsageError for options that contradict; FileError when the disk refuses
+ */
+export async function prepareTokens(options: PrepareOptions): Promise<PreparedDataset> {
+  const { tokenizer, validFraction, validSources = [], signal, shardTokens = 2 ** 26 } = options;
+  const { vocabSize } = tokenizer;
+  const endOfText = tokenizer.endOfText ?? -1;
+  if ((options.outDir === undefined) === (options.cacheDir === undefined))
+    throw new UsageError("prepareTokens: name either outDir or cacheDir");
+  if (validFraction !== undefined && !(validFraction > 0 && validFraction < 1))
+    throw new UsageError(
+      `the validation fraction is ${validFraction}; expected a number between 0 and 1, such as 0.01`,
+    );
+  if (validFraction !== undefined && validSources.length > 0)
+    throw new UsageError("name either a validation fraction or validation files, not both");
+  if (!(Number.isInteger(shardTokens) && shardTokens > 0))
+    throw new UsageError(`shardTokens is ${shardTokens}; expected a whole number above 0`);
+  if (!(Number.isInteger(endOfText) && endOfText >= 0 && endOfText < vocabSize))
+    throw new UsageError(
+      `the tokenizer's end-of-text token is ${tokenizer.endOfText}; expected an id from 0 to ${vocabSize - 1} (documents need one between them)`,
+    );
+  if (options.sources.length === 0) throw new UsageError("name at least one text file or folder");
+
+  const progress: PrepareProgress = { phase: "hash", bytesDone: 0, bytesTotal: 0, documents: 0, tokens: 0 };
+  const report = () => {
+    signal?.throwIfAborted();
+    options.onProgress?.({ ...progress });
+  };
+  const sources = [
+    ...resolve(options.sources, validFraction === undefined ? "train" : "both", options, progress, report),
+    ...resolve(validSources, "valid", options, progress, report),
+  ];
+  const recorded: DatasetManifest["options"] = {
+    separator: options.separator ?? defaultSeparator,
+    field: options.field ?? "text",
+    validFraction: validFraction ?? null,
+    shardTokens,
+  };
+  const key = createHasher()
+    .update(
+      JSON.stringify({
+        version: datasetVersion,
+        tokenizer: [tokenizer.hash, vocabSize, endOfText],
+        sources: sources.map(({ split, hash }) => [split, hash]),
+        options: recorded,
+      }),
+    )
+    .hex();
+  const folder = options.outDir ?? joinPath(options.cacheDir!, key.slice(0, 32));
+  const found = findPrepared(folder, key);
+  if (found) return { folder, manifest: found, reused: true };
+
+  progress.phase = "encode";
+  progress.bytesDone = 0;
+  const manifest = await writeFolderAtomically(
+    folder,
+    async (temporary) => {
+      const splits = await writeSplits(temporary, sources, { ...options, shardTokens, endOfText }, progress, report);
+      const manifest: DatasetManifest = {
+        format: "bitnet-dataset",
+        version: datasetVersion,
+        key,
+        tokenizer: { hash: tokenizer.hash, vocabSize, endOfText },
+        sources: sources.map(({ name, split, hash }) => ({ name, split, hash })),
+        options: recorded,
+        splits,
+      };
+      writeAtomically(joinPath(temporary, manifestName), `${JSON.stringify(manifest, null, 2)}\n`);
+      signal?.throwIfAborted();
+      return manifest;
+    },
+    { mayReplace: isDataset },
+  );
+  return { folder, manifest, reused: false };
+}
+
+/** The manifest in a folder if it is whole and of this content; a damaged one counts as absent. */
+function findPrepared(folder: string, key: string): DatasetManifest | undefined {
+  if (!isDataset(folder)) return undefined;
+  try {
+    const manifest = readManifest(folder);
+    if (manifest.key !== key) return undefined;
+    for (const split of Object.keys(manifest.splits) as SplitName[])
+      for (const shard of openShards(folder, split)) shard.close();
+    return manifest;
+  } catch {
+    return undefined;
+  }
+}
+
+function resolve(
+  sources: readonly (string | DocumentSource)[],
+  split: ResolvedSource["split"],
+  options: PrepareOptions,
+  progress: PrepareProgress,
+  report: () => void,
+): ResolvedSource[] {
+  return sources.flatMap((source): ResolvedSource[] => {
+    if (typeof source !== "string")
+      return [{ name: source.name, split, hash: source.identity, documents: () => source.documents() }];
+    const paths = expandSources([source], options.format);
+    for (const path of paths) progress.bytesTotal += describePath(path).sizeBytes;
+    return paths.map((path) => {
+      const hash = `${options.format ?? formatOfName(path)}:${sha256OfFile(path)}`;
+      progress.bytesDone += describePath(path).sizeBytes;
+      report();
+      return { name: path, split, hash, documents: (onRead) => readDocuments(path, { ...options, onRead }) };
+    });
+  });
+}
+
+async function writeSplits(
+  folder: string,
+  sources: readonly ResolvedSource[],
+  options: WriteOptions,
+  progress: PrepareProgress,
+  report: () => void,
+): Promise<DatasetManifest["splits"]> {
+  const { tokenizer, validFraction = 0 } = options;
+  const writers = { train: splitWriter(folder, "train", options), valid: splitWriter(folder, "valid", options) };
+  const encodeMany = (texts: string[]) =>
+    tokenizer.encodeMany ? tokenizer.encodeMany(texts) : Promise.resolve(texts.map((text) => tokenizer.encode(text)));
+  const utf8 = new TextEncoder();
+  let scratch = new Uint8Array(1 << 16);
+  const utf8Length = (text: string): number => {
+    if (text.length * 3 > scratch.length) scratch = new Uint8Array(text.length * 3);
+    return utf8.encodeInto(text, scratch).written;
+  };
+  let group: { text: string; split: SplitName }[] = [];
+  let characters = 0;
+  const underway: { group: typeof group; tokens: Promise<readonly ArrayLike<number>[]> }[] = [];
+  const writeOldest = async () => {
+    const { group, tokens } = underway.shift()!;
+    const encoded = await tokens;
+    if (encoded.length !== group.length)
+      throw new Error(`the tokenizer gave ${encoded.length} results for ${group.length} documents`);
+    for (const [i, { text, split }] of group.entries()) {
+      writers[split].add(encoded[i], utf8Length(text));
+      progress.documents++;
+      progress.tokens += encoded[i].length + 1;
+    }
+    report();
+  };
+  const send = async () => {
+    if (group.length === 0) return;
+    const tokens = encodeMany(group.map(({ text }) => text));
+    // Awaited later; without this, a failure meanwhile would count as unhandled.
+    tokens.catch(() => {});
+    underway.push({ group, tokens });
+    group = [];
+    characters = 0;
+    if (underway.length >= groupsInFlight) await writeOldest();
+  };
+  try {
+    for (const source of sources) {
+      const documents = source.documents((bytes) => {
+        progress.bytesDone += bytes;
+      });
+      for await (const text of documents) {
+        const held = source.split === "valid" || (source.split === "both" && isValidationDocument(text, validFraction));
+        group.push({ text, split: held ? "valid" : "train" });
+        characters += text.length;
+        if (characters >= groupCharacters || group.length >= groupDocuments) await send();
+      }
+    }
+    await send();
+    while (underway.length > 0) await writeOldest();
+    const train = writers.train.finish();
+    const valid = writers.valid.finish();
+    const total = train.documents + valid.documents;
+    if (total === 0)
+      throw new DataError(`${sources.map(({ name }) => name).join(", ")}: hold no document; expected text`);
+    const wantsValid = sources.some(({ split }) => split !== "train");
+    if (train.documents === 0 || (wantsValid && valid.documents === 0)) {
+      const empty = train.documents === 0 ? "training" : "validation";
+      throw new DataError(
+        `of ${total} documents none is left for ${empty}${validFraction > 0 ? ` with a validation fraction of ${validFraction}` : ""}; give more documents, check the separator, or name a validation file of its own`,
+      );
+    }
+    return wantsValid ? { train, valid } : { train };
+  } catch (error) {
+    writers.train.abort();
+    writers.valid.abort();
+    throw error;
+  }
+}
+
+/** Writes one split, shard after shard. */
+function splitWriter(folder: string, split: SplitName, options: WriteOptions) {
+  const { tokenizer, shardTokens, endOfText } = options;
+  const summary: SplitSummary = { tokens: 0, documents: 0, textBytes: 0, shards: [] };
+  let shard: ShardWriter | undefined;
+  const nameOf = (n: number) => `${split}-${String(n).padStart(5, "0")}.bin`;
+  const close = () => {
+    if (!shard) return;
+    const { tokenCount, documentCount, textBytes, payloadHash } = shard.finish();
+    const file = nameOf(summary.shards.length);
+    summary.shards.push({ file, tokens: tokenCount, documents: documentCount, textBytes, payloadHash });
+    summary.tokens += tokenCount;
+    summary.documents += documentCount;
+    summary.textBytes += textBytes;
+    shard = undefined;
+  };
+  return {
+    add(tokens: ArrayLike<number>, textBytes: number): void {
+      shard ??= createShard(joinPath(folder, nameOf(summary.shards.length)), {
+        vocabSize: tokenizer.vocabSize,
+        endOfText,
+        tokenizerHash: tokenizer.hash,
+      });
+      shard.add(tokens, textBytes);
+      if (shard.tokenCount >= shardTokens || shard.documentCount >= maxShardDocuments) close();
+    },
+    finish(): SplitSummary {
+      close();
+      return summary;
+    },
+    abort(): void {
+      shard?.abort();
+    },
+  };
+}

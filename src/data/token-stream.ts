@@ -1,0 +1,56 @@
+/**
+ * A token stream: all tokens of a split as one sequence that is read by position, so that memory does not grow with it.
+ * Shards on disk are one (shards.ts), an array in memory another. Batches are cut from it.
+ */
+import { DataError } from "../platform/errors.ts";
+
+export interface TokenStream {
+  /** Tokens, each document's end-of-text token included. */
+  readonly tokenCount: number;
+  readonly documentCount: number;
+  /** UTF-8 bytes of the documents' text; end-of-text tokens stand for no byte. What bits per byte divides by. */
+  readonly textBytes: number;
+  readonly vocabSize: number;
+  /** The token behind every document. */
+  readonly endOfText: number;
+  /** Names the content: a saved position is only good for the stream it was saved on. */
+  readonly identity: string;
+  /** Fills the whole of `target` with the tokens from `position` on. */
+  read(position: number, target: Int32Array): void;
+  close(): void;
+}
+
+/**
+ * A stream over tokens in memory, for generated sets and tests. `tokens` is kept, not copied.
+ *
+ * @throws DataError if it is empty or holds a token outside the vocabulary
+ */
+export function streamOfTokens(
+  tokens: ArrayLike<number>,
+  about: { vocabSize: number; endOfText: number; textBytes?: number; identity?: string },
+): TokenStream {
+  let documentCount = 0;
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i];
+    if (!(Number.isInteger(token) && token >= 0 && token < about.vocabSize))
+      throw new DataError(
+        `token ${i} is ${token}; expected an integer from 0 to ${about.vocabSize - 1} (the vocabulary)`,
+      );
+    if (token === about.endOfText) documentCount++;
+  }
+  if (tokens.length === 0) throw new DataError("there are no tokens to train or evaluate on");
+  return {
+    tokenCount: tokens.length,
+    documentCount,
+    textBytes: about.textBytes ?? 0,
+    vocabSize: about.vocabSize,
+    endOfText: about.endOfText,
+    identity: about.identity ?? `memory:${tokens.length}`,
+    read(position, target) {
+      if (position < 0 || position + target.length > tokens.length)
+        throw new Error(`tokens ${position} to ${position + target.length} asked of ${tokens.length}`);
+      for (let i = 0; i < target.length; i++) target[i] = tokens[position + i];
+    },
+    close() {},
+  };
+}
