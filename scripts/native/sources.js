@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -68,23 +68,19 @@ export function unitySource(isa, { files, kernels }) {
   return `${lines.join("\n")}\n`;
 }
 
-/** sha256 of everything that the result depends on: the sources and headers, these scripts, and `also`. */
-export function hashSources(files, also) {
+/**
+ * sha256 of everything that a build depends on: the kernels' files, the headers beside them, other files and the files
+ * right inside other folders (`parts`), and flags and versions (`also`).
+ */
+export function hashSources(kernelFiles, parts, also) {
   const hash = createHash("sha256").update(JSON.stringify(also));
-  const headers = files.flatMap((file) =>
-    readdirSync(join(root, dirname(file)))
-      .filter((name) => name.endsWith(".h"))
-      .map((name) => `${dirname(file)}/${name}`),
-  );
   const inFolder = (folder) =>
     readdirSync(join(root, folder), { withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => `${folder}/${entry.name}`);
-  for (const file of [
-    ...files,
-    ...headers,
-    ...["native", "native/addon", "native/wasm", "scripts/native"].flatMap(inFolder),
-  ].sort()) {
+  const headers = kernelFiles.flatMap((file) => inFolder(dirname(file)).filter((name) => name.endsWith(".h")));
+  const others = parts.flatMap((part) => (statSync(join(root, part)).isDirectory() ? inFolder(part) : [part]));
+  for (const file of [...kernelFiles, ...headers, ...others].sort()) {
     const bytes = readFileSync(join(root, file));
     hash.update(`${file} ${bytes.length}\n`).update(bytes);
   }
