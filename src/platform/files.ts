@@ -17,6 +17,7 @@ const hints: Record<string, string> = {
   EPERM: "not permitted",
   EROFS: "the file system is read-only",
   ENOSPC: "the disk is full; free some space and run it again",
+  EFBIG: "the file would be larger than the system allows",
   EDQUOT: "the disk quota is used up; free some space and run it again",
   EISDIR: "it is a folder, not a file",
   ENOTDIR: "a part of the path is a file, not a folder",
@@ -202,7 +203,7 @@ export interface AtomicFile {
 }
 
 let temporaries = 0;
-const temporaryName = (path: string): string => `${path}.tmp-${process.pid}-${++temporaries}`;
+const temporaryName = (path: string): string => `${nodePath.resolve(path)}.tmp-${process.pid}-${++temporaries}`; // resolved: "folder/" is "folder"
 
 /** Starts an atomic write of one file. Its folder is made if need be. */
 export function createAtomicFile(path: string): AtomicFile {
