@@ -1,6 +1,6 @@
 // Oracle: reference.ts on every backend; reference.ts itself is held to PyTorch in test/parity, and here to the first
 // step worked out by hand. Bounds (float32 kernels, float64 reference): m is two products and a sum, 2 ulp of the larger
-// term; v has no cancellation, 4 ulp; the weight adds one rounding of its own and 6 of an update of at most 20 lr.
+// term; v has no cancellation, 4 ulp; the weight adds one rounding of its own and 6 of an update that the cases keep below 20 lr.
 import { expect, test } from "vitest";
 import type { Backend } from "../../backends/backend.ts";
 import { createReferenceBackend } from "../../backends/reference.ts";

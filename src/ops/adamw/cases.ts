@@ -11,11 +11,16 @@ const variants = [
   { name: "betas of zero (signs)", n: 70, settings: { ...usual, step: 3, beta1: 0, beta2: 0 } },
 ];
 
-export const cases = variants.map((variant, i) => ({
-  ...variant,
-  weight: normals(variant.n, 10 + i, 0.05),
-  // Gradients from 1 down to 1e-12, where eps decides, and zeros.
-  gradient: normals(variant.n, 20 + i).map((x, k) => (k % 11 === 10 ? 0 : x * 10 ** -(k % 13))),
-  m: normals(variant.n, 30 + i, 0.01),
-  v: normals(variant.n, 40 + i, 0.01).map((x) => x * x),
-}));
+export const cases = variants.map((variant, i) => {
+  const m = normals(variant.n, 30 + i, 0.01);
+  const noise = normals(variant.n, 40 + i, 0.01);
+  return {
+    ...variant,
+    weight: normals(variant.n, 10 + i, 0.05),
+    // Gradients from 1 down to 1e-12, where eps decides, and zeros.
+    gradient: normals(variant.n, 20 + i).map((x, k) => (k % 11 === 10 ? 0 : x * 10 ** -(k % 13))),
+    m,
+    // A second moment that this first one can have: |m| is at most about three times its root.
+    v: noise.map((x, k) => x * x + (0.3 * m[k]) ** 2),
+  };
+});

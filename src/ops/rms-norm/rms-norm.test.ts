@@ -1,5 +1,6 @@
 // Oracle: reference.ts on every backend; reference.ts itself is held to PyTorch in test/parity and to a finite
-// difference here. Bound: one rounding for each of the width additions at worst, in float32.
+// difference here. Bound: kernels sum in float64; what is left is a few float32 roundings of each term, and in dx and
+// dgain the terms are at most about 100 times the result.
 import { expect, test } from "vitest";
 import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
 import { expectClose } from "../../../test/support/expect-close.ts";
@@ -34,6 +35,15 @@ forEachBackend((backend) => {
       for (const [i, what] of ["y", "dx", "dgain"].entries())
         expectClose(actual[i], expected[i], { abs: 1e-5, rel: 1e-5 }, what);
     }
+  });
+
+  test("the gain's gradient keeps what a float32 sum over the rows would lose", async () => {
+    // x is 1 and eps 0, so each row adds its dy: 4096 once, then 20,000 times 2^-13, each below half an ulp of 4096.
+    const [rows, width] = [20_001, 3];
+    const dy = new Float32Array(rows * width).fill(2 ** -13).fill(4096, 0, width);
+    const c = { ...cases[0], rows, width, eps: 0, x: dy.map(() => 1), gain: new Float32Array(width).fill(1), dy };
+    const [, , dgain] = await run(await backend.get(), c);
+    expectClose(dgain, new Array(width).fill(Math.fround(4096 + 20_000 * 2 ** -13)), {}, "dgain");
   });
 });
 
