@@ -1,0 +1,104 @@
+// Cross entropy, forward and backward over the logits in place. See index.ts; the definition is in reference.ts.
+// Bound by memory: a row is read from there once, and its second pass from the cache.
+#include "../../../native/simd-math.h"
+
+namespace bitnet::ISA_NS {
+
+constexpr int32_t kIgnored = -100;
+constexpr size_t kLanesWide = kLanes;
+
+// Whether a target names a class.
+INLINE bool within(int32_t target, size_t classes) { return target >= 0 && static_cast<size_t>(target) < classes; }
+
+INLINE float row_max(const float* x, size_t classes) {
+  const VF lowest = splat(-__builtin_inff());
+  VF most[4] = {lowest, lowest, lowest, lowest};
+  size_t v = 0;
+  for (; v + 4 * kLanesWide <= classes; v += 4 * kLanesWide) {
+    UNROLL for (int i = 0; i < 4; i++) most[i] = max(load(x + v + i * kLanes), most[i]);
+  }
+  for (; v + kLanesWide <= classes; v += kLanesWide) most[0] = max(load(x + v), most[0]);
+  float result = largest(max(max(most[0], most[1]), max(most[2], most[3])));
+  for (; v < classes; v++) result = max(x[v], result);
+  return result;
+}
+
+// sum of e^(x - most); NaN if any x is NaN, or most is infinite.
+INLINE double row_sum(const float* x, float most, size_t classes) {
+  const VF base = splat(most);
+  VF sums[4] = {};
+  size_t v = 0;
+  for (; v + 4 * kLanesWide <= classes; v += 4 * kLanesWide) {
+    UNROLL for (int i = 0; i < 4; i++) sums[i] += exp(load(x + v + i * kLanes) - base);
+  }
+  for (; v < classes; v += kLanesWide) {
+    const size_t n = min(kLanesWide, classes - v);
+    VF e = exp(load_part(x + v, n) - base);
+    if (n < kLanesWide) {
+      float lanes[kLanes] = {};
+      store_part(lanes, e, n);
+      e = load(lanes);
+    }
+    sums[0] += e;
+  }
+  return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+KERNEL(cross_entropy_forward) {
+  const float* logits = call.f32(0);
+  const int32_t* targets = call.i32(1);
+  float *token_loss = call.f32(2), *stats = call.f32(3), *loss = call.f32(4);
+  const size_t rows = call.size(0), classes = call.size(1);
+  const Range mine = call.split(rows);
+  for (size_t m = mine.begin; m < mine.end; m++) {
+    const float* x = logits + m * classes;
+    const float most = row_max(x, classes);
+    const double total = row_sum(x, most, classes);
+    stats[2 * m] = most;
+    stats[2 * m + 1] = static_cast<float>(total);
+    const int32_t target = targets[m];
+    if (target == kIgnored) token_loss[m] = 0;
+    else if (!within(target, classes)) token_loss[m] = __builtin_nanf("");
+    else token_loss[m] = static_cast<float>(static_cast<double>(most) - x[target] + log(total));
+  }
+  call.barrier();
+  if (call.thread != 0) return;
+  // One thread, in order: the loss does not hang on the number of threads.
+  double total = 0, counted = 0;
+  for (size_t m = 0; m < rows; m++) {
+    if (targets[m] == kIgnored) continue;
+    total += token_loss[m];
+    counted++;
+  }
+  loss[0] = static_cast<float>(total / counted);
+}
+
+KERNEL(cross_entropy_backward) {
+  float* logits = call.f32(0);
+  const int32_t* targets = call.i32(1);
+  const float *stats = call.f32(2), *dloss = call.f32(3), *dtoken_loss = call.f32(4);
+  const size_t rows = call.size(0), classes = call.size(1);
+  double counted = 0;
+  for (size_t m = 0; m < rows; m++) counted += targets[m] != kIgnored;
+  const double share = dloss ? dloss[0] / counted : 0;
+  const Range mine = call.split(rows);
+  for (size_t m = mine.begin; m < mine.end; m++) {
+    float* x = logits + m * classes;
+    const int32_t target = targets[m];
+    if (target == kIgnored || !within(target, classes)) {
+      const VF fill = splat(target == kIgnored ? 0.f : __builtin_nanf(""));
+      for (size_t v = 0; v < classes; v += kLanesWide) store_part(x + v, fill, min(kLanesWide, classes - v));
+      continue;
+    }
+    const float weight = static_cast<float>(share + (dtoken_loss ? dtoken_loss[m] : 0.0));
+    const VF base = splat(stats[2 * m]), scale = splat(weight / stats[2 * m + 1]);
+    // The target's own: (p - 1) * weight, before p is written over x.
+    const float p = exp(splat(x[target]) - base)[0] / stats[2 * m + 1];
+    size_t v = 0;
+    for (; v + kLanesWide <= classes; v += kLanesWide) store(x + v, exp(load(x + v) - base) * scale);
+    if (v < classes) store_part(x + v, exp(load_part(x + v, classes - v) - base) * scale, classes - v);
+    x[target] = (p - 1) * weight;
+  }
+}
+
+}  // namespace bitnet::ISA_NS
