@@ -1,0 +1,207 @@
+/**
+ * Hugging Face's tokenizer.json: its parts as far as we build or look into them, the check of one from outside, and its
+ * text. Which engine runs it is load.ts's business.
+ */
+import { FormatError } from "../platform/errors.ts";
+
+export interface AddedToken {
+  id: number;
+  content: string;
+  single_word: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+  normalized: boolean;
+  special: boolean;
+}
+
+/** A normalizer, pre-tokenizer, post-processor or decoder: its type and settings. */
+export type Component = { type: string; [setting: string]: unknown };
+
+export interface TokenizerModel {
+  type?: string;
+  /** Token to id; an array of [token, score] for Unigram. */
+  vocab?: Record<string, number> | unknown[];
+  /** In order of rank: "left right", or [left, right]. */
+  merges?: (string | [string, string])[];
+  unk_token?: string | null;
+  fuse_unk?: boolean;
+  byte_fallback?: boolean;
+  ignore_merges?: boolean;
+  [setting: string]: unknown;
+}
+
+export interface TokenizerJson {
+  version: string;
+  truncation: unknown;
+  padding: unknown;
+  added_tokens: AddedToken[];
+  normalizer: Component | null;
+  pre_tokenizer: Component | null;
+  post_processor: Component | null;
+  decoder: Component | null;
+  model: TokenizerModel;
+}
+
+/** Ids above this are refused: tables are made of that length (the largest published vocabularies have 2^18 or so). */
+export const MAX_VOCABULARY = 2 ** 21;
+
+/** An added token that stands for no text. */
+export function specialToken(content: string, id: number): AddedToken {
+  return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+}
+
+/**
+ * Reads a tokenizer.json.
+ *
+ * @param where  named in errors: the path
+ * @throws FormatError when it is not JSON, or not a tokenizer
+ */
+export function parseTokenizerJson(text: string, where: string): TokenizerJson {
+  let json: unknown;
+  try {
+    json = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
+  } catch (error) {
+    throw new FormatError(
+      `${where}: is not JSON (${(error as Error).message}); expected a Hugging Face tokenizer.json`,
+    );
+  }
+  return checkTokenizerJson(json, where);
+}
+
+export function checkTokenizerJson(json: unknown, where: string): TokenizerJson {
+  const refuse = (what: string) => new FormatError(`${where}: ${what}; expected a Hugging Face tokenizer.json`);
+  if (!isObject(json)) throw refuse(`is ${json === null ? "null" : Array.isArray(json) ? "a list" : typeof json}`);
+  if (!isObject(json.model)) throw refuse('has no "model"');
+  const { vocab, merges } = json.model;
+  const ids = new Map<number, string>();
+  const claim = (token: string, id: unknown, mayRepeat: boolean) => {
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= MAX_VOCABULARY)
+      throw refuse(
+        `token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, not one of 0 to ${MAX_VOCABULARY - 1}`,
+      );
+    const before = ids.get(id as number);
+    if (before !== undefined && !(mayRepeat && before === token))
+      throw refuse(`tokens ${JSON.stringify(before)} and ${JSON.stringify(token)} have one id, ${id}`);
+    ids.set(id as number, token);
+  };
+  if (isObject(vocab)) {
+    for (const token of Object.keys(vocab)) claim(token, vocab[token], false);
+  } else if (Array.isArray(vocab)) {
+    for (const [id, entry] of vocab.entries()) claim(String(Array.isArray(entry) ? entry[0] : entry), id, false);
+  } else {
+    throw refuse('the model has no "vocab"');
+  }
+  if (merges !== undefined && !Array.isArray(merges)) throw refuse('"merges" is not a list');
+  const added = json.added_tokens ?? [];
+  if (!Array.isArray(added)) throw refuse('"added_tokens" is not a list');
+  const addedTokens = added.map((token: unknown, i): AddedToken => {
+    if (!isObject(token) || typeof token.content !== "string") throw refuse(`added token ${i} has no "content"`);
+    claim(token.content, token.id, true);
+    const special = token.special === true;
+    return {
+      id: token.id as number,
+      content: token.content,
+      single_word: token.single_word === true,
+      lstrip: token.lstrip === true,
+      rstrip: token.rstrip === true,
+      normalized: typeof token.normalized === "boolean" ? token.normalized : !special,
+      special,
+    };
+  });
+  const component = (key: string): Component | null => {
+    const value = json[key] ?? null;
+    if (value !== null && !(isObject(value) && typeof value.type === "string")) throw refuse(`"${key}" has no "type"`);
+    return value as Component | null;
+  };
+  return {
+    version: typeof json.version === "string" ? json.version : "1.0",
+    truncation: json.truncation ?? null,
+    padding: json.padding ?? null,
+    added_tokens: addedTokens,
+    normalizer: component("normalizer"),
+    pre_tokenizer: component("pre_tokenizer"),
+    post_processor: component("post_processor"),
+    decoder: component("decoder"),
+    model: json.model as TokenizerModel,
+  };
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The two sides of a merge. */
+export function mergeSides(merge: string | [string, string], where: string): [string, string] {
+  if (typeof merge !== "string") {
+    if (Array.isArray(merge) && typeof merge[0] === "string" && typeof merge[1] === "string") return merge;
+  } else {
+    const cut = merge.indexOf(" ", 1);
+    if (cut > 0 && cut + 1 < merge.length) return [merge.slice(0, cut), merge.slice(cut + 1)];
+  }
+  throw new FormatError(`${where}: merge ${JSON.stringify(merge)} is not two tokens; expected "left right"`);
+}
+
+/**
+ * The file's text, the same bytes for the same tokenizer: two-space indentation as Hugging Face writes it, the
+ * vocabulary in the order of ids (JavaScript alone would put the tokens "0" to "9" first).
+ */
+export function formatTokenizerJson(json: TokenizerJson): string {
+  const { model, ...rest } = json;
+  const { vocab, merges, ...settings } = model;
+  const indented = (value: unknown) => JSON.stringify(value, null, 2).replaceAll("\n", "\n    ");
+  const lines = Object.entries(settings)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => `    ${JSON.stringify(key)}: ${indented(value)}`);
+  const byId = Object.entries((vocab ?? {}) as Record<string, number>).sort(([, a], [, b]) => a - b);
+  const entries = byId.map(([token, id]) => `      ${JSON.stringify(token)}: ${id}`).join(",\n");
+  lines.push(`    "vocab": ${Array.isArray(vocab) ? indented(vocab) : `{\n${entries}\n    }`}`);
+  if (merges !== undefined) lines.push(`    "merges": ${indented(merges)}`);
+  const head = JSON.stringify(rest, null, 2).slice(0, -2); // without "\n}"
+  return `${head},\n  "model": {\n${lines.join(",\n")}\n  }\n}\n`;
+}
+
+/** One text for one content, whatever the order of keys or the spaces in the file: what the hash is taken of. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((v) => canonicalJson(v ?? null)).join(",")}]`;
+  if (!isObject(value)) return JSON.stringify(value ?? null);
+  const keys = Object.keys(value).filter((key) => value[key] !== undefined);
+  return `{${keys
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`)
+    .join(",")}}`;
+}
+
+/**
+ * The ids that the post-processor puts before and after one text; null where it does something else, or is of a kind
+ * not known here.
+ */
+export function textAround(json: TokenizerJson): { prefix: number[]; suffix: number[] } | null {
+  const around = { prefix: [] as number[], suffix: [] as number[] };
+  const idOf = (name: unknown): number | undefined => json.added_tokens.find((t) => t.content === name)?.id;
+  const visit = (processor: Component | null): boolean => {
+    if (processor === null || processor.type === "ByteLevel") return true; // trims offsets, which we do not give
+    if (processor.type === "Sequence" && Array.isArray(processor.processors)) return processor.processors.every(visit);
+    if (processor.type !== "TemplateProcessing" || !Array.isArray(processor.single)) return false;
+    let side: "prefix" | "suffix" = "prefix";
+    const prefix: number[] = [];
+    const suffix: number[] = [];
+    for (const item of processor.single as unknown[]) {
+      if (!isObject(item)) return false;
+      if (isObject(item.Sequence)) {
+        if (side === "suffix") return false;
+        side = "suffix";
+      } else if (isObject(item.SpecialToken)) {
+        const id = idOf(item.SpecialToken.id);
+        if (id === undefined) return false;
+        (side === "prefix" ? prefix : suffix).push(id);
+      } else {
+        return false;
+      }
+    }
+    if (side === "prefix") return false;
+    around.prefix.unshift(...prefix);
+    around.suffix.push(...suffix);
+    return true;
+  };
+  return visit(json.post_processor) ? around : null;
+}
