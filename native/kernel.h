@@ -51,9 +51,11 @@ struct Call {
 
   // This thread's share of n items, in blocks of `grain` (the last may be short).
   Range split(size_t n, size_t grain = 1) const {
-    size_t blocks = (n + grain - 1) / grain, t = static_cast<size_t>(thread), all = static_cast<size_t>(threads);
-    size_t b = blocks * t / all * grain, e = blocks * (t + 1) / all * grain;
-    return {b < n ? b : n, e < n ? e : n};
+    // In 64 bits: where size_t has 32 (WASM), items times threads can be more.
+    const uint64_t blocks = (static_cast<uint64_t>(n) + grain - 1) / grain, t = static_cast<uint64_t>(thread);
+    const uint64_t all = static_cast<uint64_t>(threads);
+    const uint64_t b = blocks * t / all * grain, e = blocks * (t + 1) / all * grain;
+    return {static_cast<size_t>(b < n ? b : n), static_cast<size_t>(e < n ? e : n)};
   }
   void barrier() const {
     if (threads > 1) team->wait(team);

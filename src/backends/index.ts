@@ -4,6 +4,7 @@ import { environmentVariable, processorCount } from "../platform/machine.ts";
 import type { Backend } from "./backend.ts";
 import { createNativeBackend, nativeInstructionSets } from "./native.ts";
 import { createReferenceBackend } from "./reference.ts";
+import { createWasmBackend, wasmAbsence } from "./wasm.ts";
 
 export type { Backend, DeviceBuffer, DType, NDArray } from "./backend.ts";
 export { createReferenceBackend } from "./reference.ts";
@@ -20,15 +21,25 @@ export interface BackendChoice {
 const backendNames = ["auto", "native", "wasm", "reference"] as const;
 const maxThreads = 256;
 
+/** Everything that could be here, the best first, and why one is not. */
+function candidates(): { backend: "native" | "wasm" | "reference"; isa: string; absent: string | null }[] {
+  return [
+    ...nativeInstructionSets()
+      .reverse()
+      .map((entry) => ({ backend: "native" as const, ...entry })),
+    { backend: "wasm", isa: "simd128", absent: wasmAbsence() },
+    { backend: "reference", isa: "typescript", absent: null },
+  ];
+}
+
 /** Every backend and instruction set that could be here, for tests and `bitnet --version`; `absent` says why one is not. */
 export function listBackends(): { choice: Required<BackendChoice>; absent: string | null }[] {
-  // Three threads: shares that do not come out even, and on small machines more threads than processors.
-  const withThreads = (backend: BackendChoice["backend"], isa: string, absent: string | null) =>
-    [1, 3].map((threads) => ({ choice: { backend, isa, threads }, absent }));
-  return [
-    { choice: { backend: "reference", isa: "typescript", threads: 1 }, absent: null },
-    ...nativeInstructionSets().flatMap(({ isa, absent }) => withThreads("native", isa, absent)),
-  ];
+  return candidates()
+    .reverse()
+    .flatMap(({ backend, isa, absent }) =>
+      // Three threads: shares that do not come out even, and on small machines more threads than processors.
+      (backend === "reference" ? [1] : [1, 3]).map((threads) => ({ choice: { backend, isa, threads }, absent })),
+    );
 }
 
 /**
@@ -38,23 +49,51 @@ export function listBackends(): { choice: Required<BackendChoice>; absent: strin
  */
 export async function createBackend(choice: BackendChoice): Promise<Backend> {
   const { backend, isa, threads } = resolve(choice);
-  if (backend === "reference") return createReferenceBackend();
   if (backend === "native") return createNativeBackend({ isa, threads });
-  throw new UsageError(`backend "${backend}" is not built`);
+  if (backend === "wasm") return createWasmBackend({ threads });
+  return createReferenceBackend();
 }
 
 function resolve(choice: BackendChoice): Required<BackendChoice> {
-  let backend: string = choice.backend === "auto" ? (environmentVariable("BITNET_BACKEND") ?? "auto") : choice.backend;
+  const backend: string =
+    choice.backend === "auto" ? (environmentVariable("BITNET_BACKEND") ?? "auto") : choice.backend;
   if (!backendNames.includes(backend as BackendChoice["backend"]))
     throw new UsageError(`unknown backend "${backend}"; backends are: ${backendNames.join(", ")}`);
-
-  const threads = choice.threads || Number(environmentVariable("BITNET_THREADS") ?? processorCount());
-  if (!(Number.isInteger(threads) && threads >= 1 && threads <= maxThreads))
-    throw new UsageError(`threads: ${threads} is not a number from 1 to ${maxThreads}`);
-
-  const native = nativeInstructionSets().filter(({ absent }) => !absent);
-  if (backend === "auto") backend = native.length > 0 ? "native" : "wasm";
   let isa = choice.isa ?? "auto";
-  if (isa === "auto" && backend === "native") isa = environmentVariable("BITNET_ISA") ?? native.at(-1)?.isa ?? "auto";
-  return { backend: backend as BackendChoice["backend"], isa, threads };
+  // The reference has nothing to choose from, and tests ask for it whatever the environment says.
+  if (isa === "auto" && backend !== "reference") isa = environmentVariable("BITNET_ISA") ?? "auto";
+
+  const all = candidates();
+  const fitting = all.filter(
+    (entry) =>
+      (backend === "auto" ? entry.backend !== "reference" : entry.backend === backend) &&
+      (isa === "auto" || entry.isa === isa || entry.isa === "auto"),
+  );
+  const found = fitting.find(({ absent }) => !absent);
+  if (!found) {
+    const here = all.filter(({ absent }) => !absent).map((entry) => `${entry.backend} ${entry.isa}`);
+    const why =
+      fitting.length > 0 ? fitting.map(({ absent }) => absent).join("; ") : "there is no such instruction set";
+    throw new UsageError(
+      `backend "${backend}" with instruction set "${isa}": ${why}; what is here: ${here.join(", ")}`,
+    );
+  }
+  if (found.backend === "reference") {
+    if ((choice.threads ?? 0) > 1)
+      throw new UsageError(`the reference backend has one thread, and ${choice.threads} were asked for`);
+    return { backend: "reference", isa: found.isa, threads: 1 };
+  }
+  return { backend: found.backend, isa: found.isa, threads: threadsOf(choice) };
+}
+
+function threadsOf(choice: BackendChoice): number {
+  const variable = environmentVariable("BITNET_THREADS");
+  const [from, value] = choice.threads
+    ? ["threads", choice.threads]
+    : variable === undefined
+      ? ["processors", Math.min(processorCount(), maxThreads)]
+      : [`BITNET_THREADS="${variable}"`, Number(variable)];
+  if (!(Number.isInteger(value) && value >= 1 && value <= maxThreads))
+    throw new UsageError(`${from}: ${value} is not a whole number from 1 to ${maxThreads}`);
+  return value;
 }

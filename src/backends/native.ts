@@ -84,8 +84,8 @@ export function createNativeBackend({ isa, threads }: { isa: string; threads: nu
     bf16: isa === "avx512",
     kernels: addon.kernels,
     remedy: `if its kernel.cc is newer than the addon, \`${howToBuild}\` builds it anew`,
-    addresses: () => addresses,
-    numbers: () => numbers,
+    addresses,
+    numbers,
     allocate(sizeBytes) {
       const address = addon.allocate(sizeBytes);
       if (address) allocated.add(address);

@@ -29,8 +29,8 @@ export interface Engine {
   /** What to do where a kernel is missing. */
   readonly remedy: string;
   /** Where a launch finds its buffers' addresses (0 for null) and its numbers; `maxArguments` of each. */
-  addresses(): Float64Array;
-  numbers(): Float64Array;
+  readonly addresses: Float64Array;
+  readonly numbers: Float64Array;
   /** 64-byte aligned memory; 0 where there is no room. */
   allocate(sizeBytes: number): number;
   free(address: number): void;
@@ -60,6 +60,7 @@ const inMebibytes = (bytes: number) => `${(bytes / mebibyte).toFixed(1)} MiB`;
 export function createProcessorBackend(engine: Engine): Backend {
   const stats = { liveBytes: 0, peakBytes: 0 };
   const title = `${engine.name} backend`;
+  const { addresses, numbers } = engine;
   const indices = new Map(engine.kernels.map((name, i) => [name, i]));
   const prepared = new WeakMap<object, PreparedKernel>();
   /** Kept addresses by the size that they were allocated with; and all sizes, live and kept. */
@@ -180,10 +181,8 @@ export function createProcessorBackend(engine: Engine): Backend {
     ) {
       if (closed) throw new Error(`${title}: launch of ${kernel.name} after close()`);
       const { index, buffers } = prepare(kernel as unknown as Kernel);
-      const addresses = engine.addresses();
       for (let i = 0; i < buffers.length; i++)
         addresses[i] = addressOf(kernel.name, buffers[i][0], buffers[i][1], arrays[buffers[i][0]]);
-      const numbers = engine.numbers();
       for (let i = 0; i < kernel.params.length; i++) {
         const value = params[kernel.params[i]];
         if (typeof value !== "number")

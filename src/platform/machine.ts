@@ -1,5 +1,5 @@
 /** What this machine and process are: processors, environment variables, the package's own files, native addons. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,9 @@ export const environmentVariable = (name: string): string | undefined => process
 
 /** The full path of a file of the package, the same from src/ and from dist/. */
 export const packageFile = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** The bytes of a file of the package, which is there unless the installation is broken. */
+export const readPackageFile = (path: string): Uint8Array => readFileSync(packageFile(path));
 
 export const fileExists = (path: string): boolean => existsSync(path);
 
