@@ -25,7 +25,7 @@ const splitSchema = z.strictObject({
       tokens: count,
       documents: count,
       textBytes: count,
-      payloadHash: z.string(),
+      contentHash: z.string(),
     }),
   ),
 });
@@ -80,7 +80,7 @@ export function openShards(folder: string, split: SplitName): Shard[] {
       const shard = openShard(joinPath(folder, entry.file));
       shards.push(shard);
       const { header } = shard;
-      if (header.payloadHash !== entry.payloadHash || header.tokenizerHash !== manifest.tokenizer.hash)
+      if (header.contentHash !== entry.contentHash || header.tokenizerHash !== manifest.tokenizer.hash)
         throw new FormatError(`${shard.path}: is not the shard that ${manifestName} describes; prepare the data again`);
     }
     return shards;

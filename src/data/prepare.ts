@@ -294,9 +294,9 @@ function splitWriter(folder: string, split: SplitName, options: WriteOptions) {
   const nameOf = (n: number) => `${split}-${String(n).padStart(5, "0")}.bin`;
   const close = () => {
     if (!shard) return;
-    const { tokenCount, documentCount, textBytes, payloadHash } = shard.finish();
+    const { tokenCount, documentCount, textBytes, contentHash } = shard.finish();
     const file = nameOf(summary.shards.length);
-    summary.shards.push({ file, tokens: tokenCount, documents: documentCount, textBytes, payloadHash });
+    summary.shards.push({ file, tokens: tokenCount, documents: documentCount, textBytes, contentHash });
     summary.tokens += tokenCount;
     summary.documents += documentCount;
     summary.textBytes += textBytes;

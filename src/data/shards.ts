@@ -6,9 +6,11 @@
  * A document is never split over two shards, and ends with its end-of-text token.
  *
  *     0  magic "BNTSHARD"          24  documents, uint64           56  tokenizer hash, 64 bytes of ASCII, zero-padded
- *     8  version, uint32 (1)       32  text bytes, uint64         120  SHA-256 of everything behind the header
+ *     8  version, uint32 (1)       32  text bytes, uint64         120  SHA-256 of the content
  *    12  bytes a token, uint32     40  vocabulary size, uint32    152  zeros
  *    16  tokens, uint64            44  end-of-text, uint32
+ *
+ * The hash runs over everything behind the header and then over its first 120 bytes.
  */
 import { DataError, FormatError } from "../platform/errors.ts";
 import { createAtomicFile, createHasher, openFile } from "../platform/files.ts";
@@ -17,6 +19,7 @@ import type { TokenStream } from "./token-stream.ts";
 export const shardVersion = 1;
 const magic = "BNTSHARD";
 const headerBytes = 256;
+const hashedHeaderBytes = 120;
 /** Tokens converted at once: keeps the buffers of a writer and a reader at some hundred KiB. */
 const pieceTokens = 1 << 16;
 
@@ -30,8 +33,8 @@ export interface ShardHeader {
   vocabSize: number;
   endOfText: number;
   tokenizerHash: string;
-  /** SHA-256 of what stands behind the header, in hexadecimal. */
-  payloadHash: string;
+  /** SHA-256 of the content (see above), in hexadecimal. */
+  contentHash: string;
 }
 
 /** uint16 holds ids up to 65,535. */
@@ -52,7 +55,7 @@ function encodeHeader(header: ShardHeader): Uint8Array {
   view.setUint32(40, header.vocabSize, true);
   view.setUint32(44, header.endOfText, true);
   ascii(56, header.tokenizerHash);
-  for (let i = 0; i < 32; i++) bytes[120 + i] = Number.parseInt(header.payloadHash.slice(2 * i, 2 * i + 2), 16);
+  for (let i = 0; i < 32; i++) bytes[120 + i] = Number.parseInt(header.contentHash.slice(2 * i, 2 * i + 2), 16);
   return bytes;
 }
 
@@ -83,7 +86,7 @@ function decodeHeader(path: string, bytes: Uint8Array, sizeBytes: number): Shard
     vocabSize: view.getUint32(40, true),
     endOfText: view.getUint32(44, true),
     tokenizerHash: ascii(56, 64),
-    payloadHash: Array.from(bytes.subarray(120, 152), (b) => b.toString(16).padStart(2, "0")).join(""),
+    contentHash: Array.from(bytes.subarray(120, 152), (b) => b.toString(16).padStart(2, "0")).join(""),
   };
   if (header.endOfText >= header.vocabSize)
     throw wrong(`its end-of-text token ${header.endOfText} is outside its vocabulary of ${header.vocabSize}`);
@@ -188,8 +191,9 @@ export function createShard(
         documentCount,
         textBytes: textBytesInAll,
         ...about,
-        payloadHash: hasher.hex(),
+        contentHash: "",
       };
+      header.contentHash = hasher.update(encodeHeader(header).subarray(0, hashedHeaderBytes)).hex();
       file.overwrite(0, encodeHeader(header));
       file.commit();
       return header;
@@ -276,10 +280,12 @@ export function openShard(path: string): Shard {
         file.read(at, part);
         hasher.update(part);
       }
-      const hash = hasher.hex();
-      if (hash !== header.payloadHash)
+      const head = new Uint8Array(hashedHeaderBytes);
+      file.read(0, head);
+      const hash = hasher.update(head).hex();
+      if (hash !== header.contentHash)
         throw new FormatError(
-          `${path}: its content has SHA-256 ${hash}, its header says ${header.payloadHash}; the file is damaged, prepare the data again`,
+          `${path}: its content has SHA-256 ${hash}, its header says ${header.contentHash}; the file is damaged, prepare the data again`,
         );
     },
     close: () => file.close(),
@@ -305,7 +311,7 @@ export function streamOfShards(shards: readonly Shard[]): TokenStream {
     ends.push(tokenCount);
     documentCount += header.documentCount;
     textBytes += header.textBytes;
-    identity.update(header.payloadHash);
+    identity.update(header.contentHash);
   }
   return {
     tokenCount,
