@@ -1,0 +1,67 @@
+/** Facts about this process and machine that a run writes down, and the clock it is given. Nothing is sent anywhere. */
+import { readFileSync } from "node:fs";
+import { arch, cpus, hostname, platform, release, totalmem } from "node:os";
+import { packageFile } from "./machine.ts";
+
+/** Time, passed in so that tests can hold it still. */
+export interface Clock {
+  /** Milliseconds since some fixed moment; never goes back. For durations. */
+  monotonicMs(): number;
+  /** Milliseconds since 1970, UTC. For dates. */
+  epochMs(): number;
+}
+
+export const systemClock: Clock = { monotonicMs: () => performance.now(), epochMs: () => Date.now() };
+
+/** Memory that this process holds in RAM now. */
+export const residentBytes = (): number => process.memoryUsage.rss();
+
+/** The most it ever held. */
+export const peakResidentBytes = (): number => process.resourceUsage().maxRSS * 1024;
+
+export interface MachineFacts {
+  system: string;
+  processor: string;
+  processors: number;
+  memoryBytes: number;
+  node: string;
+}
+
+export function describeMachine(): MachineFacts {
+  const processors = cpus();
+  return {
+    system: `${platform()} ${release()} ${arch()}`,
+    processor: processors[0]?.model.trim() ?? "unknown",
+    processors: processors.length,
+    memoryBytes: totalmem(),
+    node: process.version,
+  };
+}
+
+/** Names this process among those that write to one folder: host and process id. */
+export const processName = (): { host: string; pid: number } => ({ host: hostname(), pid: process.pid });
+
+/** This package's version and, in a clone, the commit that is checked out (null in an installed package). */
+export function packageVersion(): { version: string; commit: string | null } {
+  const { version } = JSON.parse(readFileSync(packageFile("package.json"), "utf8")) as { version: string };
+  return { version, commit: checkedOutCommit() };
+}
+
+function checkedOutCommit(): string | null {
+  const read = (name: string) => readFileSync(packageFile(`.git/${name}`), "utf8").trim();
+  try {
+    const head = read("HEAD");
+    const ref = /^ref: (.+)$/.exec(head)?.[1];
+    if (!ref) return head;
+    try {
+      return read(ref);
+    } catch {
+      const line = read("packed-refs")
+        .split("\n")
+        .find((entry) => entry.endsWith(` ${ref}`));
+      return line?.split(" ")[0] ?? null;
+    }
+  } catch {
+    return null; // no clone, or a worktree whose .git is a file: the commit is unknown
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * What a run is, as data: one schema for the YAML file, the command line's `--key.path value` and the library call.
+ * Every key is required here; presets (config-presets.ts) give the defaults and config.ts lays differences over them.
+ */
+import { z } from "zod";
+import { modelConfigSchema } from "../model/config.ts";
+
+const count = z.int().positive();
+const countOrNone = z.int().positive().nullable();
+const positive = z.number().positive();
+const fraction = z.number().min(0).max(1);
+
+/** Both optimisers. */
+const optimizerShared = {
+  /** Peak learning rate; the schedule scales it. */
+  learningRate: positive,
+  /** Decoupled decay a unit of learning rate: w -= learningRate * weightDecay * w. Block matrices only. */
+  weightDecay: z.number().min(0),
+  /** Decay the embedding and the head as well; norms never are. */
+  decayEmbeddings: z.boolean(),
+  /** The gradient is scaled down to this norm over all parameters; null: as it comes. */
+  clipNorm: positive.nullable(),
+};
+
+export const optimizerSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("adamw"),
+    ...optimizerShared,
+    /** Decay of the running mean of the gradient. */
+    beta1: z.number().min(0).lt(1),
+    /** Decay of the running mean of its square. */
+    beta2: z.number().min(0).lt(1),
+    /** Added to the root of the running square. */
+    eps: positive,
+  }),
+  z.strictObject({
+    kind: z.literal("sgd"),
+    ...optimizerShared,
+    /** Share of the last update that carries over. */
+    momentum: z.number().min(0).lt(1),
+  }),
+]);
+
+/** Steps of rising learning rate; "auto": a twentieth of the run, at most 375, and none for a constant rate. */
+const warmupSteps = z.union([z.int().min(0), z.literal("auto")]);
+/** Learning rate of the last step as a share of the peak. */
+const finalFraction = fraction;
+
+/** See schedules.ts for the formulas. */
+export const scheduleSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("constant"), warmupSteps }),
+  z.strictObject({ kind: z.literal("cosine"), warmupSteps, finalFraction }),
+  z.strictObject({ kind: z.literal("linear"), warmupSteps, finalFraction }),
+  z.strictObject({
+    kind: z.literal("two-stage"),
+    warmupSteps,
+    finalFraction,
+    /** From the midpoint on, the peak is this share of optimizer.learningRate. */
+    secondStageFraction: fraction,
+    /** Weight decay from the midpoint on. */
+    secondStageWeightDecay: z.number().min(0),
+  }),
+]);
+
+export const runConfigSchema = z.strictObject({
+  /** The preset whose values stand where nothing else is said. */
+  preset: z.string(),
+  /** The model's own sizes; `variant` chooses bitnet or its full-precision twin. */
+  model: modelConfigSchema,
+  data: z.strictObject({
+    /** Text to train on: .txt or .jsonl files (.gz too), or folders of them. */
+    files: z.array(z.string()),
+    /** Text to validate on; none: a part of the training text is held out. */
+    validFiles: z.array(z.string()),
+    /** Share of the training text held out where there are no validation files; 0: no validation. */
+    validFraction: z.number().min(0).lt(1),
+    /** Line or string between documents of a .txt file. */
+    separator: z.string(),
+    /** Key of the text in a .jsonl file. */
+    field: z.string(),
+    /** Attention does not reach over a document's start within a packed sequence. */
+    maskDocuments: z.boolean(),
+    /** Where encoded text is kept, under the hash of its content. */
+    cacheDir: z.string(),
+  }),
+  tokenizer: z.strictObject({
+    /** A tokenizer.json to use; null: one is trained on the training text. */
+    file: z.string().nullable(),
+    /** Kind of the one trained: byte-level BPE of model.vocabSize tokens, or one token for each character. */
+    kind: z.enum(["bpe", "characters"]),
+  }),
+  optimizer: optimizerSchema,
+  schedule: scheduleSchema,
+  train: z
+    .strictObject({
+      /** B: sequences in a step. */
+      batch: count,
+      /** T: tokens in a sequence; at most model.contextLength. */
+      sequence: count,
+      /** Sequences computed at once, their gradients added up: less memory, the same step. null: the whole batch. */
+      microBatch: countOrNone,
+      /** The budget, one of three: updates, */
+      steps: countOrNone,
+      /** passes over the training text, */
+      epochs: positive.nullable(),
+      /** or tokens. */
+      tokens: countOrNone,
+      /** Names the initial weights, the order of the data and the samples. */
+      seed: z.int().min(0),
+      /** Of float matrix products. auto: bf16 where the processor multiplies bfloat16, else fp32. */
+      precision: z.enum(["auto", "fp32", "bf16"]),
+      /** Steps in a row whose loss or gradient is not finite, all skipped, after which training gives up. */
+      maxSkippedSteps: count,
+    })
+    .refine((t) => [t.steps, t.epochs, t.tokens].filter((x) => x !== null).length === 1, {
+      message: "expected exactly one of train.steps, train.epochs and train.tokens; set the others to null",
+      path: ["steps"],
+    }),
+  evaluation: z.strictObject({
+    /** Steps between evaluations; null: only before and after training. */
+    every: countOrNone,
+    /** Batches of validation text in one; null: all of it. */
+    batches: countOrNone,
+    /** Evaluations in a row without a better val_loss after which training stops; null: never. */
+    patience: countOrNone,
+    /** What counts as better: val_loss lower by more than this, in nats per token. */
+    minDelta: z.number().min(0),
+  }),
+  samples: z.strictObject({
+    /** Steps between samples of the model's writing; null: none. */
+    every: countOrNone,
+    /** What it is given to go on from; "" is the start of a document. */
+    prompts: z.array(z.string()),
+    /** Tokens written after each prompt. */
+    tokens: count,
+    /** 0: the most probable token each time. */
+    temperature: z.number().min(0),
+  }),
+  checkpoints: z.strictObject({
+    /** Steps between checkpoints; null: only at the end. */
+    every: countOrNone,
+    /** The newest ones kept. */
+    keepLast: count,
+    /** Keep the one of the lowest val_loss too, and save whenever there is a new one. */
+    keepBest: z.boolean(),
+  }),
+  metrics: z.strictObject({
+    /** Steps between lines of metrics/scalars.jsonl. */
+    every: count,
+    /** Steps between lines that also describe every ternary layer; null: never. */
+    layersEvery: countOrNone,
+    /** Share of the old value in the smoothed loss behind ppl_smoothed. */
+    smoothing: z.number().min(0).lt(1),
+    /** Write a TensorBoard event file beside it. */
+    tensorboard: z.boolean(),
+  }),
+  backend: z.strictObject({
+    /** auto: native where the addon is built, else wasm. */
+    name: z.enum(["auto", "native", "wasm", "reference"]),
+    /** Instruction set; "auto": the best of this processor. */
+    isa: z.string(),
+    /** 0: one for each processor. */
+    threads: z.int().min(0),
+  }),
+});
+
+export type RunConfig = z.infer<typeof runConfigSchema>;
+export type OptimizerConfig = RunConfig["optimizer"];
+
+/** A difference: any keys, at any depth. */
+export type Partially<T> = T extends readonly unknown[]
+  ? T
+  : T extends object
+    ? { [K in keyof T]?: Partially<T[K]> }
+    : T;
+export type RunConfigPatch = Partially<RunConfig>;

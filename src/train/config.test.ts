@@ -1,0 +1,141 @@
+// Oracle: the values written in config-presets.ts and the published recipe (the paper's authors), and what a person who
+// mistypes a key would need to read.
+import { describe, expect, test } from "vitest";
+import { presets } from "../model/config.ts";
+import { configToYaml, deriveRun, parseConfig, parseOverrides, resolveConfig } from "./config.ts";
+import type { RunConfigPatch } from "./config-schema.ts";
+import { editDistance, nearest } from "./edit-distance.ts";
+
+const resolve = (patch: RunConfigPatch, ...words: string[]) =>
+  resolveConfig([{ from: "config.yaml", patch }, ...parseOverrides(words, ["steps", "data"])]);
+const tiny = { preset: "tiny" };
+
+describe("presets", () => {
+  test.for(Object.keys(presets).flatMap((name) => [[name, "bitnet"] as const, [name, "full"] as const]))(
+    "%s, %s, resolves and survives its own YAML",
+    ([preset, variant]) => {
+      const config = resolve({ preset, model: { variant } });
+      expect(config.model.variant).toBe(variant);
+      expect(config.train.sequence).toBeLessThanOrEqual(config.model.contextLength);
+      expect(resolve(parseConfig(configToYaml(config), "again"))).toEqual(config);
+    },
+  );
+
+  test("tiny has the training values of the reference curve", () => {
+    const { train, optimizer } = resolve(tiny);
+    expect(train).toMatchObject({ batch: 32, sequence: 256 });
+    expect(optimizer).toMatchObject({ learningRate: 1.5e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.95, clipNorm: 1 });
+  });
+
+  test("700m follows the paper's authors, its twin has LLaMA's rate", () => {
+    const config = resolve({ preset: "700m" });
+    const { schedule, warmupSteps, steps, tokensPerStep } = deriveRun(config, 1e6);
+    expect([warmupSteps, tokensPerStep]).toEqual([375, 1048576]);
+    expect(schedule(375)).toEqual({ learningRate: 1.5e-3, weightDecay: 0.1 });
+    expect(schedule(Math.floor(steps / 2) + 1).learningRate).toBeCloseTo(1e-3 / 2, 5);
+    expect(schedule(steps).weightDecay).toBe(0);
+    expect(resolve({ preset: "700m", model: { variant: "full" } }).optimizer.learningRate).toBe(2.5e-4);
+  });
+
+  test("an unknown preset is refused, and so is a file that names none", () => {
+    expect(() => resolve({ preset: "tinny" })).toThrow(/unknown preset "tinny"; presets are: arithmetic, tiny/);
+    expect(() => resolve({ train: { batch: 4 } })).toThrow(/config.yaml: names no preset/);
+  });
+});
+
+describe("differences", () => {
+  test("later layers win and leave the rest alone", () => {
+    const config = resolve({ preset: "tiny", train: { batch: 4, seed: 7 } }, "--train.batch", "8");
+    expect(config.train).toMatchObject({ batch: 8, seed: 7, sequence: 256 });
+  });
+
+  test("values get the schema's types", () => {
+    const config = resolve(
+      tiny,
+      ...["--optimizer.learningRate", "1e-3", "--checkpoints.keepBest=false", "--evaluation.every", "null"],
+      ...["--data.files", "a.txt,b.txt", "--data.field", "12", "--schedule.warmupSteps", "7"],
+    );
+    expect(config.optimizer.learningRate).toBe(0.001);
+    expect(config.checkpoints.keepBest).toBe(false);
+    expect(config.evaluation.every).toBeNull();
+    expect(config.data).toMatchObject({ files: ["a.txt", "b.txt"], field: "12" });
+    expect(config.schedule.warmupSteps).toBe(7);
+  });
+
+  test("a new budget replaces the preset's", () => {
+    expect(resolve(tiny, "--train.steps", "300").train).toMatchObject({ steps: 300, epochs: null, tokens: null });
+    expect(() => resolve({ preset: "tiny", train: { steps: 3, tokens: 4 } })).toThrow(/exactly one of train.steps/);
+  });
+
+  test("a new kind of schedule or optimiser brings its own values and keeps the shared ones", () => {
+    expect(resolve(tiny, "--schedule.kind", "constant").schedule).toEqual({ kind: "constant", warmupSteps: "auto" });
+    expect(resolve(tiny, "--schedule.kind", "two-stage").schedule).toMatchObject({ secondStageFraction: 2 / 3 });
+    const sgd = resolve(tiny, "--optimizer.kind", "sgd", "--optimizer.momentum", "0.5").optimizer;
+    expect(sgd).toEqual({
+      kind: "sgd",
+      learningRate: 1.5e-3,
+      weightDecay: 0.1,
+      decayEmbeddings: false,
+      clipNorm: 1,
+      momentum: 0.5,
+    });
+    expect(() => resolve(tiny, "--schedule.kind", "constant", "--schedule.finalFraction", "0.5")).toThrow(
+      /schedule.finalFraction is not used with schedule.kind "constant"/,
+    );
+  });
+});
+
+describe("refusals", () => {
+  test("an unknown key names the nearest known one", () => {
+    expect(() => resolve({ preset: "tiny", train: { batchh: 3 } } as RunConfigPatch)).toThrow(
+      'config.yaml: unknown key "train.batchh"; did you mean "train.batch"?',
+    );
+    expect(() => resolve(tiny, "--optimizer.learningrate", "1")).toThrow(/did you mean "--optimizer.learningRate"/);
+    expect(() => resolve(tiny, "--learningRate", "1")).toThrow(/did you mean "--optimizer.learningRate"/);
+    expect(() => resolve(tiny, "--stepz", "1")).toThrow(/did you mean "--(train.)?steps"/);
+    expect(() => resolve(tiny, "--qqqqq", "1")).toThrow(/sections are: preset, model/);
+  });
+
+  test("a value of the wrong kind is named with what was expected", () => {
+    expect(() => resolve(tiny, "--train.batch", "many")).toThrow('--train.batch: got "many"; expected number');
+    expect(() => resolve(tiny, "--train.batch", "-3")).toThrow(/--train.batch: got "-3"; expected number to be >0/);
+    expect(() => resolve(tiny, "--schedule.kind", "step")).toThrow(/--schedule.kind: got "step"; .*"constant"/);
+    expect(() => resolve({ preset: "tiny", train: { batch: "x" } } as unknown as RunConfigPatch)).toThrow(
+      'train.batch is "x"; expected number',
+    );
+    expect(() => resolve({ preset: "tiny", train: 3 } as unknown as RunConfigPatch)).toThrow(
+      /train is 3; expected object/,
+    );
+    expect(() => resolve(tiny, "--train", "3")).toThrow(/--train is a section; set a key of it, such as --train.batch/);
+    expect(() => resolve(tiny, "--train.batch")).toThrow("--train.batch has no value");
+    expect(() => resolve(tiny, "batch")).toThrow('unexpected "batch"');
+  });
+
+  test("a sequence longer than the model's context is refused", () => {
+    expect(() => resolve(tiny, "--train.sequence", "512")).toThrow(
+      /train.sequence is 512 but the model's context is 256/,
+    );
+  });
+
+  test("model sizes that do not fit together are refused", () => {
+    expect(() => resolve(tiny, "--model.heads", "7")).toThrow(/model.heads is 7; width must be a multiple of heads/);
+  });
+
+  test("text that is not YAML, or not keys and values, is refused", () => {
+    expect(() => parseConfig("a: [1", "run.yaml")).toThrow(/^run.yaml: is not YAML/);
+    expect(() => parseConfig("", "run.yaml")).toThrow(/^run.yaml: expected keys and values/);
+  });
+});
+
+test("the budget becomes steps: as given, by epochs, by tokens", () => {
+  const steps = (...words: string[]) => deriveRun(resolve(tiny, ...words), 10).steps;
+  expect(steps("--train.steps", "300")).toBe(300);
+  expect(steps("--train.epochs", "2.5")).toBe(25);
+  expect(steps("--train.tokens", "8193")).toBe(2); // 32 x 256 = 8192 a step
+});
+
+test("edit distance: kitten to sitting is 3, and nothing is near a word of another kind", () => {
+  expect(editDistance("kitten", "sitting")).toBe(3);
+  expect(nearest("sitting", ["kitten", "xylophone"])).toBeUndefined();
+  expect(nearest("sittin", ["kitten", "sitting"])).toBe("sitting");
+});

@@ -1,0 +1,246 @@
+/**
+ * The run's config: a preset, then differences from a YAML file, from options, from `--key.path value`, the later over
+ * the earlier; unknown keys refused with the nearest known one named; then checked whole against the schema.
+ */
+import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
+import { z } from "zod";
+import { UsageError } from "../platform/errors.ts";
+import { adamwDefaults, presetRun, scheduleDefaults, sgdDefaults } from "./config-presets.ts";
+import { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
+import { nearest } from "./edit-distance.ts";
+import { autoWarmupSteps, createSchedule, type Schedule } from "./schedules.ts";
+
+type Json = Record<string, unknown>;
+const isSection = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** One difference and where it comes from, for messages: "config.yaml", "--train.batch". */
+export interface ConfigLayer {
+  from: string;
+  patch: RunConfigPatch;
+}
+
+/**
+ * Lays the layers over the preset that the last of them to name one names.
+ *
+ * @throws UsageError for an unknown key, a value of the wrong kind, values that contradict, or no preset
+ */
+export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
+  for (const { from, patch } of layers) checkKeys(runConfigSchema, patch, [], from);
+  const preset = layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
+  if (typeof preset !== "string")
+    throw new UsageError(
+      `${layers[0]?.from ?? "config"}: names no preset to start from; add a line such as "preset: tiny"`,
+    );
+  const variant = layers.findLast(({ patch }) => isSection(patch.model) && patch.model.variant !== undefined)?.patch
+    .model?.variant;
+  if (variant !== undefined && variant !== "bitnet" && variant !== "full")
+    throw new UsageError(`model.variant is ${JSON.stringify(variant)}; expected "bitnet" or "full"`);
+  const { base, difference } = presetRun(preset, variant ?? "bitnet");
+  let config: Json = base;
+  for (const { patch } of [{ patch: difference }, ...layers]) config = merge(config, patch as Json, []);
+  const checked = runConfigSchema.safeParse(config);
+  if (!checked.success) throw new UsageError(describeIssue(checked.error.issues[0], config));
+  const { train, model } = checked.data;
+  if (train.sequence > model.contextLength)
+    throw new UsageError(
+      `train.sequence is ${train.sequence} but the model's context is ${model.contextLength}; lower train.sequence or raise model.contextLength`,
+    );
+  return checked.data;
+}
+
+/** Reads a config file's text. @throws UsageError where it is not YAML, or not a mapping */
+export function parseConfig(text: string, from: string): RunConfigPatch {
+  let value: unknown;
+  try {
+    value = parseYaml(text);
+  } catch (cause) {
+    throw new UsageError(`${from}: is not YAML: ${(cause as Error).message.split("\n")[0]}`, { cause });
+  }
+  if (!isSection(value)) throw new UsageError(`${from}: expected keys and values, such as "preset: tiny"`);
+  return value as RunConfigPatch;
+}
+
+/** The config as a file that `parseConfig` reads back to the same. */
+export const configToYaml = (config: RunConfig): string => stringifyYaml(config);
+
+/**
+ * Turns `--key.path value` and `--key.path=value` into layers, the values of the kinds that the schema has there.
+ *
+ * @param also names of options that are known elsewhere, to suggest them
+ * @throws UsageError for an unknown key, a missing or wrong value, or a word that belongs to no option
+ */
+export function parseOverrides(words: readonly string[], also: readonly string[] = []): ConfigLayer[] {
+  const layers: ConfigLayer[] = [];
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i];
+    const match = /^--([^=]+)(?:=(.*))?$/s.exec(word);
+    if (!match) throw new UsageError(`unexpected "${word}"; options are written --key.path value`);
+    const path = match[1].split(".");
+    const schema = schemaAt(path);
+    if (!schema)
+      throw new UsageError(`unknown option "--${match[1]}"${suggestion(match[1], [...allPaths(), ...also], "--")}`);
+    const inside = keysOf(schema);
+    if (inside) throw new UsageError(`--${match[1]} is a section; set a key of it, such as --${match[1]}.${inside[0]}`);
+    const raw = match[2] ?? words[++i];
+    if (raw === undefined) throw new UsageError(`--${match[1]} has no value`);
+    const patch = path.reduceRight<unknown>((value, key) => ({ [key]: value }), typedValue(raw, schema, match[1]));
+    layers.push({ from: `--${match[1]}`, patch: patch as RunConfigPatch });
+  }
+  return layers;
+}
+
+/** Numbers that follow from the config and the data. */
+export interface DerivedRun {
+  /** N: updates in the run. */
+  steps: number;
+  /** Targets in a step. */
+  tokensPerStep: number;
+  stepsPerEpoch: number;
+  warmupSteps: number;
+  /** Sequences computed at once. */
+  microBatch: number;
+  schedule: Schedule;
+}
+
+/** @param stepsPerEpoch batches of config.train.batch in one pass over the training text */
+export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun {
+  const { batch, sequence, microBatch, steps, epochs, tokens } = config.train;
+  const tokensPerStep = batch * sequence;
+  const total = steps ?? (tokens !== null ? Math.ceil(tokens / tokensPerStep) : Math.round(epochs! * stepsPerEpoch));
+  const N = Math.max(1, total);
+  const { warmupSteps: asked, kind } = config.schedule;
+  const warmupSteps = asked === "auto" ? autoWarmupSteps(kind, N) : asked;
+  const { learningRate, weightDecay } = config.optimizer;
+  return {
+    steps: N,
+    tokensPerStep,
+    stepsPerEpoch,
+    warmupSteps,
+    microBatch: Math.min(microBatch ?? batch, batch),
+    schedule: createSchedule({ ...config.schedule, warmupSteps }, { learningRate, weightDecay }, N),
+  };
+}
+
+/** `over` laid over `base`. A section whose kind changes starts from that kind's defaults; a new budget replaces the old. */
+function merge(base: Json, over: Json, path: readonly string[]): Json {
+  const merged: Json = { ...base };
+  const where = path.join(".");
+  if ((where === "optimizer" || where === "schedule") && over.kind !== undefined && over.kind !== base.kind) {
+    const defaults: Json | undefined =
+      where === "schedule"
+        ? scheduleDefaults[over.kind as keyof typeof scheduleDefaults]
+        : { adamw: adamwDefaults, sgd: sgdDefaults }[over.kind as "adamw" | "sgd"];
+    if (defaults) {
+      const known = keysOf(sectionSchema(where, over.kind)!)!;
+      for (const key of Object.keys(merged)) if (!known.includes(key)) delete merged[key];
+      for (const key of Object.keys(defaults)) merged[key] = defaults[key];
+    }
+  }
+  if (where === "train") {
+    const budgets = ["steps", "epochs", "tokens"];
+    if (budgets.some((key) => over[key] !== undefined && over[key] !== null))
+      for (const key of budgets) merged[key] = null;
+  }
+  for (const [key, value] of Object.entries(over)) {
+    if (value === undefined) continue;
+    const old = merged[key];
+    merged[key] = isSection(value) && isSection(old) ? merge(old, value, [...path, key]) : value;
+  }
+  return merged;
+}
+
+function checkKeys(schema: z.ZodType, patch: unknown, path: readonly string[], from: string): void {
+  const known = keysOf(schema);
+  if (!known || !isSection(patch)) return;
+  for (const [key, value] of Object.entries(patch)) {
+    const full = [...path, key].join(".");
+    const inner = schemaAt([...path, key]);
+    if (!inner) throw new UsageError(`${from}: unknown key "${full}"${suggestion(full, allPaths(), "")}`);
+    checkKeys(inner, value, [...path, key], from);
+  }
+}
+
+/** The keys of a section, those of every kind where it has kinds; null for a value. */
+function keysOf(schema: z.ZodType): string[] | null {
+  if (schema instanceof z.ZodObject) return Object.keys(schema.shape);
+  if (schema instanceof z.ZodDiscriminatedUnion)
+    return [...new Set(schema.options.flatMap((option) => keysOf(option as z.ZodType) ?? []))];
+  return null;
+}
+
+/** The schema of one kind of a section that has kinds. */
+function sectionSchema(section: "optimizer" | "schedule", kind: unknown): z.ZodType | undefined {
+  const options = runConfigSchema.shape[section].options as readonly z.ZodObject[];
+  return options.find((option) => (option.shape.kind as z.ZodType).safeParse(kind).success);
+}
+
+/** What stands at a path; for a key that only some kinds of a section have, the first of them. */
+function schemaAt(path: readonly string[]): z.ZodType | undefined {
+  let schemas: readonly z.ZodType[] = [runConfigSchema];
+  for (const key of path) {
+    schemas = schemas.flatMap((schema) => {
+      const objects = schema instanceof z.ZodDiscriminatedUnion ? (schema.options as readonly z.ZodType[]) : [schema];
+      return objects.flatMap((object) =>
+        object instanceof z.ZodObject && Object.hasOwn(object.shape, key) ? [object.shape[key] as z.ZodType] : [],
+      );
+    });
+  }
+  // `kind` is one literal in each of its section's kinds.
+  if (schemas.length > 1 && path.at(-1) === "kind") return z.union(schemas as [z.ZodType, z.ZodType]);
+  return schemas[0];
+}
+
+/** Every key path of a value, sections left out. */
+function allPaths(): string[] {
+  const walk = (schema: z.ZodType, path: readonly string[]): string[] => {
+    const keys = keysOf(schema);
+    if (!keys) return [path.join(".")];
+    return keys.flatMap((key) => walk(schemaAt([...path, key])!, [...path, key]));
+  };
+  return walk(runConfigSchema, []);
+}
+
+function suggestion(wanted: string, known: readonly string[], dashes: string): string {
+  const last = wanted.split(".").at(-1)!;
+  // `--learningRate` means `--optimizer.learningRate`: a right name in the wrong place comes before a near spelling.
+  const misplaced = known.filter((path) => path.split(".").at(-1) === last);
+  const found =
+    misplaced[0] ?? nearest(wanted, known) ?? known.find((path) => nearest(last, [path.split(".").at(-1)!]));
+  return found
+    ? `; did you mean "${dashes}${found}"?`
+    : `; sections are: ${Object.keys(runConfigSchema.shape).join(", ")}`;
+}
+
+/** A word of the command line as the schema wants it: as YAML reads it, else as it is, else a list at its commas. */
+function typedValue(raw: string, schema: z.ZodType, name: string): unknown {
+  const candidates: unknown[] = [];
+  try {
+    candidates.push(parseYaml(raw));
+  } catch {
+    // Not YAML: taken as a plain word below.
+  }
+  candidates.push(raw, raw.split(","));
+  for (const candidate of candidates) if (schema.safeParse(candidate).success) return candidate;
+  const { error } = schema.safeParse(candidates[0]);
+  throw new UsageError(`--${name}: got "${raw}"; ${reasonOf(error!.issues[0])}`);
+}
+
+function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
+  const where = issue.path.join(".");
+  if (issue.code === "unrecognized_keys") {
+    const section = where === "" ? config : (config[where] as Json);
+    return `${where}.${issue.keys[0]} is not used with ${where}.kind ${JSON.stringify(section.kind)}; leave it out`;
+  }
+  let value: unknown = config;
+  for (const key of issue.path)
+    value = isSection(value) || Array.isArray(value) ? (value as Json)[String(key)] : undefined;
+  return `${where} is ${JSON.stringify(value)}; ${reasonOf(issue)}`;
+}
+
+/** Zod's words without its preamble: "expected number, received string", "expected number to be >0". */
+function reasonOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === "invalid_union" && issue.errors.length > 0)
+    return issue.errors.map((issues) => reasonOf(issues[0])).join(", or ");
+  return issue.message.replace(/^(Invalid input|Too small|Too big|Invalid option): /, "");
+}
