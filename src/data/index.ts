@@ -38,4 +38,12 @@ export {
 } from "./sources.ts";
 export { isValidationDocument } from "./split.ts";
 export { streamOfTokens, type TokenStream } from "./token-stream.ts";
-export { countBytes, countWords, detokenizeWikiText, isPageHeading, readPages } from "./wikitext2.ts";
+export {
+  countBytes,
+  countWikiText,
+  countWords,
+  detokenizeWikiText,
+  isPageHeading,
+  readPages,
+  type WikiTextCounts,
+} from "./wikitext2.ts";

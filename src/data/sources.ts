@@ -101,6 +101,7 @@ export async function* readDocuments(
     let count = 0;
     for await (const group of documents)
       for (const document of group) {
+        if (isBlank(document)) continue;
         count++;
         yield document;
       }
@@ -133,8 +134,7 @@ async function* readText(path: string, options: SourceOptions): AsyncGenerator<s
   for await (const group of pieces) {
     const documents: string[] = [];
     for (const piece of group) {
-      const text = trimNewlines(decodePiece(piece, path, `document ${piece.index + 1}`));
-      if (!isBlank(text)) documents.push(text);
+      documents.push(trimNewlines(decodePiece(piece, path, `document ${piece.index + 1}`)));
     }
     yield documents;
   }
@@ -190,8 +190,7 @@ async function* readJsonLines(path: string, options: SourceOptions): AsyncGenera
       const where = `line ${piece.index + 1}`;
       const line = decodePiece(piece, path, where);
       if (isBlank(line)) continue;
-      const text = textField(line, field, path, where);
-      if (!isBlank(text)) documents.push(text);
+      documents.push(textField(line, field, path, where));
     }
     yield documents;
   }
