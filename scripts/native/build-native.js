@@ -6,16 +6,17 @@
  *   node scripts/native/build-native.js               build; a failure prints the compiler's message and exits 1
  *   node scripts/native/build-native.js --optional    (npm's postinstall) a failure is one line and exit 0: WASM serves
  *   ... --only fill,rms-norm --out build/mine.node    some ops only, while writing a kernel (BITNET_ADDON loads it)
+ *   ... --ops test/backends/kernels --out FILE        the kernels of another folder than src/ops
  *
  * CXX names another compiler. npm may be set not to run the install scripts of dependencies; then the addon is built by
  * `npm rebuild bitnet.ts`, or by running this very file with node.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { collectKernels, findTool, hashSources, root, runTool, ToolError, unitySource } from "./sources.js";
+import { collectKernels, findTool, hashSources, putInPlace, root, runTool, ToolError, unitySource } from "./sources.js";
 
 // The processor families; the addon (native/addon/cpu.h) decides at run time which of a family's to use.
 const instructionSets = {
@@ -33,9 +34,8 @@ const instructionSets = {
 // GCC 12 finds fault with its own AVX-512 header (its bug 105593); Clang does not know that warning.
 const compileFlags = [
   ..."-std=gnu++17 -O3 -ffp-contract=off -fno-math-errno -fno-exceptions -fno-rtti".split(" "),
-  ..."-fPIC -fvisibility=hidden -pthread -Wall -Wextra -Wno-psabi -I. -Inative -Wno-unknown-warning-option -Wno-maybe-uninitialized".split(
-    " ",
-  ),
+  ..."-fPIC -fvisibility=hidden -pthread -I. -Inative".split(" "),
+  ..."-Wall -Wextra -Wno-psabi -Wno-unknown-warning-option -Wno-maybe-uninitialized".split(" "),
 ];
 const linkFlags = process.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-pthread"];
 
@@ -49,13 +49,15 @@ function includeFolder() {
   }
 }
 
-async function build({ only, out }) {
+/** @returns {Promise<{ line: string, warnings: string }>} */
+async function build({ ops, only, out }) {
   const sets = instructionSets[process.arch];
   if (!sets || process.platform === "win32")
     throw new Error(`there are no native kernels for ${process.platform} on ${process.arch}`);
-  const compiler = findTool([process.env.CXX, "c++", "g++", "clang++"]);
-  if (!compiler) throw new Error("no C++ compiler was found (CXX, c++, g++, clang++)");
-  const sources = collectKernels(only);
+  const candidates = process.env.CXX ? [process.env.CXX] : ["c++", "g++", "clang++"];
+  const compiler = findTool(candidates);
+  if (!compiler) throw new Error(`no C++ compiler: ${candidates.join(", ")} did not run; CXX can name one`);
+  const sources = collectKernels({ ops, only });
   const isas = Object.keys(sets);
   const what = `${relative(root, out)}: ${sources.kernels.length} kernels for ${isas.join(", ")}`;
 
@@ -64,14 +66,12 @@ async function build({ only, out }) {
   const flags = [compiler, compileFlags, linkFlags, sets, process.platform, process.arch];
   const hash = `bitnet-sources:${hashSources(sources.files, parts, flags)}`;
   try {
-    if (readFileSync(out).includes(hash)) return `${what} is up to date`;
+    if (readFileSync(out).includes(hash)) return { line: `${what} is up to date`, warnings: "" };
   } catch {} // not built yet
 
-  // A folder of its own and a rename at the end: builds may overlap, and a running process keeps the addon it loaded.
   const work = join(root, "build", `native-${process.pid}`);
   const inWork = (name) => relative(root, join(work, name));
   mkdirSync(work, { recursive: true });
-  mkdirSync(dirname(out), { recursive: true });
   const start = Date.now();
   try {
     const quoted = (list) => list.map((name) => `X(${name}) `).join("");
@@ -101,9 +101,10 @@ async function build({ only, out }) {
     );
     const objects = [...isas, "addon"].map((name) => inWork(`${name}.o`));
     warnings.push(await runTool(compiler, [...linkFlags, ...objects, "-o", inWork("bitnet.node")]));
-    renameSync(join(work, "bitnet.node"), out);
+    putInPlace(join(work, "bitnet.node"), out);
     const seconds = ((Date.now() - start) / 1000).toFixed(1);
-    return `${[...new Set(warnings)].join("")}${what}, built in ${seconds} s by ${compiler.version}`;
+    const line = `${what}, built in ${seconds} s by ${compiler.version}`;
+    return { line, warnings: [...new Set(warnings)].join("") };
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -129,17 +130,20 @@ async function inParallel(jobs) {
   return results;
 }
 
-const { values: options } = parseArgs({
-  options: { optional: { type: "boolean" }, only: { type: "string" }, out: { type: "string" } },
-});
+let optional = false;
 try {
-  const line = await build({
-    only: options.only?.split(",") ?? null,
-    out: resolve(root, options.out ?? "build/bitnet.node"),
+  const text = { type: "string" };
+  const { values } = parseArgs({ options: { optional: { type: "boolean" }, ops: text, only: text, out: text } });
+  optional = values.optional ?? false;
+  const { line, warnings } = await build({
+    ops: values.ops,
+    only: values.only?.split(","),
+    out: resolve(root, values.out ?? "build/bitnet.node"),
   });
+  if (!optional) process.stderr.write(warnings);
   console.log(line);
 } catch (error) {
-  if (options.optional) {
+  if (optional) {
     console.log(`bitnet.ts: native kernels were not built (${error.message}); the WASM backend will serve.`);
   } else {
     const aside = "(--only OP,OP --out FILE builds those ops alone, and BITNET_ADDON=FILE loads it)";

@@ -4,44 +4,43 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The package's folder; compilers run in it, so that their messages name files from there. */
 export const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
 /**
- * Every KERNEL(name) of src/ops/<op>/kernel.cc, by name. A KERNEL made by another macro is not seen.
+ * Every KERNEL(name) of <ops>/<op>/kernel.cc, by name. A KERNEL made by another macro is not seen.
  *
- * @param {string[] | null} only  folders of src/ops/ to take, or null for all
+ * @param {{ ops?: string, only?: string[] }} which  the folder, src/ops unless told; and of its ops, these alone
  * @returns {{ files: string[], kernels: { name: string, op: string }[] }}
  */
-export function collectKernels(only = null) {
-  const ops = join(root, "src", "ops");
-  const folders = readdirSync(ops, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && existsSync(join(ops, entry.name, "kernel.cc")))
+export function collectKernels({ ops = "src/ops", only } = {}) {
+  const folders = readdirSync(join(root, ops), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && existsSync(join(root, ops, entry.name, "kernel.cc")))
     .map((entry) => entry.name)
     .sort();
   for (const name of only ?? [])
     if (!folders.includes(name))
-      throw new Error(`--only ${name}: no src/ops/${name}/kernel.cc; there are: ${folders.join(", ") || "none"}`);
+      throw new Error(`--only ${name}: no ${ops}/${name}/kernel.cc; there are: ${folders.join(", ") || "none"}`);
   const files = [];
   const seen = new Map();
   for (const folder of folders) {
     if (only && !only.includes(folder)) continue;
-    const file = `src/ops/${folder}/kernel.cc`;
+    const file = `${ops}/${folder}/kernel.cc`;
     files.push(file);
     for (const [, name] of readFileSync(join(root, file), "utf8").matchAll(/^[ \t]*KERNEL\((\w+)\)/gm)) {
       if (seen.has(name)) throw new Error(`KERNEL(${name}) is in ${seen.get(name).file} and in ${file}; rename one`);
-      seen.set(name, { name, file, op: namespaceOf(folder) });
+      seen.set(name, { name, file, op: namespaceOf(file) });
     }
   }
   const kernels = [...seen.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   return { files, kernels: kernels.map(({ name, op }) => ({ name, op })) };
 }
 
-const namespaceOf = (folder) => `op_${folder.replaceAll(/\W/g, "_")}`;
+const namespaceOf = (file) => `op_${basename(dirname(file)).replaceAll(/\W/g, "_")}`;
 
 /**
  * The translation unit of all kernels for one instruction set. What native/ shares is compiled once, in the namespace
@@ -54,7 +53,7 @@ export function unitySource(isa, { files, kernels }) {
     .sort();
   const lines = [`#define ISA_NS ${isa}`, ...shared.map((name) => `#include "native/${name}"`)];
   for (const file of files)
-    lines.push("#undef ISA_NS", `#define ISA_NS ${isa}::${namespaceOf(file.split("/")[2])}`, `#include "${file}"`);
+    lines.push("#undef ISA_NS", `#define ISA_NS ${isa}::${namespaceOf(file)}`, `#include "${file}"`);
   lines.push(
     "#undef ISA_NS",
     `namespace bitnet::${isa} {`,
@@ -85,6 +84,13 @@ export function hashSources(kernelFiles, parts, also) {
     hash.update(`${file} ${bytes.length}\n`).update(bytes);
   }
   return hash.digest("hex").slice(0, 32);
+}
+
+/** Puts a built file in its place, whole: builds may overlap, and a running process keeps what it loaded. */
+export function putInPlace(from, to) {
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, `${to}.${process.pid}`);
+  renameSync(`${to}.${process.pid}`, to);
 }
 
 /** The first of `candidates` (command lines; empty ones are passed over) that runs, with the first line it says. */

@@ -27,11 +27,13 @@ interface Addon {
 const addonInterface = 1;
 const howToBuild = `node ${packageFile("scripts/native/build-native.js")}`;
 
-/** The addon, or why there is none. Loaded once: the system would give the same one again. */
+/** The addon (of BITNET_ADDON, for one built aside while writing a kernel), or why there is none. Loaded once: the system would give the same one again. */
 let loaded: Addon | string | undefined;
 
 function load(): Addon | string {
-  const path = environmentVariable("BITNET_ADDON") ?? packageFile("build/bitnet.node");
+  const named = environmentVariable("BITNET_ADDON");
+  const path = named ?? packageFile("build/bitnet.node");
+  if (named && !fileExists(named)) return `BITNET_ADDON names ${named}, which is not there`;
   if (!fileExists(path)) return `the native addon is not built; \`${howToBuild}\` builds it`;
   let addon: Addon;
   try {

@@ -10,7 +10,7 @@
  *   buffers             the rest, growing
  */
 import { UsageError } from "../platform/errors.ts";
-import { fileExists, packageFile, processorCount, readPackageFile } from "../platform/machine.ts";
+import { environmentVariable, fileExists, packageFile, processorCount, readBytes } from "../platform/machine.ts";
 import {
   compileWasm,
   createSharedMemory,
@@ -47,19 +47,20 @@ const growthBytes = 16 << 20;
 /** Looks at a counter before a thread sleeps: some 50 microseconds. */
 const spins = 50_000;
 
-const file = "wasm/bitnet.wasm";
+/** BITNET_WASM names another module, built aside while writing a kernel. */
+const moduleFile = () => environmentVariable("BITNET_WASM") ?? packageFile("wasm/bitnet.wasm");
 let compiled: WasmModule | undefined;
 
 /** Why there is no WASM backend here; null: there is. */
 export function wasmAbsence(): string | null {
-  return fileExists(packageFile(file)) ? null : `${file} is not built; \`npm run build:wasm\` builds it`;
+  return fileExists(moduleFile()) ? null : `${moduleFile()} is not there; \`npm run build:wasm\` builds it`;
 }
 
 /** @throws UsageError where the module is not there; RangeError where memory cannot be had */
 export async function createWasmBackend({ threads }: { threads: number }): Promise<Backend> {
   const absence = wasmAbsence();
   if (absence) throw new UsageError(`wasm backend: ${absence}`);
-  compiled ??= compileWasm(readPackageFile(file));
+  compiled ??= compileWasm(readBytes(moduleFile()));
   const module = compiled;
   const memory = createSharedMemory(initialPages, maximumPages);
   const exports = instantiateWasm(module, memory) as unknown as Exports;
@@ -125,7 +126,7 @@ export async function createWasmBackend({ threads }: { threads: number }): Promi
     threads,
     bf16: false,
     kernels,
-    remedy: `if its kernel.cc is newer than ${file}, \`npm run build:wasm\` builds it anew`,
+    remedy: `if its kernel.cc is newer than ${moduleFile()}, \`npm run build:wasm\` builds it anew`,
     addresses,
     numbers,
     allocate: allocator.allocate,

@@ -13,8 +13,8 @@ export const environmentVariable = (name: string): string | undefined => process
 /** The full path of a file of the package, the same from src/ and from dist/. */
 export const packageFile = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-/** The bytes of a file of the package, which is there unless the installation is broken. */
-export const readPackageFile = (path: string): Uint8Array => readFileSync(packageFile(path));
+/** A whole file of the package (files of users are read through files.ts). */
+export const readBytes = (path: string): Uint8Array => readFileSync(path);
 
 export const fileExists = (path: string): boolean => existsSync(path);
 
