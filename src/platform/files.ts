@@ -40,6 +40,9 @@ function attempt<T>(doing: string, path: string, action: () => T): T {
   }
 }
 
+// Node refuses to read or write 2 GiB at once; one tensor may have more.
+const maxPieceBytes = 2 ** 30;
+
 /** A file open for reading at any position. */
 export interface ReadableFile {
   readonly path: string;
@@ -65,7 +68,9 @@ export function openFile(path: string): ReadableFile {
     read(offset, target) {
       let done = 0;
       while (done < target.length) {
-        const n = attempt("read", path, () => fs.readSync(fd, target, done, target.length - done, offset + done));
+        const n = attempt("read", path, () =>
+          fs.readSync(fd, target, done, Math.min(maxPieceBytes, target.length - done), offset + done),
+        );
         if (n === 0)
           throw new FormatError(
             `${path}: wanted ${target.length} bytes at byte ${offset}, but the file ends at byte ${offset + done}; is it cut short?`,
@@ -215,7 +220,7 @@ export function createAtomicFile(path: string): AtomicFile {
   const put = (bytes: Uint8Array, position: number) =>
     attempt("write", path, () => {
       for (let done = 0; done < bytes.length; )
-        done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
+        done += fs.writeSync(fd, bytes, done, Math.min(maxPieceBytes, bytes.length - done), position + done);
     });
   return {
     path,
