@@ -1,11 +1,12 @@
 /** A file that only grows: lines of a log. What was written before stays, whatever happens to this process. */
 import * as fs from "node:fs";
 import { dirname } from "node:path";
-import { toFileError } from "./files.ts";
-import { makeFolder } from "./files.ts";
+import { makeFolder, toFileError } from "./files.ts";
 
 export interface AppendFile {
   readonly path: string;
+  /** Size when it was opened. */
+  readonly sizeBytes: number;
   append(content: string | Uint8Array): void;
   /** Flushes to the disk. */
   sync(): void;
@@ -34,8 +35,8 @@ export function openAppend(path: string, options: { lines: boolean }): AppendFil
       for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done);
     });
   const utf8 = new TextEncoder();
+  const { size } = fs.fstatSync(fd);
   if (options.lines) {
-    const { size } = fs.fstatSync(fd);
     const last = new Uint8Array(1);
     if (size > 0) attempt(() => fs.readSync(fd, last, 0, 1, size - 1));
     if (size > 0 && last[0] !== 10) put(utf8.encode("\n"));
@@ -43,6 +44,7 @@ export function openAppend(path: string, options: { lines: boolean }): AppendFil
   let open = true;
   return {
     path,
+    sizeBytes: size,
     append: (content) => put(typeof content === "string" ? utf8.encode(content) : content),
     sync: () => attempt(() => fs.fsyncSync(fd)),
     close() {

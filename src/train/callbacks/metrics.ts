@@ -1,0 +1,175 @@
+/**
+ * Composes the lines of metrics/scalars.jsonl and emits them as `scalars` events; who writes or shows them is another
+ * callback. Keys:
+ *
+ *   step, epoch, loss, ppl_smoothed, learning_rate, weight_decay, grad_norm, tokens_per_sec, total_tokens, elapsed_ms,
+ *   skipped_steps, memory_rss_bytes, backend_live_bytes, backend_peak_bytes, ternary_share
+ *   every `layersEvery` steps also: weights_flipped, flipped_since_step, and
+ *     layers: { <name>: { minus, zero, plus (fractions), gamma, flipped } }
+ *   lines of an evaluation: step, val_loss, val_ppl, val_tokens, bits_per_byte (null where unknown), total_tokens
+ *
+ * loss is the step's own; ppl_smoothed = exp of the running mean of losses with weight `smoothing` on the old, corrected
+ * for its start at zero; tokens_per_sec is over the steps since the last line, evaluations and saving left out.
+ */
+import { ternaryStats, ternaryStatsPerSlot } from "../../ops/ternary-stats/index.ts";
+import type { Parameter, Tensor } from "../../tensor/index.ts";
+import type { Callback, ScalarLine, StepEvent, Training } from "../events.ts";
+
+export interface MetricsConfig {
+  every: number;
+  layersEvery: number | null;
+  smoothing: number;
+}
+
+interface State {
+  /** Running mean of losses, not yet corrected, and the weight that it lacks. */
+  mean: number;
+  missing: number;
+}
+
+export function metrics(config: MetricsConfig, residentBytes: () => number): Callback {
+  const { every, layersEvery, smoothing } = config;
+  let state: State = { mean: 0, missing: 1 };
+  let tokens = 0;
+  let elapsedMs = 0;
+  let totalTokens = 0;
+  let ternaryShare = 0;
+  const layers = layersEvery === null ? null : layerStatistics();
+
+  function describeStep(event: StepEvent, training: Training): ScalarLine {
+    const { stats } = training.runtime.backend;
+    const line: ScalarLine = {
+      step: event.step,
+      epoch: event.epoch,
+      loss: event.loss,
+      ppl_smoothed: Math.exp(state.mean / (1 - state.missing)),
+      learning_rate: event.learningRate,
+      weight_decay: event.weightDecay,
+      grad_norm: event.gradNorm,
+      tokens_per_sec: round((tokens * 1000) / elapsedMs, 1),
+      total_tokens: event.totalTokens,
+      elapsed_ms: round(elapsedMs, 1),
+      skipped_steps: event.skippedSteps,
+      memory_rss_bytes: residentBytes(),
+      backend_live_bytes: stats.liveBytes,
+      backend_peak_bytes: stats.peakBytes,
+      ternary_share: ternaryShare,
+    };
+    tokens = 0;
+    elapsedMs = 0;
+    return line;
+  }
+
+  return {
+    name: "metrics",
+    async on(event, training) {
+      if (event.type === "start") {
+        ternaryShare = round(shareOfTernary(training.model.parameters), 6);
+        layers?.start(training, event.step);
+      }
+      if (event.type === "step") {
+        tokens += event.tokens;
+        elapsedMs += event.elapsedMs;
+        totalTokens = event.totalTokens;
+        if (!event.skipped) {
+          state = {
+            mean: smoothing * state.mean + (1 - smoothing) * event.loss,
+            missing: smoothing * state.missing,
+          };
+        }
+        const wantsLayers = layers !== null && event.step % layersEvery! === 0;
+        if (!wantsLayers && event.step % every !== 0 && event.step !== training.steps) return;
+        const line = describeStep(event, training);
+        if (wantsLayers) Object.assign(line, await layers.measure(training, event.step));
+        await training.emit({ type: "scalars", line });
+      }
+      if (event.type === "evaluation") {
+        const line: ScalarLine = {
+          step: event.step,
+          val_loss: event.loss,
+          val_ppl: Math.exp(event.loss),
+          val_tokens: event.tokens,
+          bits_per_byte: event.bitsPerByte,
+          total_tokens: totalTokens,
+        };
+        await training.emit({ type: "scalars", line });
+      }
+    },
+    state: () => ({ ...state, totalTokens }),
+    restore(saved) {
+      const { totalTokens: before, ...rest } = saved as State & { totalTokens: number };
+      state = rest;
+      totalTokens = before;
+    },
+    close: () => layers?.close(),
+  };
+}
+
+/** Share of all weights that are ternary. */
+export function shareOfTernary(parameters: readonly Parameter[]): number {
+  let ternary = 0;
+  let all = 0;
+  for (const { role, size } of parameters) {
+    all += size;
+    if (role === "ternary") ternary += size;
+  }
+  return ternary / all;
+}
+
+/** Fractions of -1, 0, +1 in each ternary layer, its scale gamma, and codes that changed since the last measurement. */
+function layerStatistics() {
+  // A layer makes new codes when its weights change and lets go of the old: holding those costs no copy.
+  let previous: Tensor[] = [];
+  let since = 0;
+  const hold = ({ runtime, model }: Training): Tensor[] =>
+    model.ternaryLayers.map((layer) => {
+      const { codes } = layer.quantized(runtime);
+      codes.storage.retain();
+      return codes;
+    });
+  const release = () => {
+    for (const codes of previous) codes.storage.release();
+    previous = [];
+  };
+  return {
+    start(training: Training, step: number) {
+      previous = hold(training);
+      since = step;
+    },
+    async measure(training: Training, step: number): Promise<Record<string, unknown>> {
+      const { runtime, model } = training;
+      if (model.ternaryLayers.length === 0) return {};
+      const now = hold(training);
+      const into = runtime.empty([now.length * ternaryStatsPerSlot], "i32");
+      const found: Record<string, unknown> = {};
+      let flipped = 0;
+      try {
+        for (const [i, codes] of now.entries()) ternaryStats(runtime.plainContext(), codes, previous[i], into, i);
+        const counts = await runtime.read(into);
+        for (const [i, layer] of model.ternaryLayers.entries()) {
+          const { weight } = layer;
+          const [minus, zero, plus, changed] = counts.subarray(i * ternaryStatsPerSlot, (i + 1) * ternaryStatsPerSlot);
+          const gamma = (await runtime.readFloats(layer.quantized(runtime).scale))[0];
+          found[weight.name.replace(/\.weight$/, "")] = {
+            minus: round(minus / weight.size, 6),
+            zero: round(zero / weight.size, 6),
+            plus: round(plus / weight.size, 6),
+            gamma,
+            flipped: changed,
+          };
+          flipped += changed;
+        }
+      } finally {
+        into.dispose();
+      }
+      release();
+      previous = now;
+      const line = { weights_flipped: flipped, flipped_since_step: since, layers: found };
+      since = step;
+      return line;
+    },
+    close: release,
+  };
+}
+
+const round = (value: number, digits: number): number => Number(value.toFixed(digits));

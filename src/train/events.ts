@@ -1,0 +1,105 @@
+/** What the trainer tells its callbacks, and what a callback may do. Logging, saving and stopping are all callbacks. */
+import type { BatchPosition } from "../data/index.ts";
+import type { Random } from "../platform/random.ts";
+import type { Runtime } from "../tensor/index.ts";
+import type { Optimizer } from "./optimizers.ts";
+import type { TrainableModel } from "./trainer.ts";
+
+/** One step: an update, or a skipped one. */
+export interface StepEvent {
+  type: "step";
+  /** From 1. */
+  step: number;
+  /** Mean over the batch's targets, in nats per token, before the update. */
+  loss: number;
+  /** L2 norm of the gradient before clipping. */
+  gradNorm: number;
+  learningRate: number;
+  weightDecay: number;
+  /** Targets in this step, and in all so far. */
+  tokens: number;
+  totalTokens: number;
+  /** Passes over the training text before this batch: 0 in the first. */
+  epoch: number;
+  /** The loss or the gradient was not finite, and nothing was changed. */
+  skipped: boolean;
+  skippedSteps: number;
+  /** Of this step alone: reading, forward, backward, update. */
+  elapsedMs: number;
+}
+
+/** One line of metrics/scalars.jsonl; see metrics.ts for the keys. */
+export type ScalarLine = { step: number } & Record<string, unknown>;
+
+export type TrainingEvent =
+  /** Before the first step of this process; `step` is 0, or where a resumed run stands. */
+  | { type: "start"; step: number; steps: number }
+  | StepEvent
+  | {
+      type: "evaluation";
+      step: number;
+      /** Nats per token. */
+      loss: number;
+      /** Targets that it is the mean of. */
+      tokens: number;
+      /** null where the bytes behind the tokens are not known. */
+      bitsPerByte: number | null;
+      /** Lower than every one before. */
+      best: boolean;
+    }
+  | { type: "samples"; step: number; samples: Sample[] }
+  | { type: "scalars"; line: ScalarLine }
+  /** `best`: the lowest validation loss so far was just measured here. */
+  | { type: "checkpoint"; step: number; path: string; best: boolean }
+  /** After the last step of this process, with the reason; what must be saved is saved now. */
+  | { type: "end"; step: number; reason: StopReason };
+
+export type StopReason = "finished" | "early-stopping" | "interrupted";
+
+export interface Sample {
+  prompt: string;
+  text: string;
+}
+
+/** The trainer, as a callback sees it. */
+export interface Training {
+  readonly runtime: Runtime;
+  readonly model: TrainableModel;
+  readonly optimizer: Optimizer;
+  /** N. */
+  readonly steps: number;
+  /** For what callbacks draw; its state is saved with the run. */
+  readonly random: Random;
+  /** Tells every callback, in order. */
+  emit(event: TrainingEvent): Promise<void>;
+  /** Ends training after this step. */
+  stop(reason: StopReason): void;
+  /** Everything that a run needs to go on from here, but for the tensors. */
+  state(): TrainingState;
+}
+
+export interface Callback {
+  /** Names its state in a checkpoint. */
+  readonly name: string;
+  on(event: TrainingEvent, training: Training): void | Promise<void>;
+  /** Plain JSON to be saved, and taken back when a run is resumed. */
+  state?(): unknown;
+  restore?(state: unknown): void;
+  /** Called once when training ends, in whatever way: closes files, frees tensors. */
+  close?(): void;
+}
+
+/** Plain JSON, in trainer_state.json. */
+export interface TrainingState {
+  /** Steps done. */
+  step: number;
+  /** Of these, the ones that changed the weights. */
+  updates: number;
+  totalTokens: number;
+  skippedSteps: number;
+  skippedInRow: number;
+  data: BatchPosition;
+  random: [number, number, number, number];
+  /** By name. */
+  callbacks: Record<string, unknown>;
+}
