@@ -1,0 +1,149 @@
+// Oracles: reference.ts on every backend; reference.ts itself is held to PyTorch (../shared/fixtures/ops.json) and to a
+// finite difference. Bound: a score is a float32 sum of D products of size ~|q||k|/sqrt(D) <= 8 · scale in the cases, so
+// its error, the relative error of a probability, stays under 1e-6 · scale; sums over keys and queries add ~1e-6 each.
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
+import { expectClose } from "../../../test/support/expect-close.ts";
+import { checkGradients } from "../../../test/support/finite-difference.ts";
+import { sharedPath, testShared } from "../../../test/support/shared.ts";
+import type { Backend, NDArray } from "../../backends/backend.ts";
+import { createReferenceBackend } from "../../backends/reference.ts";
+import { cases } from "./cases.ts";
+import { attention } from "./index.ts";
+
+type Case = (typeof cases)[number];
+const names = ["y", "dq", "dk", "dv"];
+
+async function run(backend: Backend, c: Case, { add = false, wanted = [true, true, true] } = {}) {
+  const inputs: NDArray[] = [
+    place(backend, c.qShape, "f32", c.q),
+    place(backend, c.kShape, "f32", c.k),
+    place(backend, c.kShape, "f32", c.v),
+  ];
+  if (c.documentStart) inputs.push(place(backend, c.documentShape, "i32", c.documentStart));
+  const { outputs, gradients } = runOp(backend, attention, inputs, c.params, {
+    outputGradients: [place(backend, c.qShape, "f32", c.dy)],
+    wanted,
+    accumulateInto: add ? [c.dy, c.v, c.k] : undefined,
+  });
+  return Promise.all([outputs[0], ...gradients].map((a) => a && fetchArray(backend, a)));
+}
+
+/** The reference's values, overwriting; computed once for all backends. */
+const expectedOf = new Map<Case, ReturnType<typeof run>>();
+function expected(c: Case): ReturnType<typeof run> {
+  const known = expectedOf.get(c) ?? run(createReferenceBackend(), c);
+  expectedOf.set(c, known);
+  return known;
+}
+
+forEachBackend((backend) => {
+  test.for(cases)("agrees with the reference for $name, overwriting and accumulating", async (c) => {
+    const values = await expected(c);
+    for (const add of [false, true]) {
+      const actual = await run(await backend.get(), c, { add });
+      for (const [i, what] of names.entries()) {
+        const before = add && [null, c.dy, c.v, c.k][i];
+        const sum = before ? values[i]!.map((x, at) => x + before[at]) : values[i]!;
+        // dk is a sum of ds · q: q's scale comes in once more.
+        expectClose(actual[i]!, sum, { abs: 5e-6 * c.scale * (what === "dk" ? c.scale : 1), rel: 5e-6 }, what);
+      }
+    }
+  });
+
+  test("gives each gradient alone as it gives the three together", async () => {
+    const c = cases.find((x) => x.name === "packed documents")!;
+    const together = await run(await backend.get(), c);
+    for (const i of [0, 1, 2]) {
+      const alone = await run(await backend.get(), c, { wanted: [0, 1, 2].map((n) => n === i) });
+      for (const n of [0, 1, 2]) {
+        if (n === i) expectClose(alone[1 + n]!, together[1 + n]!, { abs: 5e-6, rel: 5e-6 }, names[1 + n]);
+        else expect(alone[1 + n]).toBeUndefined();
+      }
+    }
+  });
+
+  test("gives the same numbers every time", async () => {
+    for (const name of ["tiny's heads", "fewer key/value heads than threads", "one query after a long cache"]) {
+      const c = cases.find((x) => x.name === name)!;
+      const first = await run(await backend.get(), c);
+      const second = await run(await backend.get(), c);
+      for (const [i, what] of names.entries()) expectClose(second[i]!, first[i]!, {}, what);
+    }
+  });
+
+  test("gives NaN for a query whose scores hold NaN, and for no other", async () => {
+    const c = cases.find((x) => x.name === "an odd head width")!;
+    const broken = { ...c, q: c.q.slice() };
+    broken.q[5 * 21 + 8] = Number.NaN; // token 5, head 1
+    const [sound] = await run(await backend.get(), c);
+    const [y] = await run(await backend.get(), broken);
+    for (let i = 0; i < y!.length; i++) {
+      const hit = i >= 5 * 21 + 7 && i < 5 * 21 + 14;
+      if (hit) expect(y![i]).toBeNaN();
+      else expect(y![i]).toBe(sound![i]);
+    }
+  });
+
+  test("does not read keys beyond those it may see", async () => {
+    const c = cases.find((x) => x.name === "a chunk after a cache, in a larger cache")!;
+    const width = c.kShape[2];
+    const [k, v] = [c.k, c.v].map((a) =>
+      Float32Array.from(a, (x, i) => (Math.floor(i / width) % 300 >= 274 ? Number.NaN : x)),
+    );
+    const sound = await run(await backend.get(), c);
+    const actual = await run(await backend.get(), { ...c, k, v });
+    for (const [i, what] of names.entries()) expectClose(actual[i]!, sound[i]!, {}, what);
+  });
+});
+
+testShared("reference: agrees with PyTorch's gqa_attention", ["fixtures/ops.json"], async () => {
+  const f = JSON.parse(readFileSync(sharedPath("fixtures/ops.json"), "utf8")).gqa_attention;
+  const [B, H, G, T, D] = [2, 4, 2, 5, 6];
+  // [B, heads, T, D] to [B, T, heads·D]
+  const arranged = (values: number[][][][], heads: number) =>
+    Float32Array.from({ length: B * T * heads * D }, (_, i) => {
+      const row = Math.floor(i / D / heads);
+      return values[Math.floor(row / T)][Math.floor(i / D) % heads][row % T][i % D];
+    });
+  const c: Case = {
+    ...cases[0],
+    params: { heads: H, kvHeads: G, start: 0 },
+    qShape: [B, T, H * D],
+    kShape: [B, T, G * D],
+    documentStart: null,
+    q: arranged(f.q, H),
+    k: arranged(f.k, G),
+    v: arranged(f.v, G),
+    dy: arranged(f.dy, H),
+  };
+  const actual = await run(createReferenceBackend(), c);
+  for (const [i, what] of names.entries())
+    expectClose(actual[i]!, arranged(f.expect[what], i < 2 ? H : G), { abs: 4 * f.torch_fp32_max_abs_err[what] }, what);
+});
+
+test("the gradient agrees with a finite difference, across a cache and documents", async () => {
+  for (const documentStart of [null, [0, 1, 2, 2, 4]]) {
+    const seeds = cases[1];
+    await checkGradients(attention, { heads: 4, kvHeads: 2, start: 1 }, [
+      { shape: [1, 5, 12], data: seeds.q.slice(0, 60) },
+      { shape: [1, 7, 6], data: seeds.k.slice(0, 42) },
+      { shape: [1, 7, 6], data: seeds.v.slice(0, 42) },
+      ...(documentStart ? [{ shape: [1, 5], data: documentStart, dtype: "i32" as const }] : []),
+    ]);
+  }
+});
+
+test("refuses shapes that do not fit, naming them", () => {
+  const backend = createReferenceBackend();
+  const zeros = (shape: number[]) => place(backend, shape, "f32", new Float32Array(shape.reduce((a, b) => a * b, 1)));
+  const run = (q: number[], k: number[], heads: number, kvHeads: number, start = 0) => {
+    runOp(backend, attention, [zeros(q), zeros(k), zeros(k)], { heads, kvHeads, start });
+  };
+  expect(() => run([1, 2, 12], [1, 2, 6], 3, 2)).toThrow(
+    "expected q [B, T, heads * D] and heads a multiple of kvHeads",
+  );
+  expect(() => run([1, 2, 12], [1, 2, 8], 4, 2)).toThrow("expected k and v [1, S, 6]");
+  expect(() => run([1, 2, 12], [1, 4, 6], 4, 2, 3)).toThrow("2 queries from position 3 need 5 keys, but k has 4");
+});
