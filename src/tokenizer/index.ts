@@ -1,6 +1,7 @@
 /** Tokenizers: training, running, saving. The public door (`bitnet.ts/tokenizer`); docs/tokenizers.md tells how. */
-export { formatTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
+export { createTokenizer, formatTokenizerConfig, loadTokenizer, saveTokenizer, type TokenizerOptions } from "./load.ts";
 export type { DecodeOptions, EncodeOptions, Tokenizer, TokenizerEngine } from "./tokenizer.ts";
+export { formatTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
 export {
   defaultSpecialTokens,
   type TrainBpeOptions,
@@ -8,3 +9,4 @@ export {
   type TrainProgress,
   trainBpe,
 } from "./train-bpe.ts";
+export { type TrainCharactersOptions, trainCharacters } from "./train-characters.ts";

@@ -1,0 +1,79 @@
+/**
+ * Any other tokenizer.json, run by @huggingface/tokenizers: WordPiece, Unigram, unusual patterns. Slow (about half a
+ * megabyte a second), so load.ts comes here last.
+ */
+import { type Encoding, Tokenizer as LibraryModel } from "@huggingface/tokenizers";
+import { DataError, FormatError, UnsupportedError } from "../platform/errors.ts";
+import {
+  type DecodeOptions,
+  type EncodeOptions,
+  type IdBuffer,
+  TokenizerBase,
+  type TokenizerRoles,
+} from "./tokenizer.ts";
+import type { TokenizerJson } from "./tokenizer-json.ts";
+
+export class LibraryTokenizer extends TokenizerBase {
+  readonly engine = "library";
+  private readonly model: LibraryModel;
+  private plainModel: LibraryModel | undefined;
+
+  constructor(json: TokenizerJson, roles: TokenizerRoles) {
+    super(json, roles, { prefix: [], suffix: [] });
+    this.model = createLibraryModel(json, roles.name);
+  }
+
+  override encode(
+    text: string,
+    { addSpecialTokens = false, parseSpecialTokens = true }: EncodeOptions = {},
+  ): Int32Array {
+    const whole = text.replace(/\p{Surrogate}/gu, "\ufffd");
+    if (!parseSpecialTokens && addSpecialTokens)
+      throw new UnsupportedError(
+        `tokenizer ${this.name} cannot add special tokens and take those in the text as text at once; ask for one of the two`,
+      );
+    const model = parseSpecialTokens ? this.model : this.plain();
+    const { ids }: Encoding = model.encode(whole, { add_special_tokens: addSpecialTokens });
+    for (const id of ids)
+      if (!Number.isInteger(id))
+        throw new DataError(`tokenizer ${this.name}: the text holds a character that the vocabulary has no token for`);
+    return Int32Array.from(ids);
+  }
+
+  override encodeInto(text: string, out: IdBuffer, options: EncodeOptions): void {
+    const ids = this.encode(text, options);
+    out.reserve(ids.length);
+    out.ids.set(ids, out.length);
+    out.length += ids.length;
+  }
+
+  protected encodeSection(): void {
+    throw new Error("not reached: encode is overridden");
+  }
+
+  decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
+    for (let i = 0; i < ids.length; i++) if (this.tokens[ids[i]] === undefined) throw this.unknownId(ids[i], i);
+    if (ids.length === 0) return "";
+    return this.model.decode(Array.from(ids), {
+      skip_special_tokens: skipSpecialTokens,
+      clean_up_tokenization_spaces: false,
+    });
+  }
+
+  /** The same without special tokens, to take their names in a text as text. */
+  private plain(): LibraryModel {
+    this.plainModel ??= createLibraryModel({ ...this.toJson(), added_tokens: [] }, this.name);
+    return this.plainModel;
+  }
+}
+
+/** @throws FormatError with the library's reason when it cannot run the file */
+export function createLibraryModel(json: TokenizerJson, where: string): LibraryModel {
+  try {
+    return new LibraryModel(json, { clean_up_tokenization_spaces: false });
+  } catch (error) {
+    throw new FormatError(`${where}: @huggingface/tokenizers cannot run this tokenizer: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * Opening a tokenizer: a folder, a tokenizer.json, LLaMA-2's or LLaMA-3's tokenizer.model. Picks the engine: ours where
+ * it gives the same tokens as the library and far faster, else the library. And saving one.
+ */
+import { FormatError, UsageError } from "../platform/errors.ts";
+import {
+  absolutePath,
+  baseName,
+  describePath,
+  exists,
+  joinPath,
+  readWhole,
+  writeAtomically,
+} from "../platform/files.ts";
+import { ByteLevelTokenizer, planByteLevel } from "./byte-level.ts";
+import { CodePointTokenizer, planCodePoints } from "./code-points.ts";
+import { LibraryTokenizer } from "./library.ts";
+import { sentencePieceToJson } from "./sentencepiece.ts";
+import { llama3ToJson } from "./tiktoken.ts";
+import type { Tokenizer, TokenizerEngine, TokenizerRoles } from "./tokenizer.ts";
+import { vocabularyOf } from "./tokenizer.ts";
+import { checkTokenizerJson, formatTokenizerJson, isObject, parseTokenizerJson } from "./tokenizer-json.ts";
+
+/** The largest published tokenizer.json has some 35 MB. */
+const MAX_FILE_BYTES = 256 * 2 ** 20;
+
+export interface TokenizerOptions {
+  /** For people and errors. Default: the file's or its folder's name. */
+  name?: string;
+  /** Names of the tokens, where the file beside does not tell or tells otherwise; null for none. */
+  bos?: string | null;
+  eos?: string | null;
+  endOfText?: string | null;
+  /** Insist on one engine; UsageError when it cannot run the file. Default: the fastest that can. */
+  engine?: TokenizerEngine;
+}
+
+/** Names by which well-known tokenizers call the token between documents, and the one before a text. */
+const endOfTextNames = ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"];
+const beginNames = ["<|begin_of_text|>", "<s>", "<bos>"];
+
+/**
+ * A tokenizer from the content of a tokenizer.json.
+ *
+ * @throws FormatError when it is none, UsageError for a token or engine asked for that it has not
+ */
+export function createTokenizer(content: unknown, options: TokenizerOptions = {}): Tokenizer {
+  const name = options.name ?? "tokenizer.json";
+  const json = checkTokenizerJson(content, name);
+  const ids = vocabularyOf(json);
+  const role = (what: string, asked: string | null | undefined, usual: readonly string[]): number | null => {
+    if (asked === null) return null;
+    if (asked === undefined) return usual.map((token) => ids.get(token)).find((id) => id !== undefined) ?? null;
+    const id = ids.get(asked);
+    if (id === undefined)
+      throw new UsageError(`${name}: the ${what} token ${JSON.stringify(asked)} is not in the vocabulary`);
+    return id;
+  };
+  const special = new Set(json.added_tokens.map((t) => t.content));
+  const usual = (names: readonly string[]) => names.filter((token) => special.has(token));
+  const eos = role("eos", options.eos, usual(endOfTextNames));
+  const roles: TokenizerRoles = {
+    name,
+    bos: role("bos", options.bos, usual(beginNames)),
+    eos,
+    endOfText:
+      role("end-of-text", options.endOfText, usual(endOfTextNames)) ?? (options.endOfText === null ? null : eos),
+  };
+  const reasons: string[] = [];
+  const { engine } = options;
+  if (engine === undefined || engine === "byte-level") {
+    const plan = planByteLevel(json);
+    if (typeof plan !== "string") return new ByteLevelTokenizer(json, roles, plan);
+    reasons.push(plan);
+  }
+  if (engine === undefined || engine === "code-points") {
+    const plan = planCodePoints(json);
+    if (typeof plan !== "string") return new CodePointTokenizer(json, roles, plan);
+    reasons.push(plan);
+  }
+  if (engine === undefined || engine === "library") return new LibraryTokenizer(json, roles);
+  throw new UsageError(`${name}: the ${engine} engine cannot run this tokenizer: ${reasons.join("; ")}`);
+}
+
+/**
+ * Opens a tokenizer.
+ *
+ * @param path  a tokenizer.json; a folder with one, or with a tokenizer.model; LLaMA-2's tokenizer.model (SentencePiece
+ *              BPE); LLaMA-3's (tiktoken ranks). What a file is is told from its bytes, not its name. A
+ *              tokenizer_config.json beside it tells the bos and eos tokens.
+ * @throws FileError when it cannot be read, FormatError when it is none of these, UnsupportedError for a SentencePiece
+ *         model of another kind
+ */
+export function loadTokenizer(path: string, options: TokenizerOptions = {}): Tokenizer {
+  const folder = describePath(path).kind === "folder";
+  let file = path;
+  if (folder) {
+    const found = ["tokenizer.json", "tokenizer.model"].map((name) => joinPath(path, name)).find(exists);
+    if (!found) throw new FormatError(`${path}: has neither a tokenizer.json nor a tokenizer.model`);
+    file = found;
+  }
+  const bytes = readWhole(file, MAX_FILE_BYTES);
+  const beside = rolesBeside(file);
+  const name = options.name ?? nameOf(file);
+  const merged: TokenizerOptions = { ...beside, ...withoutUndefined(options), name };
+  switch (kindOf(bytes)) {
+    case "json":
+      return createTokenizer(parseTokenizerJson(textOf(bytes, file), file), { ...merged, name: options.name ?? name });
+    case "sentencepiece": {
+      const model = sentencePieceToJson(bytes, file);
+      const nameOfId = (id: number | null) =>
+        id === null ? null : Object.entries(model.json.model.vocab!).find(([, other]) => other === id)![0];
+      return createTokenizer(model.json, { bos: nameOfId(model.bos), eos: nameOfId(model.eos), ...merged });
+    }
+    case "ranks":
+      return createTokenizer(llama3ToJson(textOf(bytes, file), file), merged);
+    default:
+      throw new FormatError(
+        `${file}: is no tokenizer that we read; expected a Hugging Face tokenizer.json, LLaMA-2's tokenizer.model (SentencePiece) or LLaMA-3's (tiktoken ranks)`,
+      );
+  }
+}
+
+/** What a file is, by how it begins. */
+function kindOf(bytes: Uint8Array): "json" | "sentencepiece" | "ranks" | undefined {
+  const head = new TextDecoder("latin1").decode(bytes.subarray(0, 200));
+  if (/^(\xef\xbb\xbf)?\s*\{/.test(head)) return "json";
+  if (/^[A-Za-z0-9+/]+={0,2} \d+\r?\n/.test(head)) return "ranks";
+  // Field 1, length-delimited (a piece), whose first field is its text.
+  if (bytes[0] === 0x0a && bytes[2] === 0x0a) return "sentencepiece";
+  return undefined;
+}
+
+function textOf(bytes: Uint8Array, path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new FormatError(`${path}: is not UTF-8 text`);
+  }
+}
+
+/** "tokenizer.json" and "tokenizer.model" say nothing: their folder's name does. */
+function nameOf(file: string): string {
+  const base = baseName(file);
+  return /^tokenizer\.(json|model)$/.test(base) ? baseName(absolutePath(joinPath(file, ".."))) : base;
+}
+
+function withoutUndefined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+/** The bos and eos that a tokenizer_config.json beside the file names. */
+function rolesBeside(file: string): Pick<TokenizerOptions, "bos" | "eos"> {
+  const path = joinPath(file, "..", "tokenizer_config.json");
+  if (!/^tokenizer\.(json|model)$/.test(baseName(file)) || !exists(path)) return {};
+  let config: unknown;
+  try {
+    config = JSON.parse(textOf(readWhole(path, MAX_FILE_BYTES), path));
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new FormatError(`${path}: is not JSON (${error.message})`);
+    throw error;
+  }
+  if (!isObject(config)) throw new FormatError(`${path}: is not a JSON object`);
+  const named = (value: unknown) => {
+    const content = isObject(value) ? value.content : value;
+    return typeof content === "string" ? content : undefined;
+  };
+  return withoutUndefined({ bos: named(config.bos_token), eos: named(config.eos_token) });
+}
+
+/** The tokenizer_config.json that Hugging Face's transformers wants beside a tokenizer.json. */
+export function formatTokenizerConfig(tokenizer: Tokenizer): string {
+  const named = (id: number | null) => (id === null ? null : (tokenizer.tokenOf(id) ?? null));
+  const config = {
+    tokenizer_class: "PreTrainedTokenizerFast",
+    bos_token: named(tokenizer.bos),
+    eos_token: named(tokenizer.eos),
+    clean_up_tokenization_spaces: false,
+  };
+  return `${JSON.stringify(config, null, 2)}\n`;
+}
+
+/**
+ * Writes a tokenizer.json, whole or not at all; into a folder, with a tokenizer_config.json beside it. The same tokenizer
+ * gives the same bytes. Returns the paths written.
+ */
+export function saveTokenizer(tokenizer: Tokenizer, path: string): string[] {
+  const folder = exists(path) && describePath(path).kind === "folder";
+  const file = folder ? joinPath(path, "tokenizer.json") : path;
+  writeAtomically(file, formatTokenizerJson(tokenizer.toJson()));
+  if (!folder) return [file];
+  const config = joinPath(path, "tokenizer_config.json");
+  writeAtomically(config, formatTokenizerConfig(tokenizer));
+  return [file, config];
+}
