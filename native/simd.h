@@ -19,10 +19,15 @@
 #if defined(__wasm_simd128__)
 #include <wasm_simd128.h>
 #elif defined(__x86_64__)
+#if defined(__clang__)
+#include <immintrin.h>
+#else
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own avx512fintrin.h (its bug 105593)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12: its own avx512fintrin.h (bug 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
+#endif
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
@@ -292,7 +297,16 @@ INLINE VU to_bf16(VF a) {
 }
 INLINE VF from_bf16(VU bits) { return (VF)(bits << 16); }
 // A pair in each lane, `first` in the lower half: the operand of bfloat16 dot products.
-INLINE VI pair_bf16(VF first, VF second) { return (VI)(to_bf16(first) | (to_bf16(second) << 16)); }
+INLINE VI pair_bf16(VF first, VF second) {
+#if SIMD_AVX512 && defined(__AVX512BF16__)
+  const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                              21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  __m512i joined = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+  return (VI)_mm512_permutexvar_epi16(interleave, joined);
+#else
+  return (VI)(to_bf16(first) | (to_bf16(second) << 16));
+#endif
+}
 
 // ---- across lanes; always in the same order
 

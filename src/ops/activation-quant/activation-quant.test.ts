@@ -1,0 +1,47 @@
+// Oracle: reference.ts on every backend, itself held to PyTorch's codes in test/parity.
+// Bound: none; all of it is a handful of float32 operations, and those round as IEEE says everywhere.
+import { expect, test } from "vitest";
+import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
+import type { Backend } from "../../backends/backend.ts";
+import { createReferenceBackend } from "../../backends/reference.ts";
+import { cases } from "./cases.ts";
+import { activationQuant } from "./index.ts";
+
+async function run(backend: Backend, shape: [number, number], x: ArrayLike<number>) {
+  const { outputs } = runOp(backend, activationQuant, [place(backend, shape, "f32", x)], { eps: 1e-5 });
+  const [codes, scale, sums] = await Promise.all(outputs.map((a) => fetchArray(backend, a)));
+  return { codes: Array.from(codes), scale: Array.from(scale), sums: Array.from(sums) };
+}
+
+forEachBackend((backend) => {
+  test.for(cases)("gives the reference's bits for $name", async ({ rows, width, x }) => {
+    const expected = await run(createReferenceBackend(), [rows, width], x);
+    expect(await run(await backend.get(), [rows, width], x)).toEqual(expected);
+  });
+
+  test("rounds halves to even, and the largest magnitude to ±127", async () => {
+    const x = [127, 0.5, 1.5, 2.5, 3.5, -0.5, -1.5, -2.5, 125.5, 126.5, -126.5];
+    const { codes, scale, sums } = await run(await backend.get(), [1, 11], x);
+    expect(codes.map((c) => c + 0)).toEqual([127, 0, 2, 2, 4, 0, -2, -2, 126, 126, -126]);
+    expect(scale).toEqual([1]);
+    expect(sums).toEqual([codes.reduce((a, b) => a + b)]);
+  });
+
+  test("gives zeros and a NaN or infinite scale for a row that is not finite, and only for it", async () => {
+    const [nan, inf] = [Number.NaN, Number.POSITIVE_INFINITY];
+    const { codes, scale, sums } = await run(
+      await backend.get(),
+      [4, 3],
+      [1, nan, -2, 1, -inf, 3, 2, 1, 0, 0, inf, nan],
+    );
+    expect(codes).toEqual([0, 0, 0, 0, 0, 0, 127, 64, 0, 0, 0, 0]);
+    expect(scale).toEqual([nan, inf, Math.fround(2 / 127), nan]);
+    expect(sums).toEqual([0, 0, 191, 0]);
+  });
+
+  test("gives zeros for a row of zeros and of denormals", async () => {
+    const { codes, scale } = await run(await backend.get(), [2, 2], [0, -0, 1e-40, -1e-45]);
+    expect(codes.map(Math.abs)).toEqual([0, 0, 0, 0]);
+    expect(scale).toEqual([Math.fround(Math.fround(1e-5) / 127), Math.fround(Math.fround(1e-5) / 127)]);
+  });
+});

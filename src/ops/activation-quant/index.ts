@@ -1,0 +1,36 @@
+/** int8 quantisation of rows of activations as an op. The definition is in reference.ts; the gradient in ops/bit-linear. */
+import { defineKernel } from "../../backends/backend.ts";
+import { ShapeError } from "../../platform/errors.ts";
+import { type Op, sizeOf } from "../op.ts";
+import { quantizeActivations } from "./reference.ts";
+
+export interface ActivationQuantParams {
+  /** The least that a row's largest magnitude counts for: 1e-5 everywhere in use. */
+  eps: number;
+}
+
+const forward = defineKernel({
+  name: "activation_quant",
+  buffers: { x: "f32", codes: "i8", scale: "f32", sums: "i32" },
+  params: ["rows", "width", "eps"],
+  reference: (a, p) => quantizeActivations(a.x, a.codes, a.scale, a.sums, p.rows, p.width, p.eps),
+});
+
+/**
+ * inputs: x [..., K], of M rows; outputs: codes i8 like x, scale [M], so that x ≈ code · scale, and sums i32 [M] of the
+ * codes. No gradient.
+ */
+export const activationQuant: Op<ActivationQuantParams> = {
+  name: "activation-quant",
+  forward(cx, [x], { eps }) {
+    if (x.shape.length === 0 || x.dtype !== "f32")
+      throw new ShapeError(`activation-quant: x is ${x.dtype} [${x.shape}]; expected f32 [..., K]`);
+    const width = x.shape[x.shape.length - 1];
+    const rows = sizeOf(x.shape) / width;
+    const codes = cx.create(x.shape, "i8");
+    const scale = cx.create([rows], "f32");
+    const sums = cx.create([rows], "i32");
+    cx.backend.launch(forward, { x, codes, scale, sums }, { rows, width, eps });
+    return { outputs: [codes, scale, sums], saved: [] };
+  },
+};

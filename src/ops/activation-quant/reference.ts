@@ -1,0 +1,48 @@
+/**
+ * Activations to int8 with one scale for each row (absmax, BitNet b1.58):
+ *
+ *   a = max(max|x|, eps)    code = round(x · (127 / a))    scale = a / 127    so x ≈ code · scale
+ *
+ * Rounding is half to even, and no code passes ±127 since |x| <= a. Every step is float32. The slow definition:
+ * kernel.cc must agree with it on cases.ts.
+ */
+
+/**
+ * @param x     [M, K]
+ * @param codes [M, K], overwritten
+ * @param scale [M], overwritten. NaN for a row with a NaN, infinite for one with an infinity, and the codes of both are
+ *              0: products of such a row are NaN, never plausible numbers
+ * @param sums  [M], overwritten with the sum of each row's codes, which the product with unsigned weight codes wants
+ */
+export function quantizeActivations(
+  x: Float32Array,
+  codes: Int8Array,
+  scale: Float32Array,
+  sums: Int32Array,
+  rows: number,
+  width: number,
+  eps: number,
+): void {
+  for (let m = 0; m < rows; m++) {
+    const row = x.subarray(m * width, (m + 1) * width);
+    let absmax = Math.fround(eps);
+    // Math.max keeps NaN.
+    for (const value of row) absmax = Math.max(absmax, Math.abs(value));
+    const factor = Math.fround(127 / absmax);
+    scale[m] = absmax / 127;
+    let sum = 0;
+    for (let k = 0; k < width; k++) {
+      const code = Number.isFinite(absmax) ? roundHalfEven(Math.fround(row[k] * factor)) : 0;
+      codes[m * width + k] = code;
+      sum += code;
+    }
+    sums[m] = sum;
+  }
+}
+
+/** The nearest integer, and of two the even one, as PyTorch rounds. (Math.round(0.5) is 1.) */
+export function roundHalfEven(x: number): number {
+  const floor = Math.floor(x);
+  const above = x - floor;
+  return above < 0.5 || (above === 0.5 && floor % 2 === 0) ? floor : floor + 1;
+}

@@ -1,0 +1,76 @@
+// The products of BitLinear: an exact int8-by-ternary forward, and the two straight-through gradients, whose operands
+// are converted from codes while they are packed. The definition is in reference.ts, the loop in native/gemm.h.
+#include "native/gemm-operands.h"
+#include "native/gemm-rows.h"
+#include "native/gemm.h"
+
+namespace bitnet::ISA_NS {
+
+// y [M, N] = (x · qᵀ) · x_scale[m] · scale, with x int8 [M, K] and q = codes - 1 in {-1, 0, 1}: the product of x by the
+// codes, less the row's sum.
+KERNEL(bit_linear_forward) {
+  const int8_t* x = call.i8(0);
+  const float* x_scale = call.f32(1);
+  const int32_t* sums = call.i32(2);
+  const uint8_t* codes = call.u8(3);
+  const float scale = call.f32(4)[0];
+  float* y = call.f32(5);
+  const size_t m = call.size(0), n = call.size(1), k = call.size(2);
+  const ByteWords<int8_t> xs{x, k};
+  const ByteWords<uint8_t> ws{codes, k};
+  if (m <= kFewRows) {
+    return gemm_rows<Int8Dot>(call, xs, ws, m, n, k, [=](size_t row, size_t column, int32_t sum) {
+      y[row * n + column] = static_cast<float>(sum - sums[row]) * (x_scale[row] * scale);
+    });
+  }
+  const StoreDequantised out{y, n, sums, x_scale};
+  if (Int8Product::kGroup == 4 && k % 4 == 0) {
+    const Term<RowsInPlace<int8_t>, AlongK<ByteWords<uint8_t>>> term{{x, k}, {ws}, k, scale};
+    return gemm<Int8Product>(call, m, n, &term, 1, out);
+  }
+  const Term<RowsConverted<ByteWords<int8_t>>, AlongK<ByteWords<uint8_t>>> term{{xs}, {ws}, k, scale};
+  gemm<Int8Product>(call, m, n, &term, 1, out);
+}
+
+// dx [M, K] (+)= sum over weights i of scale_i · dy_i [M, N_i] · q_i [N_i, K]; up to three weights, those after the last
+// null. All are added while dx is in cache.
+KERNEL(bit_linear_backward_input) {
+  constexpr int kMost = 3;
+  const size_t m = call.size(0), k = call.size(1);
+  const StoreFloat out{call.f32(3 * kMost), k, call.integer(2 + kMost) != 0};
+  auto run = [&](auto product, auto a_of) {
+    typedef decltype(product) Product;
+    typedef Term<decltype(a_of(nullptr, 0)), AlongColumns<Product, TernaryCodes>> OneTerm;
+    OneTerm terms[kMost] = {};
+    int count = 0;
+    for (; count < kMost && call.has(3 * count); count++) {
+      const size_t n = call.size(2 + count);
+      terms[count] = OneTerm{a_of(call.f32(3 * count), n), {{call.u8(3 * count + 1), k}}, n, *call.f32(3 * count + 2)};
+    }
+    gemm<Product>(call, m, k, terms, count, out);
+  };
+#if SIMD_BF16
+  if (call.integer(3 + kMost))
+    return run(Bfloat16Product{},
+               [](const float* dy, size_t n) { return RowsConverted<Bfloat16Words<Floats>>{{{dy, n}}}; });
+#endif
+  run(Float32Product{}, [](const float* dy, size_t n) { return RowsInPlace<float>{dy, n}; });
+}
+
+// dw [N, K] (+)= (dy · x_scale)ᵀ [N, M] · x [M, K]. The scale goes with dy, so that x is exact in bfloat16 too.
+KERNEL(bit_linear_backward_weight) {
+  const size_t m = call.size(0), n = call.size(1), k = call.size(2);
+  const ScaledFloats dys{call.f32(0), n, call.f32(2)};
+  const Int8s xs{call.i8(1), k};
+  const StoreFloat out{call.f32(3), k, call.integer(3) != 0};
+#if SIMD_BF16
+  if (call.integer(4)) {
+    const Term<ColumnsOfA<Bfloat16Product, ScaledFloats>, AlongColumns<Bfloat16Product, Int8s>> term{{dys}, {xs}, m, 1};
+    return gemm<Bfloat16Product>(call, n, k, &term, 1, out);
+  }
+#endif
+  const Term<ColumnsOfA<Float32Product, ScaledFloats>, AlongColumns<Float32Product, Int8s>> term{{dys}, {xs}, m, 1};
+  gemm<Float32Product>(call, n, k, &term, 1, out);
+}
+
+}  // namespace bitnet::ISA_NS

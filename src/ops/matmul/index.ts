@@ -1,0 +1,55 @@
+/**
+ * Matrix product with float32 weights as an op: its contract, kernels and gradients. The definition is in reference.ts.
+ * The ternary one is ops/bit-linear.
+ */
+import { defineKernel } from "../../backends/backend.ts";
+import { ShapeError } from "../../platform/errors.ts";
+import { type Op, sizeOf } from "../op.ts";
+import { bf16Flag } from "../precision.ts";
+import { matmulBackwardInput, matmulBackwardWeight, matmulForward } from "./reference.ts";
+
+const forward = defineKernel({
+  name: "matmul_forward",
+  buffers: { x: "f32", w: "f32", y: "f32" },
+  params: ["m", "n", "k", "bf16"],
+  reference: (a, p) => matmulForward(a.x, a.w, a.y, p.m, p.n, p.k, p.bf16),
+});
+
+const backwardInput = defineKernel({
+  name: "matmul_backward_input",
+  buffers: { dy: "f32", w: "f32", dx: "f32" },
+  params: ["m", "n", "k", "accumulate", "bf16"],
+  reference: (a, p) => matmulBackwardInput(a.dy, a.w, a.dx, p.m, p.n, p.k, p.accumulate, p.bf16),
+});
+
+const backwardWeight = defineKernel({
+  name: "matmul_backward_weight",
+  buffers: { dy: "f32", x: "f32", dw: "f32" },
+  params: ["m", "n", "k", "accumulate", "bf16"],
+  reference: (a, p) => matmulBackwardWeight(a.dy, a.x, a.dw, p.m, p.n, p.k, p.accumulate, p.bf16),
+});
+
+/** inputs: x [..., K], w [N, K]; output: y [..., N] = x · wᵀ. Honours the context's precision. */
+export const matmul: Op = {
+  name: "matmul",
+  forward(cx, [x, w]) {
+    const k = x.shape[x.shape.length - 1];
+    if (w.shape.length !== 2 || w.shape[1] !== k)
+      throw new ShapeError(`matmul: x is [${x.shape}], w is [${w.shape}]; expected w [N, ${k}]`);
+    if (x.dtype !== "f32" || w.dtype !== "f32")
+      throw new ShapeError(`matmul: x is ${x.dtype}, w is ${w.dtype}; expected f32 for both`);
+    const n = w.shape[0];
+    const y = cx.create([...x.shape.slice(0, -1), n], "f32");
+    cx.backend.launch(forward, { x, w, y }, { m: sizeOf(x.shape) / k, n, k, bf16: bf16Flag(cx, "matmul") });
+    return { outputs: [y], saved: [x, w] };
+  },
+  backward(cx, [x, w], [dy]) {
+    if (!dy) return;
+    const [n, k] = w.shape;
+    const sizes = { m: sizeOf(x.shape) / k, n, k, bf16: bf16Flag(cx, "matmul") };
+    const dx = cx.gradient(0);
+    if (dx) cx.backend.launch(backwardInput, { dy, w, dx: dx.array }, { ...sizes, accumulate: dx.accumulate });
+    const dw = cx.gradient(1);
+    if (dw) cx.backend.launch(backwardWeight, { dy, x, dw: dw.array }, { ...sizes, accumulate: dw.accumulate });
+  },
+};

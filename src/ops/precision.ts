@@ -1,0 +1,18 @@
+/** What ops with float matrix products share: the precision of their context as a kernel's number. */
+import { UnsupportedError } from "../platform/errors.ts";
+import type { OpContext } from "./op.ts";
+
+/**
+ * 1 for bfloat16 operands, 0 for float32.
+ *
+ * @throws UnsupportedError where bfloat16 is asked for and the backend does not have it
+ */
+export function bf16Flag(cx: OpContext, op: string): 0 | 1 {
+  if (cx.precision === "fp32") return 0;
+  const { backend } = cx;
+  if (!backend.supports.bf16)
+    throw new UnsupportedError(
+      `${op}: precision bf16 is not supported by the ${backend.name} backend with ${backend.isa}; use precision fp32 or auto`,
+    );
+  return 1;
+}

@@ -1,0 +1,53 @@
+// Ternary weight codes and their scale (absmean). The definition is in reference.ts.
+#include "native/simd64.h"
+
+namespace bitnet::ISA_NS {
+
+// codes = 1 + (t > 0.5) - (t < -0.5), which is 1 + clip(round half to even(t)); 1 where t is NaN.
+INLINE VI code_of(VF t) { return splat(1) - (t > splat(0.5f)) + (t < splat(-0.5f)); }
+
+// w [size] float32 -> codes [size] 0, 1 or 2, scale [1]. rule 0: s = mean|w| + eps and t = w / s; rule 1: s =
+// max(mean|w|, eps) and t = w · (1 / s).
+KERNEL(weight_quant) {
+  const float* w = call.f32(0);
+  uint8_t* codes = call.u8(1);
+  float* scale = call.f32(2);
+  const size_t size = call.size(0);
+  const bool clamp = call.integer(1) != 0;
+  const float eps = call.number(2);
+  const Range mine = call.split(size, 16);
+
+  // Float64 throughout: no sum of float32 magnitudes overflows, and the mean is right to its last float32 bit or so.
+  VD low = {}, high = {}, low2 = {}, high2 = {};
+  size_t i = mine.begin;
+  for (; i + 2 * kLanes <= mine.end; i += 2 * kLanes) {
+    const VF a = abs(load(w + i)), b = abs(load(w + i + kLanes));
+    low += widen_low(a), high += widen_high(a);
+    low2 += widen_low(b), high2 += widen_high(b);
+  }
+  for (; i < mine.end; i += kLanes) {
+    const VF a = abs(load_part(w + i, mine.end - i));
+    low += widen_low(a), high += widen_high(a);
+  }
+  call.shared<double>()[call.thread] = sum((low + low2) + (high + high2));
+  call.barrier();
+  double total = 0;
+  for (int t = 0; t < call.threads; t++) total += call.shared<double>()[t];
+
+  const float mean = static_cast<float>(total / static_cast<double>(size));
+  // NaN stays NaN: max() would drop it.
+  const float s = !clamp ? mean + eps : mean < eps ? eps : mean;
+  const VF divisor = splat(s), factor = splat(1.0f / s);
+  for (i = mine.begin; i + kLanes <= mine.end; i += kLanes) {
+    const VF v = load(w + i);
+    store_u8(codes + i, code_of(clamp ? v * factor : v / divisor));
+  }
+  if (i < mine.end) {
+    const VF v = load_part(w + i, mine.end - i);
+    const VI c = code_of(clamp ? v * factor : v / divisor);
+    for (size_t j = 0; i + j < mine.end; j++) codes[i + j] = static_cast<uint8_t>(c[j]);
+  }
+  if (call.thread == 0) scale[0] = s;
+}
+
+}  // namespace bitnet::ISA_NS
