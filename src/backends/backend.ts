@@ -3,8 +3,8 @@
  * an op hands it a `Kernel` (the symbol's name for native and WASM, and the reference function), so that adding an op
  * touches one folder.
  *
- * Implementations: reference.ts (plain TypeScript), native.ts (the addon), wasm.ts. Called by ops/ through OpContext,
- * and by tensor/ for storage.
+ * Implementations: reference.ts (plain TypeScript), native.ts (the addon), wasm.ts, dry.ts (only counts). Called by
+ * ops/ through OpContext, and by tensor/ for storage.
  */
 
 export type DType = "f32" | "i32" | "i8" | "u8";
@@ -60,7 +60,7 @@ export interface BackendSupports {
 }
 
 export interface Backend {
-  readonly name: "reference" | "native" | "wasm";
+  readonly name: "reference" | "native" | "wasm" | "dry";
   /** Instruction set in use: "typescript", "x86-64-v2", "avx2", "avx512", "neon", "simd128". */
   readonly isa: string;
   readonly threads: number;
