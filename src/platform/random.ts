@@ -9,6 +9,8 @@ export interface Random {
   integer(limit: number): number;
   /** Standard normal (Box-Muller, one value a call so that the state is just the generator's). */
   normal(): number;
+  /** Fills `out` with N(0, std²), two values for each pair of 32-bit draws: for weights, where `normal` would be slow. */
+  fillNormal(out: Float32Array, std: number): void;
   /** The state, to save. */
   state(): [number, number, number, number];
 }
@@ -62,6 +64,14 @@ export function createRandom(seedOrState: number | readonly [number, number, num
     normal() {
       const u = 1 - uniform(); // (0, 1]: the logarithm is finite
       return Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * uniform());
+    },
+    fillNormal(out, std) {
+      for (let i = 0; i < out.length; i += 2) {
+        const radius = std * Math.sqrt(-2 * Math.log((bits() + 1) / 4294967296)); // of (0, 1]
+        const angle = (2 * Math.PI * bits()) / 4294967296;
+        out[i] = radius * Math.cos(angle);
+        if (i + 1 < out.length) out[i + 1] = radius * Math.sin(angle);
+      }
     },
     state: () => [s[0] >>> 0, s[1] >>> 0, s[2] >>> 0, s[3] >>> 0],
   };

@@ -219,6 +219,7 @@ export class Runtime {
             cx.pass(i, gradient);
             gradient.dispose();
           }
+          return undefined;
         });
       },
     });

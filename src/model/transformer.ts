@@ -1,0 +1,239 @@
+/**
+ * The decoder-only transformer (LLaMA-style): embedding, L pre-norm blocks of attention and gated feed-forward, a final
+ * norm, the output head. It strings layers together; it does not know its backend, the trainer or the tokenizer.
+ * Parameters are named as in a Hugging Face checkpoint.
+ */
+import {
+  Attention,
+  type AttentionContext,
+  FeedForward,
+  type LayerCache,
+  ParameterFactory,
+  RmsNorm,
+} from "../nn/index.ts";
+import type { LinearConfig, LinearLayer } from "../nn/linear.ts";
+import { add } from "../ops/add/index.ts";
+import { crossEntropy } from "../ops/cross-entropy/index.ts";
+import { embedding } from "../ops/embedding/index.ts";
+import { matmul } from "../ops/matmul/index.ts";
+import { rotaryTable } from "../ops/rotary/index.ts";
+import { DataError, ShapeError } from "../platform/errors.ts";
+import { createRandom } from "../platform/random.ts";
+import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
+import { headWidth, type ModelConfig } from "./config.ts";
+
+/** Token ids on the host, row-major [B, T]. */
+export interface TokenBatch {
+  readonly tokens: Int32Array;
+  readonly batch: number;
+  readonly length: number;
+  /** [B, T]: for each token, the first token of its document, so that attention stops there; absent: see all before. */
+  readonly documentStart?: Int32Array;
+}
+
+/** Keys and values of all layers, for one batch of sequences. */
+export interface Cache {
+  readonly layers: readonly LayerCache[];
+  /** Tokens that fit. */
+  readonly capacity: number;
+  /** Tokens in it; `logits` moves it on. */
+  length: number;
+  dispose(): void;
+}
+
+class Block {
+  readonly attentionNorm: RmsNorm;
+  readonly attention: Attention;
+  readonly feedForwardNorm: RmsNorm;
+  readonly feedForward: FeedForward;
+
+  constructor(factory: ParameterFactory, name: string, config: ModelConfig, linear: LinearConfig) {
+    const { width, heads, kvHeads, hiddenWidth, activation, normEps } = config;
+    const subNorm = config.variant === "bitnet";
+    this.attentionNorm = new RmsNorm(factory, `${name}.input_layernorm`, width, normEps);
+    this.attention = new Attention(factory, `${name}.self_attn`, {
+      width,
+      heads,
+      kvHeads,
+      headWidth: headWidth(config),
+      subNorm,
+      normEps,
+      linear,
+    });
+    this.feedForwardNorm = new RmsNorm(factory, `${name}.post_attention_layernorm`, width, normEps);
+    this.feedForward = new FeedForward(factory, `${name}.mlp`, {
+      width,
+      hiddenWidth,
+      activation,
+      subNorm,
+      normEps,
+      linear,
+    });
+  }
+
+  get linearLayers(): LinearLayer[] {
+    const { query, key, value, output } = this.attention;
+    const { gate, up, down } = this.feedForward;
+    return [query, key, value, output, gate, up, down];
+  }
+
+  forward(runtime: Runtime, x: Tensor, at: AttentionContext): Tensor {
+    const middle = runtime.scope(() => {
+      const normed = this.attentionNorm.forward(runtime, x);
+      return runtime.apply(add, [x, this.attention.forward(runtime, normed, at)], {});
+    });
+    return runtime.scope(() => {
+      const normed = this.feedForwardNorm.forward(runtime, middle);
+      return runtime.apply(add, [middle, this.feedForward.forward(runtime, normed)], {});
+    });
+  }
+}
+
+export class Transformer {
+  readonly parameters: readonly Parameter[];
+  private readonly embeddingTable: Parameter;
+  private readonly blocks: Block[] = [];
+  private readonly finalNorm: RmsNorm;
+  private readonly head: Parameter;
+  private readonly rotaryTable: Tensor;
+
+  /**
+   * Weights are drawn from `seed`: embeddings and linear layers N(0, initStd²), gains 1. null: left uninitialised, for
+   * weights that are loaded next.
+   */
+  constructor(
+    readonly runtime: Runtime,
+    readonly config: ModelConfig,
+    seed: number | null,
+  ) {
+    const factory = new ParameterFactory(runtime, seed === null ? null : createRandom(seed));
+    const { vocabSize, width, layers, initStd } = config;
+    const linear: LinearConfig = {
+      ternary: config.variant === "bitnet",
+      weightQuant: { rule: config.weightScale, eps: config.weightEps },
+      requantizeEvery: config.requantizeEvery,
+      initStd,
+    };
+    this.embeddingTable = factory.create("model.embed_tokens.weight", "embedding", [vocabSize, width], {
+      std: initStd,
+    });
+    for (let i = 0; i < layers; i++) this.blocks.push(new Block(factory, `model.layers.${i}`, config, linear));
+    this.finalNorm = new RmsNorm(factory, "model.norm", width, config.normEps);
+    this.head = config.tiedHead
+      ? this.embeddingTable
+      : factory.create("lm_head.weight", "head", [vocabSize, width], { std: initStd });
+    const D = headWidth(config);
+    this.rotaryTable = runtime.upload(
+      [config.contextLength, D],
+      "f32",
+      rotaryTable(config.contextLength, D, config.ropeBase),
+    );
+    this.parameters = factory.parameters;
+  }
+
+  /** The ternary layers, in order: their parameter and their quantised weights as they are now. */
+  get ternaryLayers(): LinearLayer[] {
+    return this.config.variant === "bitnet" ? this.blocks.flatMap((block) => block.linearLayers) : [];
+  }
+
+  /**
+   * Mean cross-entropy in nats over the targets that are not -100, and each target's own ([B·T], 0 where -100).
+   * Called inside `runtime.gradient` for training, or in a scope for evaluation.
+   */
+  loss(batch: TokenBatch, targets: Int32Array): { loss: Tensor; tokenLoss: Tensor } {
+    const rows = batch.batch * batch.length;
+    if (targets.length !== rows) throw new ShapeError(`loss: ${targets.length} targets for ${rows} tokens`);
+    this.checkIds(targets, "target", true);
+    const [loss, tokenLoss] = this.runtime.scope(() => {
+      const logits = this.forward(batch);
+      const ids = this.runtime.upload([batch.batch, batch.length], "i32", targets);
+      return this.runtime.applyAll(crossEntropy, [logits, ids], {});
+    });
+    return { loss, tokenLoss };
+  }
+
+  /** Logits [B, T, V] of every token; with a cache, the tokens follow those in it. */
+  logits(batch: TokenBatch, cache?: Cache): Tensor {
+    return this.runtime.scope(() => this.forward(batch, cache));
+  }
+
+  /** Logits [B, V] of the last token only: what generation needs. */
+  lastLogits(batch: TokenBatch, cache?: Cache): Tensor {
+    return this.runtime.scope(() => this.forward(batch, cache, true));
+  }
+
+  /** An empty cache for `batch` sequences of up to `capacity` tokens (at most the context). */
+  createCache(batch: number, capacity: number): Cache {
+    const { contextLength, kvHeads, layers } = this.config;
+    if (capacity > contextLength)
+      throw new ShapeError(`cache: ${capacity} tokens asked for, but the model's context is ${contextLength}`);
+    const shape = [batch, capacity, kvHeads * headWidth(this.config)];
+    const made = Array.from({ length: layers }, () => ({
+      keys: this.runtime.empty(shape),
+      values: this.runtime.empty(shape),
+    }));
+    return {
+      layers: made,
+      capacity,
+      length: 0,
+      dispose() {
+        for (const { keys, values } of made) {
+          keys.dispose();
+          values.dispose();
+        }
+      },
+    };
+  }
+
+  dispose(): void {
+    for (const layer of this.ternaryLayers) layer.forgetQuantized();
+    for (const parameter of this.parameters) parameter.dispose();
+    this.rotaryTable.dispose();
+  }
+
+  private forward(batch: TokenBatch, cache?: Cache, lastOnly = false): Tensor {
+    const { runtime, config } = this;
+    const { tokens, batch: B, length: T, documentStart } = batch;
+    const start = cache?.length ?? 0;
+    if (tokens.length !== B * T) throw new ShapeError(`model: ${tokens.length} tokens for [${B}, ${T}]`);
+    const room = cache?.capacity ?? config.contextLength;
+    if (start + T > room)
+      throw new ShapeError(
+        `model: ${start + T} tokens do not fit ${cache ? "the cache" : "the context"} of ${room}; use a shorter sequence`,
+      );
+    this.checkIds(tokens, "token", false);
+    const ids = runtime.upload([B, T], "i32", tokens);
+    const mask = documentStart ? runtime.upload([B, T], "i32", documentStart) : undefined;
+    let x = runtime.apply(embedding, [ids, this.embeddingTable.tensor], {});
+    for (const [i, block] of this.blocks.entries()) {
+      const at = { rotaryTable: this.rotaryTable, start, documentStart: mask, cache: cache?.layers[i] };
+      x = config.recompute
+        ? runtime.checkpoint(([input]) => block.forward(runtime, input, at), [x])
+        : block.forward(runtime, x, at);
+    }
+    if (cache) cache.length += T;
+    if (lastOnly) x = this.lastRows(x, B, T);
+    const normed = this.finalNorm.forward(runtime, x);
+    return runtime.apply(matmul, [normed, this.head.tensor], {});
+  }
+
+  /** [B, T, C] → [B, C]: the row of each sequence's last token. */
+  private lastRows(x: Tensor, B: number, T: number): Tensor {
+    const { runtime, config } = this;
+    const rows = Int32Array.from({ length: B }, (_, b) => b * T + T - 1);
+    return runtime.apply(embedding, [runtime.upload([B], "i32", rows), runtime.view(x, [B * T, config.width])], {});
+  }
+
+  private checkIds(ids: Int32Array, what: string, ignoreAllowed: boolean): void {
+    const { vocabSize } = this.config;
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i];
+      if (id < 0 || id >= vocabSize) {
+        if (ignoreAllowed && id === -100) continue;
+        throw new DataError(
+          `model: ${what} ${id} is outside the vocabulary of ${vocabSize}; was the text encoded with another tokenizer?`,
+        );
+      }
+    }
+  }
+}

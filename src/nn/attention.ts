@@ -1,0 +1,85 @@
+/**
+ * Causal self-attention with grouped key/value heads and rotary positions; a sub-norm before the output projection where
+ * the variant has one. Read with a cache (inference) or without (training).
+ */
+import { attention } from "../ops/attention/index.ts";
+import { cacheAppend } from "../ops/cache-append/index.ts";
+import { rotary } from "../ops/rotary/index.ts";
+import type { Runtime, Tensor } from "../tensor/index.ts";
+import type { ParameterFactory } from "./layer.ts";
+import { applyLinear, type LinearConfig, LinearLayer } from "./linear.ts";
+import { RmsNorm } from "./norm.ts";
+
+export interface AttentionConfig {
+  /** C */
+  width: number;
+  /** H, query heads */
+  heads: number;
+  /** G, key and value heads; divides H */
+  kvHeads: number;
+  /** D */
+  headWidth: number;
+  subNorm: boolean;
+  normEps: number;
+  linear: LinearConfig;
+}
+
+/** Keys and values of the tokens already seen, for one layer: [B, S, G·D] each. */
+export interface LayerCache {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+/** Where in its sequence a piece of text stands. */
+export interface AttentionContext {
+  /** Rotary table [S, D]. */
+  rotaryTable: Tensor;
+  /** Position of the piece's first token. */
+  start: number;
+  /** [B, T] i32: the first token that each token may see; absent: all before it. */
+  documentStart?: Tensor;
+  cache?: LayerCache;
+}
+
+export class Attention {
+  readonly query: LinearLayer;
+  readonly key: LinearLayer;
+  readonly value: LinearLayer;
+  readonly output: LinearLayer;
+  readonly subNorm: RmsNorm | null;
+
+  constructor(
+    factory: ParameterFactory,
+    name: string,
+    readonly config: AttentionConfig,
+  ) {
+    const { width, heads, kvHeads, headWidth, linear } = config;
+    this.query = new LinearLayer(factory, `${name}.q_proj`, width, heads * headWidth, linear);
+    this.key = new LinearLayer(factory, `${name}.k_proj`, width, kvHeads * headWidth, linear);
+    this.value = new LinearLayer(factory, `${name}.v_proj`, width, kvHeads * headWidth, linear);
+    this.output = new LinearLayer(factory, `${name}.o_proj`, heads * headWidth, width, linear);
+    this.subNorm = config.subNorm
+      ? new RmsNorm(factory, `${name}.attn_sub_norm`, heads * headWidth, config.normEps)
+      : null;
+  }
+
+  /** x [B, T, C] → [B, T, C]. */
+  forward(runtime: Runtime, x: Tensor, at: AttentionContext): Tensor {
+    const { heads, kvHeads } = this.config;
+    const { start, rotaryTable, cache } = at;
+    const [q0, k0, v] = applyLinear(runtime, x, [this.query, this.key, this.value]);
+    const q = runtime.apply(rotary, [q0, rotaryTable], { heads, start });
+    const k = runtime.apply(rotary, [k0, rotaryTable], { heads: kvHeads, start });
+    const mask = at.documentStart ? [at.documentStart] : [];
+    let mixed: Tensor;
+    if (cache) {
+      cacheAppend(runtime.plainContext(), cache.keys, k, start);
+      cacheAppend(runtime.plainContext(), cache.values, v, start);
+      mixed = runtime.apply(attention, [q, cache.keys, cache.values, ...mask], { heads, kvHeads, start });
+    } else {
+      mixed = runtime.apply(attention, [q, k, v, ...mask], { heads, kvHeads, start });
+    }
+    if (this.subNorm) mixed = this.subNorm.forward(runtime, mixed);
+    return applyLinear(runtime, mixed, [this.output])[0];
+  }
+}

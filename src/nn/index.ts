@@ -1,0 +1,6 @@
+/** Layers: each with its config, its parameters and their initial values. */
+export { Attention, type AttentionConfig, type AttentionContext, type LayerCache } from "./attention.ts";
+export { FeedForward, type FeedForwardConfig } from "./feed-forward.ts";
+export { type Initial, ParameterFactory } from "./layer.ts";
+export { applyLinear, type LinearConfig, LinearLayer, type QuantizedWeight } from "./linear.ts";
+export { RmsNorm } from "./norm.ts";

@@ -1,0 +1,81 @@
+/**
+ * The linear layers of a block: BitLinear (ternary weights, int8 activations; arXiv:2402.17764) and plain Linear, its
+ * full-precision twin. Neither has a bias. Layers that read one input (q, k, v; gate, up) are applied together, so that
+ * BitLinear quantises the input once.
+ */
+import { bitLinear } from "../ops/bit-linear/index.ts";
+import { matmul } from "../ops/matmul/index.ts";
+import { type WeightQuantParams, weightQuant } from "../ops/weight-quant/index.ts";
+import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
+import type { ParameterFactory } from "./layer.ts";
+
+export interface LinearConfig {
+  /** true: BitLinear; false: float weights. */
+  ternary: boolean;
+  /** How the weights' scale is made, and its epsilon. */
+  weightQuant: WeightQuantParams;
+  /** Quantise the weights again after this many updates; 1: in every step, as the paper does. */
+  requantizeEvery: number;
+  /** Standard deviation of the initial weights. */
+  initStd: number;
+}
+
+/** Weights as they multiply: codes u8 [N, K] (q + 1) and their scale [1]. */
+export interface QuantizedWeight {
+  readonly codes: Tensor;
+  readonly scale: Tensor;
+}
+
+export class LinearLayer {
+  readonly weight: Parameter;
+  private quantizedWeight: QuantizedWeight | null = null;
+  private quantizedVersion = 0;
+
+  /** y [..., N] = x [..., K] · Wᵀ, with W [N, K]. */
+  constructor(
+    factory: ParameterFactory,
+    name: string,
+    inputs: number,
+    outputs: number,
+    readonly config: LinearConfig,
+  ) {
+    this.weight = factory.create(`${name}.weight`, config.ternary ? "ternary" : "linear", [outputs, inputs], {
+      std: config.initStd,
+    });
+  }
+
+  /** The ternary weights that belong to the weights as they are now; kept until the weights change. */
+  quantized(runtime: Runtime): QuantizedWeight {
+    const { version } = this.weight;
+    if (this.quantizedWeight && version - this.quantizedVersion < this.config.requantizeEvery)
+      return this.quantizedWeight;
+    this.forgetQuantized();
+    const [codes, scale] = runtime.detached(weightQuant, [this.weight.tensor], this.config.weightQuant);
+    this.quantizedWeight = { codes, scale };
+    this.quantizedVersion = version;
+    return this.quantizedWeight;
+  }
+
+  /** Drops the quantised weights: they are made again from the weights when next needed. */
+  forgetQuantized(): void {
+    this.quantizedWeight?.codes.dispose();
+    this.quantizedWeight?.scale.dispose();
+    this.quantizedWeight = null;
+  }
+}
+
+/** Applies layers of one kind to one input; outputs in the layers' order. */
+export function applyLinear(runtime: Runtime, x: Tensor, layers: readonly LinearLayer[]): Tensor[] {
+  if (!layers[0].config.ternary) return layers.map((layer) => runtime.apply(matmul, [x, layer.weight.tensor], {}));
+  const quantized = layers.map((layer) => layer.quantized(runtime));
+  return runtime.applyAll(
+    bitLinear,
+    [
+      x,
+      ...layers.map((layer) => layer.weight.tensor),
+      ...quantized.map((q) => q.codes),
+      ...quantized.map((q) => q.scale),
+    ],
+    {},
+  );
+}
