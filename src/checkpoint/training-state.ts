@@ -1,0 +1,186 @@
+/**
+ * A checkpoint: a model's folder plus optimizer.safetensors (the optimiser's tensors) and trainer_state.json (where
+ * training stands, and the SHA-256 of every file, its own included). Written under a temporary name, flushed, renamed:
+ * a folder of the final name is whole. A load believes nothing: one wrong byte anywhere and the checkpoint is refused.
+ */
+import { z } from "zod";
+import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
+import type { Transformer } from "../model/index.ts";
+import { FormatError, UnsupportedError } from "../platform/errors.ts";
+import {
+  exists,
+  joinPath,
+  listFolder,
+  readWhole,
+  sha256Of,
+  sha256OfFile,
+  writeAtomically,
+  writeFolderAtomically,
+} from "../platform/files.ts";
+import type { Runtime, Tensor } from "../tensor/index.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { checkTensors, jsonText, modelFiles, readJson, restoreWeights, writeModelFiles } from "./model-folder.ts";
+
+export const stateFile = "trainer_state.json";
+const optimizerFile = "optimizer.safetensors";
+/** Raised when a field changes its meaning. */
+const stateVersion = 1;
+
+/** The optimiser, as far as its state is saved. */
+export interface SavedOptimizer {
+  readonly kind: string;
+  readonly state: readonly { name: string; tensor: Tensor }[];
+}
+
+/** What trainer_state.json says, `training` being the trainer's own. */
+export interface TrainerStateFile<T = unknown> {
+  format: "bitnet.ts training state";
+  version: number;
+  step: number;
+  optimizer: string;
+  tokenizerHash: string | null;
+  training: T;
+  sha256: Record<string, string>;
+  /** Of this file's text with this value as 64 zeros. */
+  selfSha256: string;
+}
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+const stateSchema = z.strictObject({
+  format: z.literal("bitnet.ts training state"),
+  version: z.number(),
+  step: z.int().min(0),
+  optimizer: z.string(),
+  tokenizerHash: hash.nullable(),
+  training: z.unknown(),
+  sha256: z.record(z.string(), hash),
+  selfSha256: hash,
+});
+
+const noHash = "0".repeat(64);
+
+/**
+ * Writes a checkpoint, whole or not at all.
+ *
+ * @param training the trainer's state, plain JSON
+ * @throws FileError when the disk refuses; what was at `path` before is then still there
+ */
+export async function saveCheckpoint(
+  path: string,
+  parts: {
+    model: Transformer;
+    tokenizer: Tokenizer | null;
+    optimizer: SavedOptimizer;
+    step: number;
+    training: unknown;
+  },
+): Promise<void> {
+  const { model, tokenizer, optimizer, step, training } = parts;
+  await writeFolderAtomically(
+    path,
+    async (folder) => {
+      const hashes = await writeModelFiles(folder, model, tokenizer);
+      const { sha256 } = await writeSafetensors(
+        joinPath(folder, optimizerFile),
+        optimizer.state.map(({ name, tensor }) => ({
+          name,
+          dtype: "F32",
+          shape: tensor.shape,
+          data: () => model.runtime.readFloats(tensor),
+        })),
+      );
+      const state: TrainerStateFile = {
+        format: "bitnet.ts training state",
+        version: stateVersion,
+        step,
+        optimizer: optimizer.kind,
+        tokenizerHash: tokenizer?.hash ?? null,
+        training,
+        sha256: { ...hashes, [optimizerFile]: sha256 },
+        selfSha256: noHash,
+      };
+      const text = jsonText(state);
+      // The last file: a folder without it was not finished.
+      writeAtomically(joinPath(folder, stateFile), jsonText({ ...state, selfSha256: sha256Of(text) }));
+    },
+    { mayReplace: isCheckpointFolder },
+  );
+}
+
+/** Nothing but files that a checkpoint has: then it may be written anew. */
+function isCheckpointFolder(path: string): boolean {
+  const known = [...modelFiles, optimizerFile, stateFile];
+  return listFolder(path).every((name) => known.includes(name));
+}
+
+/**
+ * Reads a checkpoint's state and checks every file against its hash.
+ *
+ * @throws FormatError naming the file that is missing, changed or cut short; UnsupportedError for another version
+ */
+export function verifyCheckpoint(path: string): TrainerStateFile {
+  const file = joinPath(path, stateFile);
+  if (!exists(file)) throw new FormatError(`${path}: has no ${stateFile}; it was not written to its end`);
+  const content = readJson(file);
+  const version = (content as { version?: unknown } | null)?.version;
+  const parsed = stateSchema.safeParse(content);
+  if (!parsed.success || parsed.data.version !== stateVersion) {
+    if (typeof version === "number" && version !== stateVersion)
+      throw new UnsupportedError(
+        `${file}: was written by another version of bitnet.ts (format ${version}, this one reads ${stateVersion})`,
+      );
+    const issue = parsed.error?.issues[0];
+    throw new FormatError(`${file}: ${issue?.path.join(".") || "content"}: ${issue?.message}; it is damaged`);
+  }
+  const state = parsed.data as TrainerStateFile;
+  const text = new TextDecoder().decode(readWhole(file));
+  if (sha256Of(text.replace(`"selfSha256": "${state.selfSha256}"`, `"selfSha256": "${noHash}"`)) !== state.selfSha256)
+    throw new FormatError(`${file}: does not match its own SHA-256; it was changed or damaged`);
+  for (const [name, expected] of Object.entries(state.sha256)) {
+    const member = joinPath(path, name);
+    if (!exists(member)) throw new FormatError(`${path}: ${name} is missing`);
+    const found = sha256OfFile(member);
+    if (found !== expected)
+      throw new FormatError(
+        `${member}: its SHA-256 is ${found.slice(0, 12)}..., but ${stateFile} says ${expected.slice(0, 12)}...; it was changed or damaged`,
+      );
+  }
+  return state;
+}
+
+/**
+ * Fills a model and an optimiser from a checkpoint that was verified.
+ *
+ * @throws FormatError where they do not fit: another model, another optimiser
+ */
+export async function restoreCheckpoint(
+  path: string,
+  state: TrainerStateFile,
+  model: Transformer,
+  optimizer: SavedOptimizer,
+): Promise<void> {
+  if (state.optimizer !== optimizer.kind)
+    throw new FormatError(
+      `${path}: holds the state of optimizer "${state.optimizer}", this run's is "${optimizer.kind}"; continue with the same`,
+    );
+  await restoreWeights(path, model);
+  await restoreTensors(joinPath(path, optimizerFile), optimizer, model.runtime);
+}
+
+async function restoreTensors(path: string, optimizer: SavedOptimizer, runtime: Runtime): Promise<void> {
+  const file = await readSafetensors(path);
+  try {
+    checkTensors(
+      file,
+      optimizer.state.map(({ name, tensor }) => ({ name, shape: tensor.shape })),
+      "this run's optimizer",
+    );
+    for (const { name, tensor } of optimizer.state) {
+      const values = await file.read(name);
+      if (!(values instanceof Float32Array)) throw new FormatError(`${path}: tensor ${name} is not float`);
+      runtime.backend.upload(tensor.buffer, values);
+    }
+  } finally {
+    file.close();
+  }
+}
