@@ -1,0 +1,10 @@
+/** Judging a model (`bitnet.ts/eval`): plain objects out. docs/evaluation.md defines the numbers. */
+export { type EvaluateOptions, evaluateLoss, type LossResult } from "./loss.ts";
+export type { Progress, ScoringModel } from "./score.ts";
+export {
+  evaluateWikiText,
+  type RollingWindow,
+  rollingWindows,
+  type WikiTextOptions,
+  type WikiTextResult,
+} from "./wikitext.ts";
