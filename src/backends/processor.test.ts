@@ -120,6 +120,16 @@ test("a launch passes addresses and numbers in the kernel's order, null as 0", (
   expect(counted.launches[0].numbers.slice(0, 2)).toEqual([16, 0.5]);
 });
 
+test("a launch passes no address of the launch before", () => {
+  const { backend, counted } = countingEngine();
+  const other = defineKernel({ name: "other", buffers: { x: "f32" }, params: [], reference: () => {} });
+  const array = (): NDArray => ({ shape: [4], dtype: "f32", buffer: backend.allocate(16) });
+  const x = array();
+  backend.launch(sum, { x, bias: array(), y: array() }, { n: 4, scale: 1 });
+  backend.launch(other, { x }, {});
+  expect(counted.launches[1].addresses.slice(1).every((address) => address === 0)).toBe(true);
+});
+
 test("refuses what would read or write the wrong memory, saying what came", () => {
   const { backend, counted } = countingEngine();
   const array = (n: number): NDArray => ({ shape: [n], dtype: "f32", buffer: backend.allocate(n * 4) });

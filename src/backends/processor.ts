@@ -183,6 +183,8 @@ export function createProcessorBackend(engine: Engine): Backend {
       const { index, buffers } = prepare(kernel as unknown as Kernel);
       for (let i = 0; i < buffers.length; i++)
         addresses[i] = addressOf(kernel.name, buffers[i][0], buffers[i][1], arrays[buffers[i][0]]);
+      // Those of the launch before may have been given back since, and the addon refuses an address that it does not know.
+      addresses.fill(0, buffers.length);
       for (let i = 0; i < kernel.params.length; i++) {
         const value = params[kernel.params[i]];
         if (typeof value !== "number")
