@@ -6,11 +6,11 @@
  * that docs/tokenizers.md names, where we do as the original Rust library does.
  */
 import { FormatError } from "../platform/errors.ts";
-import { byteToChar, bytesToToken, tokenToBytes } from "./byte-alphabet.ts";
+import { bytesToToken, byteToChar, tokenToBytes } from "./byte-alphabet.ts";
 import { MAX_MERGES, MergeTable } from "./merge-table.ts";
 import { PretokenCache } from "./pretoken-cache.ts";
 import { GPT2_PATTERN, LLAMA3_PATTERN, type PretokenScanner, scanGpt2, scanLlama3 } from "./pretokenize.ts";
-import { type DecodeOptions, type IdBuffer, TokenizerBase, type TokenizerRoles, vocabularyOf } from "./tokenizer.ts";
+import { type DecodeOptions, type IdBuffer, TokenizerBase, type TokenizerRoles, type Vocabulary } from "./tokenizer.ts";
 import { type Component, isObject, mergeSides, type TokenizerJson, textAround } from "./tokenizer-json.ts";
 
 export class ByteLevelTokenizer extends TokenizerBase {
@@ -154,14 +154,12 @@ export function mergeTableOf(json: TokenizerJson, ids: ReadonlyMap<string, numbe
   return new MergeTable(left, right, merged);
 }
 
-export interface ByteLevelPlan {
+export interface ByteLevelPlan extends Vocabulary {
   scan: PretokenScanner;
-  prefix: number[];
-  suffix: number[];
 }
 
 /** How this engine runs the file, or why it cannot (a reason for people; the library runs it then). */
-export function planByteLevel(json: TokenizerJson): ByteLevelPlan | string {
+export function planByteLevel(json: TokenizerJson, ids: ReadonlyMap<string, number>): ByteLevelPlan | string {
   const { model } = json;
   if (model.type !== "BPE" || !isObject(model.vocab)) return "the model is not BPE";
   if (json.normalizer !== null) return "it has a normalizer";
@@ -174,11 +172,10 @@ export function planByteLevel(json: TokenizerJson): ByteLevelPlan | string {
   const around = textAround(json);
   if (!around) return "the post-processor is no simple template";
   const added = new Set(json.added_tokens.map((t) => t.content));
-  const ids = vocabularyOf(json);
   for (const token of ids.keys())
     if (!added.has(token) && tokenToBytes(token) === null) return "a token is not made of bytes";
   if (!byteToChar.every((char) => ids.has(char) && !added.has(char))) return "some bytes have no token";
-  return { scan, ...around };
+  return { ids, scan, ...around };
 }
 
 /** The scanner of a pre-tokenizer: ByteLevel alone (GPT-2's pattern), or Split by a known pattern, then ByteLevel. */

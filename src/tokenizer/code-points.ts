@@ -8,7 +8,7 @@ import { DataError } from "../platform/errors.ts";
 import { mergeTableOf } from "./byte-level.ts";
 import type { MergeTable } from "./merge-table.ts";
 import { PretokenCache } from "./pretoken-cache.ts";
-import { type DecodeOptions, type IdBuffer, TokenizerBase, type TokenizerRoles, vocabularyOf } from "./tokenizer.ts";
+import { type DecodeOptions, type IdBuffer, TokenizerBase, type TokenizerRoles, type Vocabulary } from "./tokenizer.ts";
 import { isObject, type TokenizerJson, textAround } from "./tokenizer-json.ts";
 
 /** SentencePiece's mark for a space. */
@@ -147,15 +147,13 @@ export class CodePointTokenizer extends TokenizerBase {
 const utf8 = new TextEncoder();
 const utf8Of = (codePoint: number): Uint8Array => utf8.encode(String.fromCodePoint(codePoint));
 
-export interface CodePointPlan {
+export interface CodePointPlan extends Vocabulary {
   /** Spaces are written as SPACE_MARK, with one more put before the text. */
   markSpaces: boolean;
   prependSpace: boolean;
   /** No token holds a space after something else, so words can be encoded one by one. */
   cutAtSpaces: boolean;
   byteFallback: boolean;
-  prefix: number[];
-  suffix: number[];
 }
 
 const sameJson = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
@@ -180,7 +178,7 @@ export const markDecoder = {
 export const bytesDecoder = { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "Fuse" }] };
 
 /** How this engine runs the file, or why it cannot (a reason for people; the library runs it then). */
-export function planCodePoints(json: TokenizerJson): CodePointPlan | string {
+export function planCodePoints(json: TokenizerJson, ids: ReadonlyMap<string, number>): CodePointPlan | string {
   const { model } = json;
   if (model.type !== "BPE" || !isObject(model.vocab)) return "the model is not BPE";
   if (json.pre_tokenizer !== null) return "it has a pre-tokenizer";
@@ -193,7 +191,6 @@ export function planCodePoints(json: TokenizerJson): CodePointPlan | string {
   } else if (!sameJson(json.decoder, bytesDecoder)) {
     return "the decoder is of another kind";
   }
-  const ids = vocabularyOf(json);
   const byteFallback = model.byte_fallback === true;
   if (byteFallback) {
     for (let byte = 0; byte < 256; byte++) if (!ids.has(byteTokenName(byte))) return "some bytes have no token";
@@ -207,5 +204,5 @@ export function planCodePoints(json: TokenizerJson): CodePointPlan | string {
   const added = new Set(json.added_tokens.map((t) => t.content));
   const crosses = new RegExp(`[^${SPACE_MARK}]${SPACE_MARK}`);
   const cutAtSpaces = markSpaces && ![...ids.keys()].some((token) => !added.has(token) && crosses.test(token));
-  return { markSpaces, prependSpace: markSpaces, cutAtSpaces, byteFallback, ...around };
+  return { ids, markSpaces, prependSpace: markSpaces, cutAtSpaces, byteFallback, ...around };
 }

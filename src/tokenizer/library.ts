@@ -10,6 +10,7 @@ import {
   type IdBuffer,
   TokenizerBase,
   type TokenizerRoles,
+  vocabularyOf,
 } from "./tokenizer.ts";
 import type { TokenizerJson } from "./tokenizer-json.ts";
 
@@ -19,7 +20,7 @@ export class LibraryTokenizer extends TokenizerBase {
   private plainModel: LibraryModel | undefined;
 
   constructor(json: TokenizerJson, roles: TokenizerRoles) {
-    super(json, roles, { prefix: [], suffix: [] });
+    super(json, roles, { ids: vocabularyOf(json), prefix: [], suffix: [] });
     this.model = createLibraryModel(json, roles.name);
   }
 

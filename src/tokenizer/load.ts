@@ -69,12 +69,12 @@ export function createTokenizer(content: unknown, options: TokenizerOptions = {}
   const reasons: string[] = [];
   const { engine } = options;
   if (engine === undefined || engine === "byte-level") {
-    const plan = planByteLevel(json);
+    const plan = planByteLevel(json, ids);
     if (typeof plan !== "string") return new ByteLevelTokenizer(json, roles, plan);
     reasons.push(plan);
   }
   if (engine === undefined || engine === "code-points") {
-    const plan = planCodePoints(json);
+    const plan = planCodePoints(json, ids);
     if (typeof plan !== "string") return new CodePointTokenizer(json, roles, plan);
     reasons.push(plan);
   }

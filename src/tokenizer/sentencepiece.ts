@@ -148,9 +148,7 @@ export function sentencePieceToJson(bytes: Uint8Array, where: string): SentenceP
   const byteFallback =
     trainer.byteFallback !== 0 && Array.from({ length: 256 }, (_, b) => byteTokenName(b)).every((t) => ids.has(t));
   // The best score first; the sort is stable, so equal scores keep the order of ids.
-  const ranked = pieces
-    .filter(({ kind }) => kind === kinds.normal)
-    .sort((a, b) => b.score - a.score);
+  const ranked = pieces.filter(({ kind }) => kind === kinds.normal).sort((a, b) => b.score - a.score);
   const has = (id: number) => id >= 0 && id < pieces.length;
   const bos = has(trainer.bos) ? trainer.bos : null;
   const special = pieces.flatMap(({ piece, kind }, id) =>

@@ -66,6 +66,15 @@ export interface TokenizerRoles {
   endOfText: number | null;
 }
 
+/** What every engine's plan holds. */
+export interface Vocabulary {
+  /** Every token, from vocabularyOf. */
+  ids: ReadonlyMap<string, number>;
+  /** What addSpecialTokens puts around a text. */
+  prefix: number[];
+  suffix: number[];
+}
+
 /** Ids as they come; grows. */
 export class IdBuffer {
   ids = new Int32Array(1024);
@@ -102,15 +111,15 @@ export abstract class TokenizerBase implements Tokenizer {
   private readonly suffix: readonly number[];
   private knownHash: string | undefined;
 
-  constructor(json: TokenizerJson, roles: TokenizerRoles, around: { prefix: number[]; suffix: number[] }) {
+  constructor(json: TokenizerJson, roles: TokenizerRoles, vocabulary: Vocabulary) {
     this.json = json;
     this.name = roles.name;
     this.bos = roles.bos;
     this.eos = roles.eos;
     this.endOfText = roles.endOfText;
-    this.prefix = around.prefix;
-    this.suffix = around.suffix;
-    const ids = vocabularyOf(json);
+    this.prefix = vocabulary.prefix;
+    this.suffix = vocabulary.suffix;
+    const { ids } = vocabulary;
     const tokens: (string | undefined)[] = [];
     for (const [token, id] of ids) tokens[id] = token;
     this.ids = ids;

@@ -1,7 +1,7 @@
 // Oracle: the definition of BPE, run slowly, over random texts.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { byteToChar, bytesByChar } from "./byte-alphabet.ts";
+import { bytesByChar, byteToChar } from "./byte-alphabet.ts";
 import { GPT2_PATTERN } from "./pretokenize.ts";
 import { formatTokenizerJson } from "./tokenizer-json.ts";
 import { trainBpe } from "./train-bpe.ts";

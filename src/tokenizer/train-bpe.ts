@@ -7,12 +7,12 @@
  * Both as Hugging Face's trainer does, so that the result is the same as its (train-bpe.test.ts).
  */
 import { DataError, UsageError } from "../platform/errors.ts";
-import { byteToChar, bytesByChar } from "./byte-alphabet.ts";
+import { bytesByChar, byteToChar } from "./byte-alphabet.ts";
 import { ByteLevelTokenizer, planByteLevel, utf8Into } from "./byte-level.ts";
 import { countPretokens, type PretokenCounts } from "./count-pretokens.ts";
 import { learnMerges } from "./learn-merges.ts";
 import { GPT2_PATTERN } from "./pretokenize.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import { type Tokenizer, vocabularyOf } from "./tokenizer.ts";
 import { MAX_VOCABULARY, specialToken, type TokenizerJson } from "./tokenizer-json.ts";
 
 export const defaultSpecialTokens: readonly string[] = ["<|endoftext|>"];
@@ -132,7 +132,7 @@ export async function trainBpe(
       merges,
     },
   };
-  const plan = planByteLevel(json);
+  const plan = planByteLevel(json, vocabularyOf(json));
   if (typeof plan === "string") throw new Error(`trained a tokenizer that we cannot run: ${plan}`);
   const endOfText = specialTokens.length > 0 ? 0 : null;
   const name = options.name ?? `bpe-${tokens.length}`;

@@ -3,7 +3,8 @@
  * small alphabets, such as arithmetic. What a character is that was never seen is said at training: an error, or bytes.
  */
 import { DataError, UsageError } from "../platform/errors.ts";
-import { byteTokenName, bytesDecoder, CodePointTokenizer, planCodePoints } from "./code-points.ts";
+import { bytesDecoder, byteTokenName, CodePointTokenizer, planCodePoints } from "./code-points.ts";
+import { vocabularyOf } from "./tokenizer.ts";
 import { specialToken, type TokenizerJson } from "./tokenizer-json.ts";
 import { checkSpecialTokens, defaultSpecialTokens, type TrainedTokenizer, type TrainProgress } from "./train-bpe.ts";
 
@@ -89,7 +90,7 @@ export async function trainCharacters(
       merges: [],
     },
   };
-  const plan = planCodePoints(json);
+  const plan = planCodePoints(json, vocabularyOf(json));
   if (typeof plan === "string") throw new Error(`trained a tokenizer that we cannot run: ${plan}`);
   const endOfText = specialTokens.length > 0 ? 0 : null;
   const name = options.name ?? `characters-${tokens.length}`;
