@@ -5,7 +5,7 @@ import { createDryBackend } from "../backends/dry.ts";
 import { createReferenceBackend } from "../backends/reference.ts";
 import { Runtime } from "../tensor/index.ts";
 import { type ModelConfig, presets } from "./config.ts";
-import { describeModel, describeTernaryLayers, entropyBits } from "./inspect.ts";
+import { inspectModel, inspectTernaryLayers, entropyBits } from "./inspect.ts";
 import { Transformer } from "./transformer.ts";
 
 const dry = () => new Runtime(createDryBackend());
@@ -22,20 +22,20 @@ test.for(Object.keys(presets) as (keyof typeof presets)[])("%s has the parameter
   for (const variant of ["bitnet", "full"] as const) {
     const config = { ...presets[name], variant };
     const { total, matrices, nonEmbedding } = counted(config);
-    const described = describeModel(config, dry, { batch: 1, sequence: 1 });
+    const described = inspectModel(config, dry, { batch: 1, sequence: 1 });
     expect(described).toMatchObject({ total, nonEmbedding, ternary: variant === "bitnet" ? matrices : 0 });
     expect(described.parameters.reduce((sum, p) => sum + p.count, 0)).toBe(total);
   }
 });
 
 test("tiny has 11,417,472 parameters, and its full twin 9,216 fewer: the gains of the sub-norms", () => {
-  expect(describeModel(presets.tiny, dry, { batch: 1 }).total).toBe(11_417_472);
-  expect(describeModel({ ...presets.tiny, variant: "full" }, dry, { batch: 1 }).total).toBe(11_408_256);
+  expect(inspectModel(presets.tiny, dry, { batch: 1 }).total).toBe(11_417_472);
+  expect(inspectModel({ ...presets.tiny, variant: "full" }, dry, { batch: 1 }).total).toBe(11_408_256);
 });
 
 test("tinyllama-1.1b, full, has TinyLlama's 1,100,048,384", () => {
   const config: ModelConfig = { ...presets["tinyllama-1.1b"], variant: "full" };
-  expect(describeModel(config, dry, { batch: 1, sequence: 1 }).total).toBe(1_100_048_384);
+  expect(inspectModel(config, dry, { batch: 1, sequence: 1 }).total).toBe(1_100_048_384);
 });
 
 const small: ModelConfig = {
@@ -56,7 +56,7 @@ const shapes: [string, ModelConfig][] = [
 ];
 
 test.for(shapes)("memory in training is what training takes, to the byte: %s", ([, config]) => {
-  const { training } = describeModel(config, dry, { batch: 3, sequence: 7 });
+  const { training } = inspectModel(config, dry, { batch: 3, sequence: 7 });
   const { backend, model, runtime } = real(config);
   const input = { tokens: new Int32Array(21), batch: 3, length: 7 };
   for (let step = 0; step < 3; step++) {
@@ -74,13 +74,13 @@ test.for(shapes)("memory in training is what training takes, to the byte: %s", (
 
 test("recomputing blocks takes less memory for activations, and a larger batch more", () => {
   const activations = (config: ModelConfig, batch: number) =>
-    describeModel(config, dry, { batch }).training.activationsBytes;
+    inspectModel(config, dry, { batch }).training.activationsBytes;
   expect(activations({ ...small, recompute: true }, 4)).toBeLessThan(activations(small, 4));
   expect(activations(small, 8)).toBeGreaterThan(1.9 * activations(small, 4));
 });
 
 test.for(shapes)("memory in inference is what a full context takes, to the byte: %s", ([, config]) => {
-  const { inference } = describeModel(config, dry, { batch: 1 });
+  const { inference } = inspectModel(config, dry, { batch: 1 });
   const { backend, model } = real(config);
   const cache = model.createCache(1, config.contextLength);
   for (let i = 0; i < config.contextLength; i++)
@@ -92,10 +92,10 @@ test.for(shapes)("memory in inference is what a full context takes, to the byte:
 
 test("packed, a ternary weight takes two bits, any other 16, and each matrix a scale of 32", () => {
   const { matrices, total } = counted(small);
-  const { inference, bitsPerWeight } = describeModel(small, dry, { batch: 1 });
+  const { inference, bitsPerWeight } = inspectModel(small, dry, { batch: 1 });
   expect(inference.packedBytes).toBe(matrices / 4 + 2 * (total - matrices) + 4 * 7 * 3);
   expect(bitsPerWeight).toBeCloseTo((8 * inference.packedBytes) / total, 12);
-  expect(describeModel({ ...small, variant: "full" }, dry, { batch: 1 }).bitsPerWeight).toBe(16);
+  expect(inspectModel({ ...small, variant: "full" }, dry, { batch: 1 }).bitsPerWeight).toBe(16);
 });
 
 test("ternary layers are described by shares, scale and entropy", async () => {
@@ -105,13 +105,13 @@ test("ternary layers are described by shares, scale and entropy", async () => {
   const values = Float32Array.from({ length: 128 }, (_, i) => [1, -1, 0, 0][i % 4]);
   runtime.backend.upload(weight.tensor.buffer, values);
   weight.changed();
-  const layers = await describeTernaryLayers(model);
+  const layers = await inspectTernaryLayers(model);
   expect(layers.length).toBe(21);
   expect(layers[1]).toMatchObject({ name: "model.layers.0.self_attn.k_proj.weight", shape: [8, 16] });
   expect(layers[1]).toMatchObject({ minus: 0.25, zero: 0.5, plus: 0.25, entropyBits: 1.5 });
   expect(layers[1].gamma).toBeCloseTo(0.500001, 6);
   for (const { minus, zero, plus } of layers) expect(minus + zero + plus).toBeCloseTo(1, 12);
-  expect(await describeTernaryLayers(real({ ...small, variant: "full" }).model)).toEqual([]);
+  expect(await inspectTernaryLayers(real({ ...small, variant: "full" }).model)).toEqual([]);
 });
 
 test("entropy is 0 for one kind of weight and log2 3 for three alike", () => {

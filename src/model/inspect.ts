@@ -75,7 +75,7 @@ export interface InspectOptions {
  *                      training step would be allocated and computed
  * @throws ShapeError for a sequence over the model's context
  */
-export function describeModel(
+export function inspectModel(
   config: ModelConfig,
   createRuntime: () => Runtime,
   options: InspectOptions,
@@ -169,7 +169,7 @@ export interface TernaryLayerInfo {
 }
 
 /** Each ternary layer of a model as it multiplies now; empty for the `full` variant. On the model's own backend. */
-export async function describeTernaryLayers(model: Transformer): Promise<TernaryLayerInfo[]> {
+export async function inspectTernaryLayers(model: Transformer): Promise<TernaryLayerInfo[]> {
   const { runtime } = model;
   const layers = model.ternaryLayers;
   if (layers.length === 0) return [];
