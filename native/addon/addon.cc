@@ -63,28 +63,30 @@ struct Instance {
 // pages, which a training step's gigabytes want.
 
 constexpr size_t kHuge = 2u << 20;
+constexpr size_t kPages = 64u << 10;  // a multiple of every system's page
 bool is_large(size_t bytes) { return bytes >= 2 * kHuge; }
+size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 void* take_memory(size_t bytes) {
   void* p = nullptr;
   if (!is_large(bytes)) return posix_memalign(&p, 64, bytes) == 0 ? p : nullptr;
-  void* map = mmap(nullptr, bytes + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+  // Map more than is wanted, keep the piece that begins at a huge page, and give back what is before and after it.
+  const size_t kept = round_up(bytes, kPages);
+  void* map = mmap(nullptr, kept + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
   if (map == MAP_FAILED) return nullptr;
-  // Keep an aligned piece of what was mapped, and give back what is before and after it.
-  const uintptr_t start = reinterpret_cast<uintptr_t>(map), aligned = (start + kHuge - 1) / kHuge * kHuge;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(map), aligned = round_up(start, kHuge);
   if (aligned > start) munmap(map, aligned - start);
-  const size_t after = start + kHuge - aligned;
-  if (after > 0) munmap(reinterpret_cast<void*>(aligned + bytes), after);
+  if (start + kHuge > aligned) munmap(reinterpret_cast<void*>(aligned + kept), start + kHuge - aligned);
   p = reinterpret_cast<void*>(aligned);
 #ifdef MADV_HUGEPAGE
-  madvise(p, bytes, MADV_HUGEPAGE);
+  madvise(p, kept, MADV_HUGEPAGE);
 #endif
   return p;
 }
 
 void give_memory(void* p, size_t bytes) {
   if (is_large(bytes))
-    munmap(p, bytes);
+    munmap(p, round_up(bytes, kPages));
   else
     ::free(p);
 }

@@ -99,6 +99,7 @@ async function build({ ops, only, out }) {
             runTool(compiler, args),
       ),
     );
+    // The least set first: of a function that all of them have a copy of, the linker keeps the first.
     const objects = [...isas, "addon"].map((name) => inWork(`${name}.o`));
     warnings.push(await runTool(compiler, [...linkFlags, ...objects, "-o", inWork("bitnet.node")]));
     putInPlace(join(work, "bitnet.node"), out);

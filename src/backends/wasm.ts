@@ -44,8 +44,8 @@ const initialPages = 64; // enough for the stack and constants; the layout below
 const maximumPages = 65535;
 /** Memory grows by at least so much, for each growth makes a new view. */
 const growthBytes = 16 << 20;
-/** Looks at a counter before a thread sleeps: some 50 microseconds. */
-const spins = 50_000;
+/** Looks at a counter before a thread sleeps: some 12 microseconds. More is worse on a machine with other work to do. */
+const spins = 20_000;
 
 /** BITNET_WASM names another module, built aside while writing a kernel. */
 const moduleFile = () => environmentVariable("BITNET_WASM") ?? packageFile("wasm/bitnet.wasm");

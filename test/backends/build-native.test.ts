@@ -117,6 +117,25 @@ describe.skipIf(absent)(absent ? `with a compiler (${absent})` : "with a compile
       expect(addon.allocate(2 ** 50)).toBe(0);
     });
 
+    test("gives a freed large block back to the system, all of it", () => {
+      const mebibyte = 2 ** 20;
+      // Not a multiple of a page, so that rounding is at work.
+      const data = new Uint8Array(64 * mebibyte + 64).fill(1);
+      const usage = () => {
+        const status = existsSync("/proc/self/statm") ? readFileSync("/proc/self/statm", "utf8") : null;
+        return { resident: process.memoryUsage.rss(), mapped: Number(status?.split(" ")[0] ?? 0) * 4096 };
+      };
+      const before = usage();
+      for (let i = 0; i < 20; i++) {
+        const address = addon.allocate(data.length);
+        addon.write(address, 0, data);
+        if (i === 0) expect(usage().resident - before.resident).toBeGreaterThan(60 * mebibyte);
+        addon.free(address);
+      }
+      expect(usage().resident - before.resident).toBeLessThan(20 * mebibyte);
+      expect(usage().mapped - before.mapped).toBeLessThan(20 * mebibyte);
+    });
+
     test("works in several worker threads at once, each with a pool and memory that end with it", async () => {
       const kernel = addon.kernels.indexOf("team_barriers");
       const isa = addon.supported.lastIndexOf(true);
