@@ -1,7 +1,8 @@
 /**
  * metrics/scalars.jsonl: one JSON object a line, only ever appended to. Two kinds of line: scalars of a step (keys in
  * callbacks/metrics.ts), and {"resumed_from": n}, written when a run goes on from its checkpoint of step n: lines before
- * it with a greater step belong to the part that was lost, and the run writes them again. A number that is not finite is
+ * it with a greater step belong to the part that was lost, and the run writes them again (n = 0: all of them, since the
+ * run began anew). A number that is not finite is
  * null. A line that a killed process left unfinished is no JSON, and readers pass over it.
  */
 import { readWhole } from "../platform/files.ts";
@@ -20,7 +21,7 @@ export function readScalars(path: string): ScalarLine[] {
       continue; // empty, or cut short by a kill
     }
     const from = line.resumed_from;
-    if (typeof from === "number") lines = lines.filter(({ step }) => step <= from);
+    if (typeof from === "number") lines = from === 0 ? [] : lines.filter(({ step }) => step <= from);
     else if (typeof line.step === "number") lines.push(line as ScalarLine);
   }
   return lines;

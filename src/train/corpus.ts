@@ -1,0 +1,204 @@
+/**
+ * From the files that a config names to what the trainer reads: a tokenizer (given, or trained on the training text), the
+ * training tokens, and validation tokens that training never sees.
+ */
+import {
+  type DocumentEncoder,
+  expandSources,
+  isValidationDocument,
+  openTokens,
+  prepareTokens,
+  readDocuments,
+  sequentialBatches,
+  type TokenStream,
+} from "../data/index.ts";
+import { DataError, UsageError } from "../platform/errors.ts";
+import { loadTokenizer, type Tokenizer, trainBpe, trainCharacters } from "../tokenizer/index.ts";
+import type { RunConfig } from "./config-schema.ts";
+import type { ValidationData } from "./evaluate.ts";
+import { countTextBytes } from "./text-bytes.ts";
+
+export interface Corpus {
+  tokenizer: Tokenizer;
+  tokens: TokenStream;
+  validation: (ValidationData & { tokens: number; source: ValidationSource }) | null;
+  close(): void;
+}
+
+/** Where validation text comes from: files of its own, documents chosen by their hash, or the end of the text. */
+export type ValidationSource = "files" | "documents" | "tail";
+
+/** Fewer documents than this many in the held-out share, and the end of the text is held out instead. */
+const expectedHeldOut = 10;
+
+export interface CorpusOptions {
+  /** Stands over the config's: the tokenizer of the checkpoint that a run goes on from. */
+  tokenizer?: Tokenizer;
+  /** Told what is being done, for people. */
+  onNote?: (text: string) => void;
+  signal?: AbortSignal;
+}
+
+/** The files that will be read. @throws UsageError for none, FileError for one that is not there */
+export function checkDataFiles({ data }: RunConfig): void {
+  if (data.files.length === 0) throw new UsageError("there is no text to train on; name a file with --data");
+  expandSources(data.files);
+  if (data.validFiles.length > 0) expandSources(data.validFiles);
+}
+
+/**
+ * @throws DataError for text that is empty, invalid or too short; UsageError where vocabulary and model do not match;
+ *   the signal's reason when aborted
+ */
+export async function prepareCorpus(config: RunConfig, options: CorpusOptions = {}): Promise<Corpus> {
+  const { data } = config;
+  const { onNote = () => {}, signal } = options;
+  const source = await chooseValidation(config);
+  const held = (text: string) => source === "documents" && isValidationDocument(text, data.validFraction);
+  const tokenizer = options.tokenizer ?? (await makeTokenizer(config, held, options));
+  checkVocabulary(config, tokenizer);
+
+  onNote(`encoding ${data.files.join(", ")}`);
+  const prepared = await prepareTokens({
+    sources: data.files,
+    tokenizer: encoderOf(tokenizer),
+    cacheDir: data.cacheDir,
+    separator: data.separator,
+    field: data.field,
+    signal,
+    ...(source === "files" ? { validSources: data.validFiles } : {}),
+    ...(source === "documents" ? { validFraction: data.validFraction } : {}),
+  });
+  const opened: TokenStream[] = [];
+  const open = (split: "train" | "valid") => {
+    const stream = openTokens(prepared.folder, split);
+    opened.push(stream);
+    return stream;
+  };
+  const close = () => {
+    for (const stream of opened) stream.close();
+  };
+  try {
+    const all = open("train");
+    if (source === null) return { tokenizer, tokens: all, validation: null, close };
+    if (source !== "tail")
+      return { tokenizer, tokens: all, validation: validationOf(config, tokenizer, open("valid"), source), close };
+    const cut = Math.floor(all.tokenCount * (1 - data.validFraction));
+    if (cut < 1 || cut >= all.tokenCount)
+      throw new DataError(
+        `${data.files.join(", ")}: ${all.tokenCount} tokens are too few to hold out ${data.validFraction} of them; give more text, or --data.validFraction 0`,
+      );
+    const validation = validationOf(config, tokenizer, sliceOf(all, cut, all.tokenCount), source);
+    return { tokenizer, tokens: sliceOf(all, 0, cut), validation, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+async function chooseValidation({ data }: RunConfig): Promise<ValidationSource | null> {
+  if (data.validFiles.length > 0) return "files";
+  if (data.validFraction === 0) return null;
+  // Few documents may leave none on one side: then the end of the text is held out.
+  const wanted = Math.ceil(expectedHeldOut / data.validFraction);
+  let found = 0;
+  for (const path of expandSources(data.files))
+    for await (const _ of readDocuments(path, { separator: data.separator, field: data.field }))
+      if (++found >= wanted) return "documents";
+  return "tail";
+}
+
+async function makeTokenizer(
+  config: RunConfig,
+  held: (text: string) => boolean,
+  { onNote = () => {}, signal }: CorpusOptions,
+): Promise<Tokenizer> {
+  const { file, kind } = config.tokenizer;
+  if (file !== null) return loadTokenizer(file);
+  const { data, model } = config;
+  async function* trainingText() {
+    for (const path of expandSources(data.files))
+      for await (const text of readDocuments(path, { separator: data.separator, field: data.field }))
+        if (!held(text)) yield text;
+  }
+  if (kind === "characters") {
+    onNote("collecting the characters of the text");
+    return (await trainCharacters(trainingText(), { maxVocabSize: model.vocabSize, signal })).tokenizer;
+  }
+  onNote(`training a BPE tokenizer of ${model.vocabSize} tokens`);
+  const { tokenizer, report } = await trainBpe(trainingText(), { vocabSize: model.vocabSize, signal });
+  if (report.vocabSize < model.vocabSize)
+    throw new UsageError(
+      `the text supports a vocabulary of ${report.vocabSize} tokens, but the model's is ${model.vocabSize}; give more text, or --model.vocabSize ${report.vocabSize} or less`,
+    );
+  return tokenizer;
+}
+
+/** Characters may leave rows of the model's vocabulary unused; any other tokenizer must match it. */
+function checkVocabulary({ model, tokenizer: { file, kind } }: RunConfig, tokenizer: Tokenizer): void {
+  const { vocabSize } = tokenizer;
+  if (vocabSize === model.vocabSize || (file === null && kind === "characters" && vocabSize < model.vocabSize)) return;
+  throw new UsageError(
+    `the tokenizer ${tokenizer.name} has ${vocabSize} tokens, but the model's vocabulary is ${model.vocabSize}; use --model.vocabSize ${vocabSize} or another tokenizer`,
+  );
+}
+
+function encoderOf(tokenizer: Tokenizer): DocumentEncoder {
+  const { endOfText } = tokenizer;
+  if (endOfText === null)
+    throw new UsageError(
+      `the tokenizer ${tokenizer.name} has no end-of-text token to put between documents; use one that has, such as "<|endoftext|>"`,
+    );
+  return {
+    vocabSize: tokenizer.vocabSize,
+    endOfText,
+    hash: tokenizer.hash,
+    encode: (text) => tokenizer.encode(text),
+  };
+}
+
+function validationOf(
+  { train, evaluation, data }: RunConfig,
+  tokenizer: Tokenizer,
+  stream: TokenStream,
+  source: ValidationSource,
+): NonNullable<Corpus["validation"]> {
+  const batch = Math.min(train.microBatch ?? train.batch, train.batch);
+  const { sequence } = train;
+  const wanted = evaluation.batches === null ? stream.tokenCount : evaluation.batches * train.batch * sequence;
+  const maxTokens = Math.min(wanted, stream.tokenCount);
+  const batches = sequentialBatches({
+    tokens: stream,
+    batch,
+    sequence,
+    maxTokens,
+    documentStarts: data.maskDocuments,
+  });
+  const textBytes = batches.textBytes || countTextBytes(tokenizer, stream, 0, maxTokens);
+  return { batch, sequence, batches, textBytes, tokens: batches.tokenCount, source };
+}
+
+/** The tokens [from, to) as a stream; its bytes are not known, and the whole stream stays the caller's to close. */
+function sliceOf(stream: TokenStream, from: number, to: number): TokenStream {
+  let documentCount = 0;
+  const piece = new Int32Array(1 << 14);
+  for (let at = from; at < to; at += piece.length) {
+    const part = piece.subarray(0, Math.min(piece.length, to - at));
+    stream.read(at, part);
+    for (const token of part) if (token === stream.endOfText) documentCount++;
+  }
+  return {
+    tokenCount: to - from,
+    documentCount,
+    textBytes: 0,
+    vocabSize: stream.vocabSize,
+    endOfText: stream.endOfText,
+    identity: `${stream.identity}[${from},${to})`,
+    read(position, target) {
+      if (position < 0 || position + target.length > to - from)
+        throw new Error(`tokens ${position} to ${position + target.length} asked of ${to - from}`);
+      stream.read(from + position, target);
+    },
+    close() {},
+  };
+}

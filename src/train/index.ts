@@ -1,0 +1,47 @@
+/** Training (`bitnet.ts/train`): one call for a whole run, and the parts for those who build their own. */
+export { checkpoints } from "./callbacks/checkpoints.ts";
+export { earlyStopping } from "./callbacks/early-stopping.ts";
+export { evaluation } from "./callbacks/evaluation.ts";
+export { metrics } from "./callbacks/metrics.ts";
+export { type SampleOptions, type SampleText, samples } from "./callbacks/samples.ts";
+export { scalarsFile } from "./callbacks/scalars-file.ts";
+export { type EpochSummary, type Measured, type Summary, summary } from "./callbacks/summary.ts";
+export { tensorboard } from "./callbacks/tensorboard.ts";
+export {
+  type ConfigLayer,
+  configToYaml,
+  type DerivedRun,
+  deriveRun,
+  parseConfig,
+  parseOverrides,
+  resolveConfig,
+} from "./config.ts";
+export { presetNames } from "./config-presets.ts";
+export { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
+export { type Corpus, prepareCorpus } from "./corpus.ts";
+export type {
+  Callback,
+  Sample,
+  ScalarLine,
+  StepEvent,
+  StopReason,
+  Training,
+  TrainingEvent,
+  TrainingState,
+} from "./events.ts";
+export { measureLoss, type ValidationData, type ValidationResult } from "./evaluate.ts";
+export {
+  type AdamWSettings,
+  clipScale,
+  createAdamW,
+  createOptimizer,
+  createSgd,
+  type Optimizer,
+  type SgdSettings,
+  type StepValues,
+} from "./optimizers.ts";
+export { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "./run-folder.ts";
+export { readScalars } from "./scalars.ts";
+export { createSchedule, type Schedule, type ScheduleConfig, type ScheduledValues } from "./schedules.ts";
+export { type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
+export { runTraining, type TrainableModel, type TrainerParts, type TrainingOutcome } from "./trainer.ts";

@@ -1,0 +1,352 @@
+/**
+ * A training run from beginning to end, as one call: config, tokenizer, data, model, callbacks, run folder, report. The
+ * command line is a thin layer over this.
+ */
+import { type Backend, createBackend } from "../backends/index.ts";
+import { readTokenizer, restoreCheckpoint, saveCheckpoint } from "../checkpoint/index.ts";
+import { createBatches } from "../data/index.ts";
+import { Transformer } from "../model/index.ts";
+import type { Precision } from "../ops/op.ts";
+import { FormatError, UsageError } from "../platform/errors.ts";
+import { writeAtomically } from "../platform/files.ts";
+import { createRandom } from "../platform/random.ts";
+import {
+  type Clock,
+  describeMachine,
+  packageVersion,
+  peakResidentBytes,
+  processName,
+  residentBytes,
+  systemClock,
+} from "../platform/system.ts";
+import { type Parameter, Runtime } from "../tensor/index.ts";
+import { formatTokenizerJson, loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
+import { checkpoints } from "./callbacks/checkpoints.ts";
+import { earlyStopping } from "./callbacks/early-stopping.ts";
+import { evaluation } from "./callbacks/evaluation.ts";
+import { metrics, shareOfTernary } from "./callbacks/metrics.ts";
+import { type SampleText, samples } from "./callbacks/samples.ts";
+import { scalarsFile } from "./callbacks/scalars-file.ts";
+import { type Summary, summary } from "./callbacks/summary.ts";
+import { tensorboard } from "./callbacks/tensorboard.ts";
+import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConfig } from "./config.ts";
+import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
+import { type Corpus, checkDataFiles, prepareCorpus } from "./corpus.ts";
+import type { Callback, StopReason, TrainingState } from "./events.ts";
+import { createOptimizer } from "./optimizers.ts";
+import {
+  findResumePoint,
+  makeRunFolder,
+  newRunFolder,
+  type ResumePoint,
+  type RunMeta,
+  readMeta,
+  readRunConfig,
+  runPaths,
+  type Session,
+  writeMeta,
+} from "./run-folder.ts";
+import { runTraining } from "./trainer.ts";
+
+export interface TrainOptions {
+  /** A preset's name, and differences from it; or the layers of `resolveConfig`. */
+  config: string | RunConfigPatch | readonly ConfigLayer[];
+  /** The run's folder; absent: a new one in `runsFolder`, named by preset, variant and time. */
+  runFolder?: string;
+  /** Where runs are. Default "runs". */
+  runsFolder?: string;
+  /** Go on with a run: "auto" (`runFolder`, or the newest in `runsFolder`), a run's folder, or a checkpoint in one. */
+  resume?: string;
+  /** Makes the sampler of a model, where samples are wanted: infer/ is not known here. */
+  sampler?: (parts: { model: Transformer; tokenizer: Tokenizer; runtime: Runtime }) => SampleText;
+  /** More callbacks, told after ours but before the one that saves. */
+  callbacks?: readonly Callback[];
+  /** Told what is being done before training begins, for people. */
+  onNote?: (text: string) => void;
+  /** Told when everything is ready, before the first step. */
+  onReady?: (run: ReadyRun) => void;
+  /** Aborting it ends the run after the step under way, saved; before training, it throws the signal's reason. */
+  signal?: AbortSignal;
+  clock?: Clock;
+}
+
+/** What is known before the first step. */
+export interface ReadyRun {
+  config: RunConfig;
+  derived: DerivedRun;
+  folder: string;
+  fromStep: number;
+  parameters: { total: number; ternary: number };
+  backend: { name: string; isa: string; threads: number; precision: Precision };
+  trainingTokens: number;
+  validationTokens: number;
+}
+
+export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "best"> {
+  reason: StopReason;
+  /** Steps done in all, by every process that worked on the run. */
+  step: number;
+  totalTokens: number;
+  skippedSteps: number;
+  /** Of the steps alone: evaluation, samples and saving left out. */
+  tokensPerSecond: number;
+  /** Validation before the first step and after the last; null without validation text. */
+  before: Summary["first"];
+  after: Summary["last"];
+  folder: string;
+  /** The last checkpoint, and that of the lowest validation loss where it was kept. */
+  checkpoint: string | null;
+  bestCheckpoint: string | null;
+  parameters: ReadyRun["parameters"];
+  peakMemoryBytes: number;
+  /** Checkpoints that were passed over when the run was resumed, and why. */
+  refused: ResumePoint["refused"];
+}
+
+/**
+ * Trains, or goes on training, and says how it went.
+ *
+ * @throws UsageError, DataError, FileError, FormatError for input that cannot be used; DivergenceError; what was saved
+ *   stays
+ */
+export async function train(options: TrainOptions): Promise<TrainReport> {
+  const { clock = systemClock, signal, onNote = () => {} } = options;
+  const layers = layersOf(options.config);
+  const { config, resume, folder } = chooseRun(options, layers, clock);
+  for (const { path, reason } of resume?.refused ?? []) onNote(`not using ${path}: ${reason}`);
+  if (resume) {
+    const from = resume.checkpoint
+      ? `step ${resume.checkpoint.state.step}`
+      : "the beginning: there is no checkpoint yet";
+    onNote(`going on with ${folder} from ${from}`);
+  } else if (options.resume) onNote(`there is no run to go on with; beginning ${folder}`);
+  checkDataFiles(config);
+
+  const backend = await createBackend({
+    backend: config.backend.name,
+    isa: config.backend.isa === "auto" ? undefined : config.backend.isa,
+    threads: config.backend.threads,
+  });
+  const open: { close(): void }[] = [backend];
+  try {
+    const precision = choosePrecision(config.train.precision, backend);
+    const undo = resume ? () => {} : makeRunFolder(folder);
+    let corpus: Corpus;
+    try {
+      const tokenizer = resume && savedTokenizer(resume, config);
+      corpus = await prepareCorpus(config, { tokenizer: tokenizer ?? undefined, onNote, signal });
+      open.push(corpus);
+      return await runWith({ config, corpus, backend, precision, resume, folder, clock, options });
+    } catch (error) {
+      undo();
+      throw error;
+    }
+  } finally {
+    for (const opened of open.reverse()) opened.close();
+  }
+}
+
+function layersOf(config: TrainOptions["config"]): readonly ConfigLayer[] {
+  if (typeof config === "string") return [{ from: "config", patch: { preset: config } }];
+  return Array.isArray(config) ? config : [{ from: "config", patch: config as RunConfigPatch }];
+}
+
+/** The run's folder and config: a new one's, or those of the run to go on with, under the layers given now. */
+function chooseRun(
+  { resume: wanted, runFolder, runsFolder = "runs" }: TrainOptions,
+  layers: readonly ConfigLayer[],
+  clock: Clock,
+): { config: RunConfig; resume: ResumePoint | null; folder: string } {
+  const preset = layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
+  const resume = wanted ? findResumePoint(wanted, { runFolder, parent: runsFolder, preset }) : null;
+  if (!resume) {
+    const config = resolveConfig(layers);
+    const name = `${config.preset}-${config.model.variant}`;
+    return { config, resume, folder: runFolder ?? newRunFolder(runsFolder, name, clock.epochMs()) };
+  }
+  const saved = readRunConfig(resume.folder);
+  if (preset !== undefined && preset !== saved.preset)
+    throw new UsageError(
+      `${resume.folder}: is a run of preset "${saved.preset}", but "${preset}" was asked for; leave the preset out, or begin a new run`,
+    );
+  const config = resolveConfig([{ from: runPaths(resume.folder).config, patch: saved }, ...layers]);
+  return { config, resume, folder: resume.folder };
+}
+
+function choosePrecision(wanted: RunConfig["train"]["precision"], backend: Backend): Precision {
+  if (wanted === "auto") return backend.supports.bf16 ? "bf16" : "fp32";
+  if (wanted === "bf16" && !backend.supports.bf16)
+    throw new UsageError(
+      `the ${backend.name} backend (${backend.isa}) does not multiply bfloat16; use --train.precision fp32`,
+    );
+  return wanted;
+}
+
+/** A run's own tokenizer. @throws FormatError where another one is asked for now */
+function savedTokenizer({ folder, checkpoint }: ResumePoint, config: RunConfig): Tokenizer | null {
+  const saved = checkpoint ? readTokenizer(checkpoint.path, config.model) : null;
+  const { file } = config.tokenizer;
+  if (saved && file !== null && loadTokenizer(file).hash !== saved.hash)
+    throw new FormatError(`${file}: is another tokenizer than the one in ${folder}; a run keeps its tokenizer`);
+  return saved;
+}
+
+async function runWith(parts: {
+  config: RunConfig;
+  corpus: Corpus;
+  backend: Backend;
+  precision: Precision;
+  resume: ResumePoint | null;
+  folder: string;
+  clock: Clock;
+  options: TrainOptions;
+}): Promise<TrainReport> {
+  const { config, corpus, backend, precision, resume, folder, clock, options } = parts;
+  const { tokenizer } = corpus;
+  const { batch, sequence, seed } = config.train;
+  const data = createBatches({
+    tokens: corpus.tokens,
+    batch,
+    sequence,
+    seed,
+    documentStarts: config.data.maskDocuments,
+  });
+  const derived = deriveRun(config, data.batchesPerEpoch);
+  const runtime = new Runtime(backend, precision);
+  const model = new Transformer(runtime, config.model, seed);
+  const optimizer = createOptimizer(runtime, model.parameters, config.optimizer);
+  try {
+    let state: TrainingState | undefined;
+    if (resume?.checkpoint) {
+      const { path, state: saved } = resume.checkpoint;
+      await restoreCheckpoint(path, saved, model, optimizer);
+      state = saved.training as TrainingState;
+      data.restore(state.data);
+    }
+    const paths = runPaths(folder);
+    const ready: ReadyRun = {
+      config,
+      derived,
+      folder,
+      fromStep: state?.step ?? 0,
+      parameters: countParameters(model.parameters),
+      backend: { name: backend.name, isa: backend.isa, threads: backend.threads, precision },
+      trainingTokens: corpus.tokens.tokenCount,
+      validationTokens: corpus.validation?.tokens ?? 0,
+    };
+    recordRun(ready, corpus, clock, options);
+    options.onReady?.(ready);
+
+    const result = summary();
+    const callbacks: Callback[] = [metrics(config.metrics, residentBytes), scalarsFile(paths.scalars), result];
+    if (config.metrics.tensorboard) callbacks.push(tensorboard(paths.metrics, clock, processName()));
+    if (corpus.validation) callbacks.push(evaluation(corpus.validation, config.evaluation.every));
+    const { patience, minDelta } = config.evaluation;
+    if (patience !== null && corpus.validation) callbacks.push(earlyStopping(patience, minDelta));
+    const { every } = config.samples;
+    if (every !== null && options.sampler)
+      callbacks.push(
+        samples({ ...config.samples, every }, options.sampler({ model, tokenizer, runtime }), paths.samples),
+      );
+    callbacks.push(...(options.callbacks ?? []));
+    const saving = checkpoints(config.checkpoints, paths.checkpoints, async (path, training) => {
+      // Saved weights are quantised anew when loaded; going on must do the same at this point.
+      if (config.model.requantizeEvery > 1) for (const layer of model.ternaryLayers) layer.forgetQuantized();
+      const saved = training.state();
+      await saveCheckpoint(path, { model, tokenizer, optimizer, step: saved.step, training: saved });
+    });
+    callbacks.push(saving);
+
+    const outcome = await runTraining(
+      {
+        runtime,
+        model,
+        data,
+        optimizer,
+        schedule: derived.schedule,
+        steps: derived.steps,
+        microBatch: derived.microBatch,
+        clipNorm: config.optimizer.clipNorm,
+        maxSkippedSteps: config.train.maxSkippedSteps,
+        callbacks,
+        clock,
+        // Beside the data's and the weights' own use of the seed: samples.
+        random: createRandom(state?.random ?? seed + 1),
+        signal: options.signal,
+      },
+      state,
+    );
+    const { epochs, elapsedMs, tokens, first, last: after, best: bestMeasured } = result.summary();
+    return {
+      reason: outcome.reason,
+      step: outcome.state.step,
+      totalTokens: outcome.state.totalTokens,
+      skippedSteps: outcome.state.skippedSteps,
+      epochs,
+      elapsedMs,
+      tokensPerSecond: elapsedMs > 0 ? (tokens * 1000) / elapsedMs : 0,
+      before: first,
+      after,
+      best: bestMeasured,
+      folder,
+      ...saving.found(),
+      parameters: ready.parameters,
+      peakMemoryBytes: peakResidentBytes(),
+      refused: resume?.refused ?? [],
+    };
+  } finally {
+    optimizer.dispose();
+    model.dispose();
+  }
+}
+
+function countParameters(parameters: readonly Parameter[]): ReadyRun["parameters"] {
+  const total = parameters.reduce((sum, { size }) => sum + size, 0);
+  return { total, ternary: Math.round(total * shareOfTernary(parameters)) };
+}
+
+/** Writes tokenizer.json, meta.json and config.yaml, the last making the folder a run. */
+function recordRun(ready: ReadyRun, corpus: Corpus, clock: Clock, { onNote = () => {} }: TrainOptions): void {
+  const { config, derived, folder, fromStep } = ready;
+  const paths = runPaths(folder);
+  const { tokenizer, tokens, validation } = corpus;
+  const { backend: name, ...rest } = { ...ready.backend, backend: ready.backend.name };
+  const session: Session = {
+    startedMs: clock.epochMs(),
+    fromStep,
+    backend: name,
+    isa: rest.isa,
+    threads: rest.threads,
+    precision: rest.precision,
+    machine: describeMachine(),
+    ...packageVersion(),
+  };
+  const before = readMeta(folder);
+  const previous = before?.sessions.at(-1);
+  for (const key of ["backend", "isa", "threads", "precision"] as const)
+    if (fromStep > 0 && previous && previous[key] !== session[key])
+      onNote(
+        `the run began with ${key} ${previous[key]}, now it is ${session[key]}: losses may differ in their last bits`,
+      );
+  const { schedule: _, ...numbers } = derived;
+  const meta: RunMeta = {
+    format: "bitnet.ts run",
+    version: 1,
+    preset: config.preset,
+    createdMs: before?.createdMs ?? session.startedMs,
+    parameters: ready.parameters,
+    derived: numbers,
+    tokenizer: { name: tokenizer.name, vocabSize: tokenizer.vocabSize, hash: tokenizer.hash },
+    data: {
+      identity: tokens.identity,
+      tokens: tokens.tokenCount,
+      documents: tokens.documentCount,
+      validationTokens: validation?.tokens ?? 0,
+      validation: validation?.source ?? "none",
+    },
+    sessions: [...(before?.sessions ?? []), session],
+  };
+  writeAtomically(paths.tokenizer, formatTokenizerJson(tokenizer.toJson()));
+  writeMeta(folder, meta);
+  writeAtomically(paths.config, configToYaml(config));
+}
