@@ -31,12 +31,13 @@ const instructionSets = {
 
 // No -ffast-math: NaN and infinity mean something. A product and a sum become one FMA only where simd.h's fma() asks, so
 // that results do not hang on the compiler. Square roots need not set errno (else each would be a call into libm).
-// GCC 12 finds fault with its own AVX-512 header (its bug 105593); Clang does not know that warning.
 const compileFlags = [
   ..."-std=gnu++17 -O3 -ffp-contract=off -fno-math-errno -fno-exceptions -fno-rtti".split(" "),
   ..."-fPIC -fvisibility=hidden -pthread -I. -Inative".split(" "),
-  ..."-Wall -Wextra -Wno-psabi -Wno-unknown-warning-option -Wno-maybe-uninitialized".split(" "),
+  ..."-Wall -Wextra -Wno-psabi".split(" "),
 ];
+// GCC 12 finds fault with its own AVX-512 header (its bug 105593).
+const gccFlags = ["-Wno-maybe-uninitialized"];
 const linkFlags = process.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-pthread"];
 
 function includeFolder() {
@@ -63,7 +64,8 @@ async function build({ ops, only, out }) {
 
   // The hash is inside the addon, so that there is no second file to fall out of step.
   const parts = ["native", "native/addon", "scripts/native/sources.js", "scripts/native/build-native.js"];
-  const flags = [compiler, compileFlags, linkFlags, sets, process.platform, process.arch];
+  const ownFlags = [...compileFlags, ...(/clang/i.test(compiler.version) ? [] : gccFlags)];
+  const flags = [compiler, ownFlags, linkFlags, sets, process.platform, process.arch];
   const hash = `bitnet-sources:${hashSources(sources.files, parts, flags)}`;
   try {
     if (readFileSync(out).includes(hash)) return { line: `${what} is up to date`, warnings: "" };
@@ -82,15 +84,12 @@ async function build({ ops, only, out }) {
     );
     const jobs = isas.map((isa) => {
       writeFileSync(join(work, `${isa}.cc`), unitySource(isa, sources));
-      return [
-        inWork(`${isa}.cc`),
-        ["-c", ...compileFlags, ...sets[isa], inWork(`${isa}.cc`), "-o", inWork(`${isa}.o`)],
-      ];
+      return [inWork(`${isa}.cc`), ["-c", ...ownFlags, ...sets[isa], inWork(`${isa}.cc`), "-o", inWork(`${isa}.o`)]];
     });
     const headers = ["-isystem", includeFolder(), `-I${inWork("")}`];
     jobs.push([
       "native/addon/addon.cc",
-      ["-c", ...compileFlags, ...headers, "native/addon/addon.cc", "-o", inWork("addon.o")],
+      ["-c", ...ownFlags, ...headers, "native/addon/addon.cc", "-o", inWork("addon.o")],
     ]);
     const warnings = await inParallel(
       jobs.map(
