@@ -41,7 +41,7 @@ export class CodePointTokenizer extends TokenizerBase {
     this.merges = mergeTableOf(json, this.ids, roles.name);
     const utf8 = new TextEncoder();
     const byteTokens = new Map<string, number>();
-    this.idOfByte = plan.byteFallback ? new Int32Array(256) : null;
+    this.idOfByte = plan.bytesForUnknown ? new Int32Array(256) : null;
     if (this.idOfByte) {
       for (let byte = 0; byte < 256; byte++) {
         this.idOfByte[byte] = this.ids.get(byteTokenName(byte))!;
@@ -58,15 +58,18 @@ export class CodePointTokenizer extends TokenizerBase {
       if (token === undefined) return undefined;
       const byte = byteTokens.get(token);
       if (byte !== undefined) return Uint8Array.of(byte);
-      const isText = plan.markSpaces && !this.added.has(token);
+      const isText = plan.spaces !== "kept" && !this.added.has(token);
       return utf8.encode(isText ? token.replaceAll(SPACE_MARK, " ") : token);
     });
   }
 
   protected encodeSection(text: string, start: number, end: number, out: IdBuffer): void {
     const { plan, cache, compute } = this;
-    if (plan.markSpaces) {
-      text = (plan.prependSpace ? SPACE_MARK : "") + text.slice(start, end).replaceAll(" ", SPACE_MARK);
+    if (plan.spaces !== "kept") {
+      text = text.slice(start, end);
+      if (plan.spaces === "squeezed") text = text.replace(/^ +|[ \u2581]+$/g, "").replace(/ {2,}/g, " ");
+      if (text === "") return;
+      text = SPACE_MARK + text.replaceAll(" ", SPACE_MARK);
       start = 0;
       end = text.length;
     }
@@ -86,7 +89,7 @@ export class CodePointTokenizer extends TokenizerBase {
 
   private encodeWhole(text: string, start: number, end: number, out: IdBuffer): void {
     if (end - start > this.scratch.length) this.scratch = new Int32Array(end - start);
-    const { scratch, idOfUnit, idOfByte } = this;
+    const { scratch, idOfUnit, idOfByte, plan } = this;
     let count = 0;
     for (let i = start; i < end; i++) {
       let codePoint = text.charCodeAt(i);
@@ -103,7 +106,8 @@ export class CodePointTokenizer extends TokenizerBase {
       } else {
         id = idOfUnit[codePoint];
       }
-      if (id === UNKNOWN && idOfByte === null) throw this.unknownCharacter(text, i, codePoint);
+      if (id === UNKNOWN && idOfByte === null && plan.unknownId === null)
+        throw this.unknownCharacter(text, i, codePoint);
       scratch[count++] = id === UNKNOWN ? -1 - codePoint : id;
     }
     count = this.merges.size > 0 ? this.merges.apply(scratch, count) : count;
@@ -111,7 +115,8 @@ export class CodePointTokenizer extends TokenizerBase {
     for (let i = 0; i < count; i++) {
       const id = scratch[i];
       if (id >= 0) out.ids[out.length++] = id;
-      else for (const byte of utf8Of(-1 - id)) out.ids[out.length++] = idOfByte![byte];
+      else if (idOfByte) for (const byte of utf8Of(-1 - id)) out.ids[out.length++] = idOfByte[byte];
+      else if (i === 0 || scratch[i - 1] >= 0 || !plan.fuseUnknown) out.ids[out.length++] = plan.unknownId!;
     }
   }
 
@@ -140,7 +145,7 @@ export class CodePointTokenizer extends TokenizerBase {
       at += piece.length;
     }
     const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-    return this.plan.prependSpace && text.startsWith(" ") ? text.slice(1) : text;
+    return this.plan.spaces !== "kept" && text.startsWith(" ") ? text.slice(1) : text;
   }
 }
 
@@ -148,12 +153,17 @@ const utf8 = new TextEncoder();
 const utf8Of = (codePoint: number): Uint8Array => utf8.encode(String.fromCodePoint(codePoint));
 
 export interface CodePointPlan extends Vocabulary {
-  /** Spaces are written as SPACE_MARK, with one more put before the text. */
-  markSpaces: boolean;
-  prependSpace: boolean;
+  /**
+   * "kept" as they are; or "marked": written as SPACE_MARK, with one more put before the text; or "squeezed": marked,
+   * after several were made one, and those at both ends removed (SentencePiece's remove_extra_whitespaces).
+   */
+  spaces: "kept" | "marked" | "squeezed";
   /** No token holds a space after something else, so words can be encoded one by one. */
   cutAtSpaces: boolean;
-  byteFallback: boolean;
+  /** A character without a token is spelled in bytes; or else is unknownId (one for several, if fused); or refused. */
+  bytesForUnknown: boolean;
+  unknownId: number | null;
+  fuseUnknown: boolean;
 }
 
 const sameJson = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
@@ -164,6 +174,15 @@ export const markNormalizer = {
   normalizers: [
     { type: "Prepend", prepend: SPACE_MARK },
     { type: "Replace", pattern: { String: " " }, content: SPACE_MARK },
+  ],
+};
+/** The same for a SentencePiece model that removes extra spaces (and, at the end, its own mark). */
+export const squeezeNormalizer = {
+  type: "Sequence",
+  normalizers: [
+    { type: "Replace", pattern: { Regex: `\\A +|[ ${SPACE_MARK}]+\\z` }, content: "" },
+    { type: "Replace", pattern: { Regex: " {2,}" }, content: " " },
+    ...markNormalizer.normalizers,
   ],
 };
 export const markDecoder = {
@@ -184,25 +203,26 @@ export function planCodePoints(json: TokenizerJson, ids: ReadonlyMap<string, num
   if (json.pre_tokenizer !== null) return "it has a pre-tokenizer";
   if (model.dropout || model.continuing_subword_prefix || model.end_of_word_suffix) return "it marks or drops subwords";
   if (model.ignore_merges) return "it ignores merges";
-  const markSpaces = json.normalizer !== null;
-  if (markSpaces) {
-    if (!sameJson(json.normalizer, markNormalizer)) return "it has a normalizer other than SentencePiece's";
-    if (!sameJson(json.decoder, markDecoder)) return "the decoder does not undo the normalizer";
-  } else if (!sameJson(json.decoder, bytesDecoder)) {
-    return "the decoder is of another kind";
-  }
-  const byteFallback = model.byte_fallback === true;
-  if (byteFallback) {
+  let spaces: CodePointPlan["spaces"] = "kept";
+  if (sameJson(json.normalizer, markNormalizer)) spaces = "marked";
+  else if (sameJson(json.normalizer, squeezeNormalizer)) spaces = "squeezed";
+  else if (json.normalizer !== null) return "it has a normalizer other than SentencePiece's";
+  if (!sameJson(json.decoder, spaces === "kept" ? bytesDecoder : markDecoder)) return "the decoder is of another kind";
+  const bytesForUnknown = model.byte_fallback === true;
+  if (bytesForUnknown)
     for (let byte = 0; byte < 256; byte++) if (!ids.has(byteTokenName(byte))) return "some bytes have no token";
-  } else if (model.unk_token !== null && model.unk_token !== undefined) {
-    return "unknown characters become one token";
-  }
+  const unknownId = typeof model.unk_token === "string" ? (ids.get(model.unk_token) ?? null) : null;
+  if (typeof model.unk_token === "string" && unknownId === null) return "the unknown token is not in the vocabulary";
   if (json.added_tokens.some((t) => t.lstrip || t.rstrip || t.single_word)) return "an added token strips or is a word";
-  if (markSpaces && json.added_tokens.some((t) => t.normalized)) return "an added token is normalized";
+  if (spaces !== "kept" && json.added_tokens.some((t) => t.normalized)) return "an added token is normalized";
   const around = textAround(json);
   if (!around) return "the post-processor is no simple template";
   const added = new Set(json.added_tokens.map((t) => t.content));
   const crosses = new RegExp(`[^${SPACE_MARK}]${SPACE_MARK}`);
-  const cutAtSpaces = markSpaces && ![...ids.keys()].some((token) => !added.has(token) && crosses.test(token));
-  return { ids, markSpaces, prependSpace: markSpaces, cutAtSpaces, byteFallback, ...around };
+  const cutAtSpaces =
+    spaces !== "kept" &&
+    ids.has(SPACE_MARK) &&
+    ![...ids.keys()].some((token) => !added.has(token) && crosses.test(token));
+  const fuseUnknown = model.fuse_unk === true;
+  return { ids, spaces, cutAtSpaces, bytesForUnknown, unknownId, fuseUnknown, ...around };
 }

@@ -1,4 +1,10 @@
 /** Tokenizers: training, running, saving. The public door (`bitnet.ts/tokenizer`); docs/tokenizers.md tells how. */
+export {
+  createDocumentEncoder,
+  type DocumentEncoder,
+  type DocumentEncoderOptions,
+  encodeDocuments,
+} from "./encode-documents.ts";
 export { createTokenizer, formatTokenizerConfig, loadTokenizer, saveTokenizer, type TokenizerOptions } from "./load.ts";
 export type { DecodeOptions, EncodeOptions, Tokenizer, TokenizerEngine } from "./tokenizer.ts";
 export { formatTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";

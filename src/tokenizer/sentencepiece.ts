@@ -6,7 +6,7 @@
  * Source: google/sentencepiece, sentencepiece_model.proto.
  */
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
-import { byteTokenName, markDecoder, markNormalizer } from "./code-points.ts";
+import { byteTokenName, markDecoder, markNormalizer, squeezeNormalizer } from "./code-points.ts";
 import { splitMerges } from "./split-merges.ts";
 import { MAX_VOCABULARY, specialToken, type TokenizerJson } from "./tokenizer-json.ts";
 
@@ -134,7 +134,6 @@ export function sentencePieceToJson(bytes: Uint8Array, where: string): SentenceP
   const typeName = ["", "unigram", "BPE", "word", "character"][trainer.modelType] ?? `type ${trainer.modelType}`;
   if (trainer.modelType !== 2) throw unsupported(`a SentencePiece model of ${typeName}, not BPE,`);
   if (normalizer.map > 0) throw unsupported(`the normalizer "${normalizer.name}" (a character map)`);
-  if (normalizer.removeExtra !== 0) throw unsupported("a normalizer that removes spaces");
   if (normalizer.dummyPrefix !== 1 || normalizer.escape !== 1 || trainer.suffix !== 0)
     throw unsupported("a SentencePiece model without the space before a text");
 
@@ -163,7 +162,7 @@ export function sentencePieceToJson(bytes: Uint8Array, where: string): SentenceP
       truncation: null,
       padding: null,
       added_tokens: special,
-      normalizer: markNormalizer,
+      normalizer: normalizer.removeExtra === 0 ? markNormalizer : squeezeNormalizer,
       pre_tokenizer: null,
       post_processor: bosName === null ? null : templateWithPrefix(bosName, bos!),
       decoder: markDecoder,

@@ -1,4 +1,5 @@
-// Oracle: the definition of BPE, run slowly, over random texts.
+// Oracle: the definition of BPE, run slowly, over random texts; and the merges that Hugging Face's BpeTrainer makes
+// (tokenizers 0.23.3, min_frequency 2, byte-level alphabet), written out.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { bytesByChar, byteToChar } from "./byte-alphabet.ts";
@@ -55,6 +56,20 @@ test("makes the merges of the definition, ties included, whatever the text", asy
       },
     ),
     { seed: 1, numRuns: 150 },
+  );
+});
+
+test("makes the merges of Hugging Face's trainer", async () => {
+  const texts = [
+    "It's the cat's hat, she said. They're the cats' hats; we'll see the 1234 hats at 12:34!\n\n  The end, the end…",
+    "Führer führt für Übung. 漢字かな、漢字。 😀😀😀 aaaa aaaaaaa bananas bandana",
+  ];
+  const { tokenizer } = await trainBpe(texts, { vocabSize: 310 });
+  expect(tokenizer.toJson().model.merges).toEqual(
+    (
+      "a a|h e|a t|a n|t he|Ġ the|h at|Ã ¼|ð Ł|Ġ s|Ġ hat|ĺ Ģ|aa aa|ðŁ ĺĢ|' s|1 2|3 4|T he|b an|c at|e n|f Ã¼|h r|¢ å|" +
+      "¼ ¢å|ã Ģ|ã ģ|æ ¼¢å|Ġ aaaa|Ġ 12|Ġ The|Ġ ban|Ġ cat|Ġ en|Ġ fÃ¼|Ń Ĺ|an a|Ġhat s|ðŁĺĢ ðŁĺĢ|æ¼¢å ŃĹ|Ġen d"
+    ).split("|"),
   );
 });
 

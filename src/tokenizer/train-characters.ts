@@ -48,7 +48,7 @@ export async function trainCharacters(
   for await (const document of documents) {
     let text = document;
     for (const token of specialTokens) text = text.replaceAll(token, "");
-    for (const char of text) seen.add(char >= "\ud800" && char <= "\udfff" ? "\ufffd" : char);
+    for (const char of text) seen.add(char.length === 1 && char >= "\ud800" && char <= "\udfff" ? "\ufffd" : char);
     progress.documents++;
     progress.characters += document.length;
     if (progress.characters - reported >= 1 << 20) {
