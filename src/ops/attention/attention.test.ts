@@ -1,6 +1,7 @@
 // Oracles: reference.ts on every backend; reference.ts itself is held to PyTorch (../shared/fixtures/ops.json) and to a
 // finite difference. Bound: a score is a float32 sum of D products of size ~|q||k|/sqrt(D) <= 8 · scale in the cases, so
 // its error, the relative error of a probability, stays under 1e-6 · scale; sums over keys and queries add ~1e-6 each.
+// dy · v - delta is a difference of two sums of D terms, whose errors grow with sqrt(D).
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
@@ -9,13 +10,20 @@ import { checkGradients } from "../../../test/support/finite-difference.ts";
 import { sharedPath, testShared } from "../../../test/support/shared.ts";
 import type { Backend, NDArray } from "../../backends/backend.ts";
 import { createReferenceBackend } from "../../backends/reference.ts";
+import type { Precision } from "../op.ts";
 import { cases } from "./cases.ts";
 import { attention } from "./index.ts";
 
 type Case = (typeof cases)[number];
 const names = ["y", "dq", "dk", "dv"];
 
-async function run(backend: Backend, c: Case, { add = false, wanted = [true, true, true] } = {}) {
+interface RunOptions {
+  add?: boolean;
+  wanted?: boolean[];
+  precision?: Precision;
+}
+
+async function run(backend: Backend, c: Case, { add, wanted = [true, true, true], precision }: RunOptions = {}) {
   const inputs: NDArray[] = [
     place(backend, c.qShape, "f32", c.q),
     place(backend, c.kShape, "f32", c.k),
@@ -25,10 +33,15 @@ async function run(backend: Backend, c: Case, { add = false, wanted = [true, tru
   const { outputs, gradients } = runOp(backend, attention, inputs, c.params, {
     outputGradients: [place(backend, c.qShape, "f32", c.dy)],
     wanted,
+    precision,
     accumulateInto: add ? [c.dy, c.v, c.k] : undefined,
   });
   return Promise.all([outputs[0], ...gradients].map((a) => a && fetchArray(backend, a)));
 }
+
+/** What errors grow with: sqrt(D) past 256, and the queries' scale, twice in dk (a sum of ds · q). */
+const growth = (c: Case, what: string) =>
+  Math.max(1, Math.sqrt(c.headWidth) / 16) * c.scale * (what === "dk" ? c.scale : 1);
 
 /** The reference's values, overwriting; computed once for all backends. */
 const expectedOf = new Map<Case, ReturnType<typeof run>>();
@@ -46,10 +59,19 @@ forEachBackend((backend) => {
       for (const [i, what] of names.entries()) {
         const before = add && [null, c.dy, c.v, c.k][i];
         const sum = before ? values[i]!.map((x, at) => x + before[at]) : values[i]!;
-        // dk is a sum of ds · q: q's scale comes in once more.
-        expectClose(actual[i]!, sum, { abs: 5e-6 * c.scale * (what === "dk" ? c.scale : 1), rel: 5e-6 }, what);
+        expectClose(actual[i]!, sum, { abs: 5e-6 * growth(c, what), rel: 5e-6 }, what);
       }
     }
+  });
+
+  // Operands of all products but the scores are rounded to bfloat16, by 2^-9 relative each: a sum of terms is off by at
+  // most 2^-8 of the sum of their sizes, which for these normal values is under 8, and in the mean far less.
+  test.for(cases)("stays within bfloat16's error of the reference for $name", async (c) => {
+    const values = await expected(c);
+    const actual = await run(await backend.get(), c, { precision: "bf16" });
+    expectClose(actual[0]!, values[0]!, { abs: 5e-6 * c.scale, rel: 5e-6 }, "y");
+    for (const [i, what] of names.entries())
+      if (i > 0) expectClose(actual[i]!, values[i]!, { abs: 2 ** -5 * growth(c, what), rel: 2 ** -7 }, what);
   });
 
   test("gives each gradient alone as it gives the three together", async () => {

@@ -15,13 +15,16 @@ export interface AttentionParams {
   start: number;
 }
 
+/** The kernels' tiles have room for no wider a head. */
+const maxHeadWidth = 4096;
+
 const sizeNames = ["batch", "tokens", "keys", "heads", "kvHeads", "headWidth", "start"] as const;
 
 /** documentStart may be null. */
 const forward = defineKernel({
   name: "attention_forward",
   buffers: { q: "f32", k: "f32", v: "f32", documentStart: "i32", y: "f32", logsumexp: "f32" },
-  params: [...sizeNames, "bf16"],
+  params: sizeNames,
   reference: (a, p) => attentionForward(a, p),
 });
 
@@ -36,7 +39,10 @@ const decode = defineKernel({
 const decodeKeys = 256;
 const decodeRows = 16;
 
-/** documentStart, dq, dk and dv may be null; `delta` is scratch. */
+/**
+ * documentStart, dq, dk and dv may be null; `delta` is scratch. bf16 = 1: where the processor can, all products but the
+ * scores take bfloat16 operands. Forward is float32 always, so that training computes what inference does.
+ */
 const backward = defineKernel({
   name: "attention_backward",
   buffers: {
@@ -70,6 +76,8 @@ function check(inputs: readonly NDArray[], { heads, kvHeads, start }: AttentionP
     throw new ShapeError(
       `attention: ${was}, heads ${heads}, kvHeads ${kvHeads}; expected q [B, T, heads * D] and heads a multiple of kvHeads`,
     );
+  if (headWidth > maxHeadWidth)
+    throw new ShapeError(`attention: ${was}, heads ${heads}; a head may be ${maxHeadWidth} wide, not ${headWidth}`);
   const [kBatch, keys, kWidth] = k.shape;
   if (k.shape.length !== 3 || kBatch !== batch || kWidth !== kvHeads * headWidth || v.shape.join() !== k.shape.join())
     throw new ShapeError(`attention: ${was}; expected k and v [${batch}, S, ${kvHeads * headWidth}]`);
@@ -104,7 +112,7 @@ export const attention: Op<AttentionParams> = {
       const partial = cx.create([batch, heads, tokens, chunks, headWidth + 2], "f32");
       cx.backend.launch(decode, { ...arrays, partial }, { ...sizes, chunks });
     } else {
-      cx.backend.launch(forward, arrays, { ...sizes, bf16: cx.precision === "bf16" ? 1 : 0 });
+      cx.backend.launch(forward, arrays, sizes);
     }
     const saved = [q, k, v, y, logsumexp];
     if (documentStart) saved.push(documentStart);
