@@ -110,10 +110,12 @@ test("with documents masked, a document's loss does not hang on the one before",
   expect(Math.abs(unmasked.lossNats - alone.lossNats)).toBeGreaterThan(1e-3);
 });
 
-test("a part of a text has no bits per byte, since its bytes are not known", async () => {
+test("a part of a text has bits per byte only where its bytes are told", async () => {
   const { model } = createIgnorant();
   const result = await evaluateLoss(model, stream, { batch: 2, maxTokens: 40 });
-  expect(result).toMatchObject({ tokens: 40, bytes: null, bitsPerByte: null });
+  expect(result).toMatchObject({ tokens: 40, bytes: null, bitsPerByte: null, documents: null });
+  const told = await evaluateLoss(model, stream, { batch: 2, maxTokens: 40, textBytes: 90 });
+  expect(told.bitsPerByte).toBeCloseTo((40 * Math.log2(V)) / 90, 6);
 });
 
 test("memory is that of one batch, and nothing is left behind", async () => {

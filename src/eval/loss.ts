@@ -18,6 +18,8 @@ export interface EvaluateOptions {
   stride?: number;
   /** Score only the first so many tokens. */
   maxTokens?: number;
+  /** UTF-8 bytes of what is scored, where only a part is and the caller has counted them. */
+  textBytes?: number | null;
   /** Score the end-of-text tokens behind the documents too (default). */
   scoreEndOfText?: boolean;
   /** Attention does not reach over a document's start, as in a training with data.maskDocuments. */
@@ -38,9 +40,10 @@ export interface LossResult {
   tokens: number;
   /** Of these, end-of-text tokens. */
   endOfTextTokens: number;
-  /** UTF-8 bytes of the text scored; end-of-text tokens stand for none. null where only a part of the text was. */
+  /** UTF-8 bytes of the text scored; end-of-text tokens stand for none. null where they are not known. */
   bytes: number | null;
-  documents: number;
+  /** Documents of the text; null where only a part of it was scored. */
+  documents: number | null;
   sequence: number;
   stride: number;
 }
@@ -92,7 +95,9 @@ export async function evaluateLoss(
   }
   if (scored === 0) throw new DataError("there is nothing to score: the text holds only end-of-text tokens");
   const lossNats = nats / scored;
-  const bytes = batches.textBytes ?? null;
+  const whole = batches.textBytes !== undefined;
+  // A stream over tokens in memory that was not told its bytes says 0.
+  const bytes = (whole ? batches.textBytes : options.textBytes) || null;
   return {
     lossNats,
     perplexity: Math.exp(lossNats),
@@ -100,7 +105,7 @@ export async function evaluateLoss(
     tokens: scored,
     endOfTextTokens,
     bytes,
-    documents: tokens.documentCount,
+    documents: whole ? tokens.documentCount : null,
     sequence,
     stride,
   };

@@ -1,0 +1,211 @@
+/** `bitnet inspect`: layers, shapes, parameters and memory of a preset, a config file or a checkpoint. */
+import { Command, Option } from "commander";
+import type { ModelConfig, ModelDescription, ParameterInfo, TernaryLayerInfo } from "../model/index.ts";
+import type { ConfigLayer } from "../train/config.ts";
+import { formatBytes, formatCount, formatShare, formatTable } from "./support/format.ts";
+import { noteRefused, openModel } from "./support/model.ts";
+import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
+
+interface InspectOptions extends BackendOptions {
+  variant?: ModelConfig["variant"];
+  batch?: number;
+  sequence?: number;
+  recompute?: boolean;
+  json?: boolean;
+}
+
+/** What is inspected: its name for people, its config, and a path where there are weights. */
+interface Subject {
+  title: string;
+  config: ModelConfig;
+  /** Sequences computed at once and tokens in each, where training is configured. */
+  batch?: number;
+  sequence?: number;
+  checkpoint?: string;
+}
+
+export function inspectCommand(): Command {
+  const command = new Command("inspect")
+    .summary("layers, parameters and memory of a preset, config or checkpoint")
+    .description(
+      "Tells what a model is made of and what it costs. Only a checkpoint's weights are read; of the largest presets nothing is allocated.",
+    )
+    .argument("<what>", "a preset (bitnet inspect presets lists them), a run's config.yaml, or a checkpoint's folder")
+    .addOption(new Option("--variant <name>", "of a preset or config").choices(["bitnet", "full"]))
+    .option("--batch <n>", "sequences computed at once in training; default: the config's micro-batch", wholeNumber(1))
+    .option("--sequence <n>", "tokens in each; default: the config's", wholeNumber(1))
+    .option("--recompute", "as if blocks were computed again in backward (model.recompute)")
+    .option("--json", "print everything as JSON");
+  return addBackendOptions(command)
+    .addHelpText(
+      "after",
+      `
+Memory in training is what the model's own forward and backward ask for: weights, gradients, AdamW's two moments, and all
+that is kept in between. Where a checkpoint is read, each ternary layer's shares of -1, 0 and +1 are printed too.
+
+Examples:
+  bitnet inspect presets
+  bitnet inspect tiny --batch 32
+  bitnet inspect 2b4t --variant full --json
+  bitnet inspect runs/tiny-bitnet-1`,
+    )
+    .action(run);
+}
+
+async function run(what: string, options: InspectOptions): Promise<void> {
+  const { inspectModel, presets } = await import("../model/index.ts");
+  const { createDryBackend } = await import("../backends/dry.ts");
+  const { Runtime } = await import("../tensor/index.ts");
+  const dry = () => new Runtime(createDryBackend());
+  if (what === "presets") {
+    printPresets(presets, (config) => inspectModel(config, dry, { batch: 1, sequence: 1 }), options);
+    return;
+  }
+  const subject = await findSubject(what, options);
+  const config = options.recompute ? { ...subject.config, recompute: true } : subject.config;
+  const batch = options.batch ?? subject.batch ?? 1;
+  const sequence = options.sequence ?? subject.sequence;
+  const description = inspectModel(config, dry, { batch, sequence });
+  const layers = subject.checkpoint === undefined ? [] : await readLayers(subject.checkpoint, options);
+  if (options.json) {
+    process.stdout.write(
+      `${JSON.stringify({ name: subject.title, ...description, ternaryLayers: layers }, null, 2)}\n`,
+    );
+    return;
+  }
+  process.stdout.write(
+    [heading(subject.title, description), shapes(description), memory(description), ternary(layers)]
+      .filter((text) => text !== "")
+      .join("\n"),
+  );
+}
+
+async function findSubject(what: string, options: InspectOptions): Promise<Subject> {
+  const { UsageError } = await import("../platform/errors.ts");
+  const { describePath, exists, readWhole } = await import("../platform/files.ts");
+  const { presets } = await import("../model/index.ts");
+  const { parseConfig, resolveConfig } = await import("../train/config.ts");
+  const variant = options.variant ? [{ from: "--variant", patch: { model: { variant: options.variant } } }] : [];
+  const subjectOf = (layers: ConfigLayer[]): Subject => {
+    const { model, train } = resolveConfig([...layers, ...variant]);
+    const { batch, microBatch, sequence } = train;
+    return { title: what, config: model, batch: Math.min(microBatch ?? batch, batch), sequence };
+  };
+  if (Object.hasOwn(presets, what)) return subjectOf([{ from: "preset", patch: { preset: what } }]);
+  if (!exists(what))
+    throw new UsageError(
+      `"${what}" is neither a preset nor a file or folder; presets are: ${Object.keys(presets).join(", ")}`,
+    );
+  if (describePath(what).kind === "folder") {
+    if (options.variant) throw new UsageError("--variant is of a preset or config; a checkpoint has its own");
+    const { describeModel } = await import("../checkpoint/index.ts");
+    const { folder, step, config, refused } = describeModel(what);
+    noteRefused(refused);
+    return { title: `${folder}${step === null ? "" : `, step ${formatCount(step)}`}`, config, checkpoint: folder };
+  }
+  const text = new TextDecoder().decode(readWhole(what, 1 << 20));
+  return subjectOf([{ from: what, patch: parseConfig(text, what) }]);
+}
+
+async function readLayers(checkpoint: string, options: InspectOptions): Promise<TernaryLayerInfo[]> {
+  const { inspectTernaryLayers } = await import("../model/index.ts");
+  const opened = await openModel(checkpoint, options);
+  try {
+    return await inspectTernaryLayers(opened.model);
+  } finally {
+    opened.close();
+  }
+}
+
+function printPresets(
+  presets: Record<string, ModelConfig>,
+  inspect: (config: ModelConfig) => ModelDescription,
+  { json, variant = "bitnet" }: InspectOptions,
+): void {
+  const described = Object.entries(presets).map(([name, config]) => ({ name, ...inspect({ ...config, variant }) }));
+  if (json) {
+    const about = described.map(({ name, config, total, ternary }) => ({ name, config, total, ternary }));
+    process.stdout.write(`${JSON.stringify(about, null, 2)}\n`);
+    return;
+  }
+  const rows = described.map(({ name, config: c, total, ternaryShare }) => [
+    name,
+    ...[c.vocabSize, c.width, c.layers, c.heads, c.kvHeads, c.hiddenWidth, c.contextLength].map(String),
+    formatCount(total),
+    formatShare(ternaryShare, 1),
+  ]);
+  const head = ["preset", "V", "C", "L", "H", "G", "F", "T", "parameters", "ternary"];
+  process.stdout.write(
+    `${formatTable([head, ...rows], [1, 2, 3, 4, 5, 6, 7, 8, 9])}V vocabulary, C width, L layers, H heads, G key/value heads, F feed-forward width, T context\n`,
+  );
+}
+
+function heading(title: string, { config: c, ...d }: ModelDescription): string {
+  const bits = d.ternary > 0 ? `; packed, ${d.bitsPerWeight.toFixed(2)} bits a parameter` : "";
+  return [
+    `${title} (${c.variant})`,
+    `${formatCount(d.total)} parameters, ${formatCount(d.nonEmbedding)} outside embedding and head`,
+    `${formatCount(d.ternary)} of them ternary: ${formatShare(d.ternaryShare)} (${formatShare(d.ternaryShareNonEmbedding)} outside embedding and head)${bits}`,
+    `V ${c.vocabSize}  C ${c.width}  L ${c.layers}  H ${c.heads}  G ${c.kvHeads}  F ${c.hiddenWidth}  T ${c.contextLength}  ${c.tiedHead ? "tied head" : "head of its own"}, ${c.activation}, rotary base ${c.ropeBase}`,
+    "",
+  ].join("\n");
+}
+
+/** Every tensor once; those that all blocks have, once for all. */
+function shapes({ parameters, config }: ModelDescription): string {
+  const rows: string[][] = [["tensor", "shape", "parameters", "kind"]];
+  const row = ({ name, shape, count, role }: ParameterInfo, shown = name) =>
+    rows.push([shown, shape.join(" x "), formatCount(count), kindOf(role, config)]);
+  const inFirst = "model.layers.0.";
+  let blocksShown = false;
+  for (const parameter of parameters) {
+    if (!parameter.name.startsWith("model.layers.")) row(parameter);
+    else if (!blocksShown) {
+      blocksShown = true;
+      const ofFirst = parameters.filter(({ name }) => name.startsWith(inFirst));
+      const count = ofFirst.reduce((sum, p) => sum + p.count, 0);
+      const all = config.layers === 1 ? "model.layers.0" : `model.layers.0 to ${config.layers - 1}`;
+      rows.push([all, config.layers === 1 ? "" : "each", formatCount(count), ""]);
+      for (const p of ofFirst) row(p, `  ${p.name.slice(inFirst.length)}`);
+    }
+  }
+  return formatTable(rows, [2]);
+}
+
+function kindOf(role: ParameterInfo["role"], { tiedHead }: ModelConfig): string {
+  if (role === "embedding") return tiedHead ? "float, embedding and head" : "float, embedding";
+  if (role === "head") return "float, head";
+  return { ternary: "ternary", linear: "float", norm: "float, gain" }[role];
+}
+
+function memory({ training: t, inference: i }: ModelDescription): string {
+  const rows = [
+    [`training, ${formatCount(t.batch)} x ${formatCount(t.sequence)} tokens at once`, formatBytes(t.totalBytes)],
+    ["  weights, float32", formatBytes(t.weightsBytes)],
+    ["  gradients", formatBytes(t.gradientsBytes)],
+    ["  AdamW's moments", formatBytes(t.optimizerBytes)],
+    ["  ternary codes and rotary table", formatBytes(t.quantizedBytes)],
+    ["  activations, at most", formatBytes(t.activationsBytes)],
+    [
+      `inference, context of ${formatCount(i.contextLength)}`,
+      formatBytes(i.presentBytes + i.cacheBytes + i.activationsBytes),
+    ],
+    ["  weights as we hold them", formatBytes(i.presentBytes)],
+    [`  key-value cache, ${formatBytes(i.cacheBytesPerToken)} a token`, formatBytes(i.cacheBytes)],
+    ["  activations", formatBytes(i.activationsBytes)],
+    ["weights packed: two bits a ternary weight, float16 for the rest", formatBytes(i.packedBytes)],
+  ];
+  return formatTable(rows, [1]);
+}
+
+function ternary(layers: readonly TernaryLayerInfo[]): string {
+  if (layers.length === 0) return "";
+  const rows = layers.map((layer) => [
+    layer.name,
+    ...[layer.minus, layer.zero, layer.plus].map((share) => formatShare(share, 1)),
+    layer.gamma.toPrecision(4),
+    layer.entropyBits.toFixed(3),
+  ]);
+  const head = ["ternary layer", "-1", "0", "+1", "gamma", "bits"];
+  return `${formatTable([head, ...rows], [1, 2, 3, 4, 5])}bits: entropy of a weight, at most log2 3 = 1.585\n`;
+}

@@ -1,0 +1,72 @@
+/**
+ * The commands of `bitnet`, put together. Only the command that is called is loaded, so that `bitnet --help` answers at
+ * once; the others are their names and a line each. To add one: a file beside this, and an entry here.
+ */
+import { Command } from "commander";
+import { UsageError } from "../platform/errors.ts";
+
+interface Entry {
+  name: string;
+  /** The same as the command's own (a test compares them). */
+  summary: string;
+  load(): Promise<Command>;
+}
+
+export const entries: readonly Entry[] = [
+  {
+    name: "train",
+    summary: "train a model on text",
+    load: async () => (await import("./train.ts")).trainCommand(),
+  },
+  {
+    name: "eval",
+    summary: "loss, perplexity and bits per byte of a model on a text",
+    load: async () => (await import("./eval.ts")).evalCommand(),
+  },
+  {
+    name: "generate",
+    summary: "write text with a model",
+    load: async () => (await import("./generate.ts")).generateCommand(),
+  },
+  {
+    name: "inspect",
+    summary: "layers, parameters and memory of a preset, config or checkpoint",
+    load: async () => (await import("./inspect.ts")).inspectCommand(),
+  },
+  {
+    name: "tokenizer",
+    summary: "train a tokenizer; turn text into tokens and back",
+    load: async () => (await import("./tokenizer.ts")).tokenizerCommand(),
+  },
+];
+
+const help = `
+Examples:
+  bitnet train tiny --data stories.txt --steps 300
+  bitnet eval -m runs/tiny-bitnet-1 --data held-out.txt
+  bitnet generate -m runs/tiny-bitnet-1 -p "Once upon a time" -n 100
+  bitnet inspect 2b4t
+
+\`bitnet <command> --help\` tells about one. What a command is asked for goes to the standard output, all else to the
+standard error. It exits with 0; with 2 if it was called wrongly, 1 if it failed, 130 after Ctrl-C.`;
+
+/**
+ * @param args what follows `bitnet`: says which command to load
+ * @throws UsageError for help about a command that there is not
+ */
+export async function createProgram(args: readonly string[]): Promise<Command> {
+  const program = new Command("bitnet")
+    .description("Trains, evaluates and runs BitNet b1.58 language models: weights of -1, 0 and +1, on this computer.")
+    .option("-V, --version", "print the version, and the backends that work here")
+    .option("--debug", "on an error, print where in the code it arose")
+    .configureHelp({ subcommandTerm: (command) => command.name() })
+    .addHelpText("after", help);
+  // Options before the command are flags, so the first word is the command.
+  const words = args.filter((word) => !word.startsWith("-"));
+  const wanted = words[0] === "help" ? words[1] : words[0];
+  if (words[0] === "help" && wanted !== undefined && !entries.some(({ name }) => name === wanted))
+    throw new UsageError(`unknown command "${wanted}"; commands are: ${entries.map(({ name }) => name).join(", ")}`);
+  for (const { name, summary, load } of entries)
+    program.addCommand(name === wanted ? await load() : new Command(name).summary(summary));
+  return program;
+}

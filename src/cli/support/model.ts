@@ -1,0 +1,41 @@
+/** Opening a model for a command: backend, runtime, weights, tokenizer; and closing all of it. */
+import type { OpenedModel } from "../../checkpoint/index.ts";
+import { UsageError } from "../../platform/errors.ts";
+import type { Runtime } from "../../tensor/index.ts";
+import type { Tokenizer } from "../../tokenizer/index.ts";
+import { type BackendOptions, backendChoice } from "./options.ts";
+
+export interface OpenedForUse extends OpenedModel {
+  runtime: Runtime;
+  close(): void;
+}
+
+/** Says on the standard error which newer checkpoints were passed over, and why. */
+export async function openModel(path: string, options: BackendOptions): Promise<OpenedForUse> {
+  const { createBackend } = await import("../../backends/index.ts");
+  const { loadModel } = await import("../../checkpoint/index.ts");
+  const { Runtime } = await import("../../tensor/index.ts");
+  const backend = await createBackend(backendChoice(options));
+  try {
+    const runtime = new Runtime(backend);
+    const opened = await loadModel(path, runtime);
+    noteRefused(opened.refused);
+    return { ...opened, runtime, close: () => backend.close() };
+  } catch (error) {
+    backend.close();
+    throw error;
+  }
+}
+
+export function noteRefused(refused: OpenedModel["refused"]): void {
+  for (const { path, reason } of refused) process.stderr.write(`bitnet: not using ${path}: ${reason}\n`);
+}
+
+/** @throws UsageError where the model came without one */
+export function tokenizerOf({ tokenizer, folder }: OpenedModel): Tokenizer {
+  if (!tokenizer)
+    throw new UsageError(
+      `${folder}: has no tokenizer.json; put the tokenizer that the model was trained with beside it`,
+    );
+  return tokenizer;
+}

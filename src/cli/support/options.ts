@@ -1,0 +1,48 @@
+/** Options that several commands share, and how words of the command line become numbers. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { BackendChoice } from "../../backends/index.ts";
+
+/** Parses a whole number from `least` on. For an option's third argument. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (word: string) => number {
+  return (word) => {
+    const value = /^-?\d+$/.test(word) ? Number(word) : Number.NaN;
+    if (!(value >= least && value <= most)) {
+      const range = most === Number.MAX_SAFE_INTEGER ? `from ${least}` : `from ${least} to ${most}`;
+      throw new InvalidArgumentError(`Expected a whole number ${range}.`);
+    }
+    return value;
+  };
+}
+
+/** Parses a number from `least` to `most`. */
+export function decimalNumber(least: number, most = Number.POSITIVE_INFINITY): (word: string) => number {
+  return (word) => {
+    const value = word.trim() === "" ? Number.NaN : Number(word);
+    if (!(Number.isFinite(value) && value >= least && value <= most)) {
+      const range = most === Number.POSITIVE_INFINITY ? `from ${least}` : `from ${least} to ${most}`;
+      throw new InvalidArgumentError(`Expected a number ${range}.`);
+    }
+    return value;
+  };
+}
+
+/** What `addBackendOptions` adds to a command's options. */
+export interface BackendOptions {
+  backend: BackendChoice["backend"];
+  isa?: string;
+  threads?: number;
+}
+
+/** --backend, --isa and --threads. */
+export function addBackendOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--backend <name>", "where to compute; auto: native if its addon is built, else wasm")
+        .choices(["auto", "native", "wasm", "reference"])
+        .default("auto"),
+    )
+    .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
+    .option("--threads <n>", "threads; else one for each processor", wholeNumber(1, 256));
+}
+
+export const backendChoice = ({ backend, isa, threads }: BackendOptions): BackendChoice => ({ backend, isa, threads });
