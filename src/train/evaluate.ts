@@ -1,5 +1,6 @@
 /** Mean loss of a model over validation batches: what the trainer watches. The full evaluation is in eval/. */
 import type { SequentialBatches } from "../data/index.ts";
+import { nextTurn } from "../platform/turn.ts";
 import type { Runtime } from "../tensor/index.ts";
 import { countTargets, type TrainableModel } from "./trainer.ts";
 
@@ -40,6 +41,7 @@ export async function measureLoss(
       loss.dispose();
     }
     tokens += count;
+    await nextTurn();
   }
   const bitsPerByte = data.textBytes ? nats / (Math.LN2 * data.textBytes) : null;
   return { loss: nats / tokens, tokens, bitsPerByte };

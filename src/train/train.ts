@@ -59,7 +59,7 @@ export interface TrainOptions {
   resume?: string;
   /** Makes the sampler of a model, where samples are wanted: infer/ is not known here. */
   sampler?: (parts: { model: Transformer; tokenizer: Tokenizer; runtime: Runtime }) => SampleText;
-  /** More callbacks, told after ours but before the one that saves. */
+  /** More callbacks, told after metrics and before evaluation, samples and saving. */
   callbacks?: readonly Callback[];
   /** Told what is being done before training begins, for people. */
   onNote?: (text: string) => void;
@@ -160,6 +160,8 @@ function chooseRun(
   const preset = layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
   const resume = wanted ? findResumePoint(wanted, { runFolder, parent: runsFolder, preset }) : null;
   if (!resume) {
+    if (wanted && preset === undefined)
+      throw new UsageError(`there is no run in ${runFolder ?? runsFolder} to go on with; name a preset to begin one`);
     const config = resolveConfig(layers);
     const name = `${config.preset}-${config.model.variant}`;
     return { config, resume, folder: runFolder ?? newRunFolder(runsFolder, name, clock.epochMs()) };
@@ -240,6 +242,7 @@ async function runWith(parts: {
     const result = summary();
     const callbacks: Callback[] = [metrics(config.metrics, residentBytes), scalarsFile(paths.scalars), result];
     if (config.metrics.tensorboard) callbacks.push(tensorboard(paths.metrics, clock, processName()));
+    callbacks.push(...(options.callbacks ?? []));
     if (corpus.validation) callbacks.push(evaluation(corpus.validation, config.evaluation.every));
     const { patience, minDelta } = config.evaluation;
     if (patience !== null && corpus.validation) callbacks.push(earlyStopping(patience, minDelta));
@@ -248,7 +251,6 @@ async function runWith(parts: {
       callbacks.push(
         samples({ ...config.samples, every }, options.sampler({ model, tokenizer, runtime }), paths.samples),
       );
-    callbacks.push(...(options.callbacks ?? []));
     const saving = checkpoints(config.checkpoints, paths.checkpoints, async (path, training) => {
       // Saved weights are quantised anew when loaded; going on must do the same at this point.
       if (config.model.requantizeEvery > 1) for (const layer of model.ternaryLayers) layer.forgetQuantized();

@@ -10,6 +10,7 @@ import { ignoredTarget } from "../data/index.ts";
 import { DivergenceError } from "../platform/errors.ts";
 import type { Random } from "../platform/random.ts";
 import type { Clock } from "../platform/system.ts";
+import { nextTurn } from "../platform/turn.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
 import type { Callback, StepEvent, StopReason, Training, TrainingState } from "./events.ts";
 import { clipScale, gradientSquares, type Optimizer, sumsOfSquares } from "./optimizers.ts";
@@ -182,6 +183,8 @@ async function accumulateGradient(
     } finally {
       value.dispose();
     }
+    // Kernels run synchronously: here Ctrl-C is heard.
+    await nextTurn();
   }
   return { loss, tokens: total };
 }

@@ -1,0 +1,156 @@
+/**
+ * What training shows while it runs, on the standard error: a bar with lines above it on a terminal, else a plain line
+ * every so many steps. Evaluations and samples are lines of their own.
+ */
+import { MultiBar, Presets, type SingleBar } from "cli-progress";
+import type { Callback, ReadyRun, TrainingEvent } from "../../train/index.ts";
+import { formatCount, formatDuration, formatRate, formatShare } from "./format.ts";
+
+export interface TrainProgress {
+  /** Hears of the run's events. */
+  callback: Callback;
+  /** A line for people. */
+  say(text: string): void;
+  /** The run is about to take its first step. */
+  begin(run: ReadyRun): void;
+  /** Takes the bar away. */
+  end(): void;
+}
+
+/** @param logEvery steps between lines, where there is no terminal */
+export function createTrainProgress(logEvery: number): TrainProgress {
+  return process.stderr.isTTY ? barProgress() : lineProgress(logEvery);
+}
+
+/** The numbers of the step before, smoothed for the eye, and the time left. */
+function createNumbers() {
+  let loss = Number.NaN;
+  let perSecond = Number.NaN;
+  // Wall time: evaluations and saving are part of what is left.
+  let startedMs = 0;
+  let startStep = 0;
+  let step = 0;
+  let steps = 0;
+  const smooth = (old: number, value: number) => (Number.isNaN(old) ? value : 0.9 * old + 0.1 * value);
+  return {
+    begin({ fromStep, derived }: ReadyRun) {
+      startedMs = performance.now();
+      startStep = fromStep;
+      step = fromStep;
+      steps = derived.steps;
+    },
+    hear(event: TrainingEvent) {
+      if (event.type !== "step") return;
+      step = event.step;
+      if (!event.skipped) loss = smooth(loss, event.loss);
+      if (event.elapsedMs > 0) perSecond = smooth(perSecond, (event.tokens * 1000) / event.elapsedMs);
+    },
+    now() {
+      const done = step - startStep;
+      const left = done > 0 ? formatDuration(((performance.now() - startedMs) / done) * (steps - step)) : "?";
+      const speed = Number.isNaN(perSecond) ? "" : formatRate(perSecond, "tokens");
+      return { step, steps, loss: Number.isNaN(loss) ? "?" : loss.toFixed(4), ppl: perplexity(loss), speed, left };
+    },
+  };
+}
+
+function barProgress(): TrainProgress {
+  const bars = new MultiBar(
+    {
+      format: "{bar} {value}/{total} | loss {loss}, perplexity {ppl} | {speed} | {left} left",
+      stream: process.stderr,
+      hideCursor: true,
+      barsize: 20,
+      fps: 5,
+      clearOnComplete: true,
+      // Ctrl-C is the command's own.
+      gracefulExit: false,
+    },
+    Presets.shades_classic,
+  );
+  const numbers = createNumbers();
+  let bar: SingleBar | undefined;
+  const say = (text: string) => {
+    if (bar) bars.log(`${text}\n`);
+    else process.stderr.write(`${text}\n`);
+  };
+  return {
+    say,
+    begin(run) {
+      for (const line of describeRun(run)) say(line);
+      numbers.begin(run);
+      bar = bars.create(run.derived.steps, run.fromStep, numbers.now());
+    },
+    callback: {
+      name: "progress",
+      on(event) {
+        numbers.hear(event);
+        for (const line of describeEvent(event)) say(line);
+        if (event.type === "step") bar?.update(event.step, numbers.now());
+      },
+    },
+    end() {
+      bars.stop();
+      bar = undefined;
+    },
+  };
+}
+
+function lineProgress(every: number): TrainProgress {
+  const say = (text: string) => void process.stderr.write(`${text}\n`);
+  const numbers = createNumbers();
+  return {
+    say,
+    begin(run) {
+      for (const line of describeRun(run)) say(line);
+      numbers.begin(run);
+    },
+    callback: {
+      name: "progress",
+      on(event) {
+        numbers.hear(event);
+        for (const line of describeEvent(event)) say(line);
+        const { step, steps, loss, ppl, speed, left } = numbers.now();
+        if (event.type === "step" && (step % every === 0 || step === steps))
+          say(`step ${step}/${steps}  loss ${loss}  perplexity ${ppl}  ${speed}  ${left} left`);
+      },
+    },
+    end() {},
+  };
+}
+
+/** What is trained on what, in lines. */
+function describeRun(run: ReadyRun): string[] {
+  const { config, derived, folder, parameters, backend, trainingTokens, validationTokens, fromStep } = run;
+  const { preset, model, train } = config;
+  const passes = (derived.steps * derived.tokensPerStep) / trainingTokens;
+  const validation = validationTokens > 0 ? formatCount(validationTokens) : "none";
+  return [
+    `model: ${preset}, ${model.variant}: ${formatCount(parameters.total)} parameters, ${formatShare(parameters.ternary / parameters.total, 1)} of them ternary; vocabulary ${formatCount(model.vocabSize)}`,
+    `text: ${formatCount(trainingTokens)} tokens to train on, ${validation} to validate on`,
+    `run: ${fromStep > 0 ? `steps ${fromStep + 1} to ` : ""}${derived.steps} steps of ${train.batch} x ${train.sequence} tokens, ${passes.toPrecision(3)} passes over the text, in ${folder}`,
+    `backend: ${backend.name}, ${backend.isa}, ${backend.threads} ${backend.threads === 1 ? "thread" : "threads"}, ${backend.precision}`,
+  ];
+}
+
+function describeEvent(event: TrainingEvent): string[] {
+  switch (event.type) {
+    case "step":
+      if (!event.skipped) return [];
+      return [`step ${event.step}: loss or gradient is not finite; skipped (${event.skippedSteps} so far)`];
+    case "evaluation": {
+      const bits = event.bitsPerByte === null ? "" : `, ${event.bitsPerByte.toFixed(3)} bits per byte`;
+      const best = event.best && event.step > 0 ? " (best)" : "";
+      return [
+        `step ${event.step}: val_loss ${event.loss.toFixed(4)}, perplexity ${perplexity(event.loss)}${bits}${best}`,
+      ];
+    }
+    case "samples":
+      // On one line, so that what the model writes cannot be taken for a line of ours.
+      return event.samples.map(({ prompt, text }) => `step ${event.step} writes: ${JSON.stringify(prompt + text)}`);
+    default:
+      return [];
+  }
+}
+
+export const perplexity = (loss: number): string => (Number.isNaN(loss) ? "?" : Math.exp(loss).toPrecision(4));

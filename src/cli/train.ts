@@ -1,0 +1,195 @@
+/** `bitnet train`: options to a config, progress to the standard error, a report at the end. The run itself is train/. */
+import { Command, Option } from "commander";
+import type { ConfigLayer, RunConfigPatch, TrainReport } from "../train/index.ts";
+import { formatBytes, formatCount, formatDuration, formatRate } from "./support/format.ts";
+import { listenForInterrupts } from "./support/interrupt.ts";
+import { decimalNumber, wholeNumber } from "./support/options.ts";
+
+interface TrainCommandOptions {
+  data?: string[];
+  valData?: string[];
+  tokenizer?: string;
+  variant?: "bitnet" | "full";
+  steps?: number;
+  epochs?: number;
+  tokens?: number;
+  seed?: number;
+  threads?: number;
+  backend?: "auto" | "native" | "wasm" | "reference";
+  isa?: string;
+  runDir?: string;
+  resume?: string | true;
+  logEvery: number;
+  printConfig?: true;
+}
+
+const help = `
+A preset, or a config file that names one, gives every value; options change single ones. Any key of the config is an
+option: --section.key VALUE, the sections being model, data, tokenizer, optimizer, schedule, train, evaluation, samples,
+checkpoints, metrics and backend. --print-config shows all keys with the values that would be used.
+
+Examples:
+  # A text file of your own; the documents in it are separated by <|endoftext|>, or it is one
+  bitnet train tiny --data stories.txt --steps 300
+
+  # The full-precision twin, three times over the text, with validation text of its own
+  bitnet train tiny --variant full --data stories.txt --val-data more.txt --epochs 3
+
+  # Other values
+  bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
+
+  # Write the config to a file, edit it, train from it
+  bitnet train tiny --data stories.txt --print-config > mine.yaml
+  bitnet train mine.yaml
+
+  # Go on after Ctrl-C or a crash with the newest run; or with one, for more steps
+  bitnet train --resume
+  bitnet train --resume runs/tiny-bitnet-20260131-120000 --steps 600
+
+Ctrl-C finishes the step, saves a checkpoint and exits with 130; a second Ctrl-C exits at once. The run's folder holds
+config.yaml, meta.json, metrics/scalars.jsonl and a TensorBoard file, samples/samples.jsonl, and checkpoints/, each of
+which is a model folder for eval, generate and inspect.`;
+
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
+export function trainCommand(): Command {
+  return new Command("train")
+    .summary("train a model on text")
+    .description("Trains a ternary model, or its full-precision twin, on text, with a tokenizer made for that text.")
+    .usage("[preset | config.yaml] --data FILE [options] [--section.key VALUE ...]")
+    .argument("[preset]", "a preset (bitnet inspect presets lists them), or a config file (.yaml)")
+    .option("--data <file>", "text to train on: .txt, .jsonl, also .gz, or a folder of them; may be repeated", collect)
+    .option("--val-data <file>", "text to validate on; else some of the data is held out; may be repeated", collect)
+    .option("--tokenizer <file>", "a tokenizer.json to use; else one is trained on the data")
+    .addOption(new Option("--variant <name>", "ternary, or its full-precision twin").choices(["bitnet", "full"]))
+    .option("--steps <n>", "train for n steps in all", wholeNumber(1))
+    .option("--epochs <x>", "or for x passes over the data", decimalNumber(1e-9))
+    .option("--tokens <n>", "or for n tokens", wholeNumber(1))
+    .option("--seed <n>", "names the initial weights and the order of the data", wholeNumber(0))
+    .option("--threads <n>", "threads; 0: one for each processor", wholeNumber(0, 256))
+    .addOption(new Option("--backend <name>", "where to compute").choices(["auto", "native", "wasm", "reference"]))
+    .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
+    .option("--run-dir <folder>", "the run's folder; else a new one in runs/")
+    .option("--resume [run]", "go on with a run or checkpoint; without a path: with the newest, in --run-dir or runs/")
+    .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
+    .option("--print-config", "print the config that would be used, and do nothing")
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .addHelpText("after", help)
+    .action((_: unknown, options: TrainCommandOptions, command: Command) => run(options, command));
+}
+
+async function run(options: TrainCommandOptions, command: Command): Promise<void> {
+  const { configToYaml, resolveConfig, train } = await import("../train/index.ts");
+  const layers = await layersOf(options, command);
+  if (options.printConfig) {
+    process.stdout.write(configToYaml(resolveConfig(layers)));
+    return;
+  }
+  const { generateText } = await import("../infer/index.ts");
+  const { createRandom } = await import("../platform/random.ts");
+  const { createTrainProgress } = await import("./support/train-progress.ts");
+  const progress = createTrainProgress(options.logEvery);
+  const interruption = listenForInterrupts(() =>
+    progress.say("finishing the step and saving; press Ctrl-C again to leave at once"),
+  );
+  let report: TrainReport;
+  try {
+    report = await train({
+      config: layers,
+      runFolder: options.runDir,
+      resume: options.resume === true ? "auto" : options.resume,
+      callbacks: [progress.callback],
+      onNote: progress.say,
+      onReady: progress.begin,
+      signal: interruption.signal,
+      sampler:
+        ({ model, tokenizer }) =>
+        async (prompt, { tokens, temperature, seed }) => {
+          const random = createRandom(seed);
+          return (await generateText(model, tokenizer, prompt, { maxTokens: tokens, temperature, random })).text;
+        },
+    });
+  } finally {
+    progress.end();
+    interruption.release();
+  }
+  process.stdout.write(describeReport(report));
+  if (report.reason === "interrupted") throw interruption.signal.reason;
+}
+
+/** The preset or file, then the short options, then `--section.key VALUE`, each over the ones before. */
+async function layersOf(options: TrainCommandOptions, command: Command): Promise<ConfigLayer[]> {
+  const { parseOverrides, presetNames } = await import("../train/index.ts");
+  const { UsageError } = await import("../platform/errors.ts");
+  const { names, overrides } = sortWords(command.args);
+  if (names.length > 1)
+    throw new UsageError(`train takes one preset or config file, but ${names.map((n) => `"${n}"`).join(" and ")} came`);
+  if (names.length === 0 && options.resume === undefined)
+    throw new UsageError(`name a preset (${presetNames.join(", ")}) or a config file; bitnet train --help tells more`);
+  if ([options.steps, options.epochs, options.tokens].filter((x) => x !== undefined).length > 1)
+    throw new UsageError("name one of --steps, --epochs and --tokens");
+  const { variant, steps, epochs, tokens, seed, threads, backend, isa, data, valData, tokenizer } = options;
+  const patch = {
+    model: { variant },
+    data: { files: data, validFiles: valData },
+    tokenizer: { file: tokenizer },
+    train: { steps, epochs, tokens, seed },
+    backend: { name: backend, isa, threads },
+  };
+  return [
+    ...(names.length > 0 ? [await baseLayer(names[0])] : []),
+    { from: "options", patch: withoutUndefined(patch) as RunConfigPatch },
+    ...parseOverrides(
+      overrides,
+      command.options.map((option) => option.long!.slice(2)),
+    ),
+  ];
+}
+
+/** Commander leaves the words that it does not know: a preset's name, and options of the config with their values. */
+function sortWords(words: readonly string[]): { names: string[]; overrides: string[] } {
+  const names: string[] = [];
+  const overrides: string[] = [];
+  for (let i = 0; i < words.length; i++) {
+    if (!words[i].startsWith("-")) names.push(words[i]);
+    else overrides.push(words[i], ...(words[i].includes("=") || i + 1 === words.length ? [] : [words[++i]]));
+  }
+  return { names, overrides };
+}
+
+async function baseLayer(name: string): Promise<ConfigLayer> {
+  if (!/\.ya?ml$/i.test(name)) return { from: "preset", patch: { preset: name } };
+  const { parseConfig } = await import("../train/index.ts");
+  const { readWhole } = await import("../platform/files.ts");
+  return { from: name, patch: parseConfig(new TextDecoder().decode(readWhole(name, 2 ** 20)), name) };
+}
+
+/** Keys without a value would count as set. */
+const withoutUndefined = (value: object): object => JSON.parse(JSON.stringify(value));
+
+function describeReport(report: TrainReport): string {
+  const { before, after, best, checkpoint, bestCheckpoint, folder, epochs } = report;
+  const ended = { finished: "finished", "early-stopping": "stopped early", interrupted: "interrupted" }[report.reason];
+  const lines = [
+    `${ended} after step ${formatCount(report.step)}: ${formatCount(report.totalTokens)} tokens in ${formatDuration(report.elapsedMs)} (${formatRate(report.tokensPerSecond, "tokens")}), at most ${formatBytes(report.peakMemoryBytes)} of memory`,
+  ];
+  if (report.skippedSteps > 0)
+    lines.push(`skipped     ${formatCount(report.skippedSteps)} steps whose loss or gradient was not finite`);
+  for (const { epoch, loss } of epochs)
+    lines.push(`epoch ${String(epoch + 1).padEnd(5)} training loss ${loss.toFixed(4)}`);
+  if (before && after) {
+    const bits = after.bitsPerByte === null ? "" : `, ${after.bitsPerByte.toFixed(3)} bits per byte`;
+    const at = best ? `; best ${best.loss.toFixed(4)} at step ${best.step}` : "";
+    const ppl = ({ perplexity }: { perplexity: number }) => perplexity.toPrecision(4);
+    lines.push(
+      `validation  perplexity ${ppl(before)} before, ${ppl(after)} after (loss ${after.loss.toFixed(4)}${bits}${at})`,
+    );
+  }
+  lines.push(`run         ${folder}`);
+  if (checkpoint) lines.push(`checkpoint  ${checkpoint}`);
+  if (bestCheckpoint && bestCheckpoint !== checkpoint) lines.push(`best        ${bestCheckpoint}`);
+  if (report.reason === "interrupted") lines.push(`go on       bitnet train --resume ${folder}`);
+  else if (checkpoint) lines.push(`try         bitnet generate -m ${folder} -p "Once upon a time" -n 100`);
+  return `${lines.join("\n")}\n`;
+}
