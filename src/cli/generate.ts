@@ -70,7 +70,7 @@ async function run(options: GenerateOptions): Promise<void> {
     const tokenizer = tokenizerOf(opened);
     const { temp, topK, topP, minP, repeatPenalty, repeatLastN, nPredict } = options;
     const generation = generate(model, tokenizer, prompt, {
-      maxTokens: nPredict < 0 ? model.config.contextLength : nPredict,
+      maxTokens: nPredict < 0 ? Number.MAX_SAFE_INTEGER : nPredict,
       random: createRandom(seed),
       ...{ temperature: temp, topK, topP, minP, repeatPenalty, repeatLastN },
       ...(options.ignoreEos ? { stopTokens: [] } : {}),

@@ -35,8 +35,7 @@ export async function runProgram(
 
 async function run(create: (args: readonly string[]) => Promise<Command>, args: readonly string[]): Promise<number> {
   try {
-    const program = await create(args);
-    prepare(program);
+    const program = throwErrors(await create(args));
     program.on("option:version", () => {
       throw new VersionAsked();
     });
@@ -57,9 +56,10 @@ async function run(create: (args: readonly string[]) => Promise<Command>, args: 
 }
 
 /** Commander's own errors are thrown, not printed: this file words them. */
-function prepare(command: Command): void {
+export function throwErrors(command: Command): Command {
   command.exitOverride().configureOutput({ outputError: () => {} });
-  for (const inner of command.commands) prepare(inner);
+  for (const inner of command.commands) throwErrors(inner);
+  return command;
 }
 
 const complain = (message: string) => process.stderr.write(`bitnet: ${message}\n`);
