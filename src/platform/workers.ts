@@ -22,7 +22,7 @@ export type JobHandler<Job, Result> = (job: Job) => JobOutcome<Result> | Promise
 export interface WorkerModule<Setup, Job, Result> {
   /** The module's own import.meta.url. */
   url: string;
-  /** The same function that the module exports by this name; runs the jobs when there are no threads. */
+  /** Makes the handler where there are no threads: what the module exports by this name, or its equal. */
   createHandler(setup: Setup): JobHandler<Job, Result> | Promise<JobHandler<Job, Result>>;
 }
 

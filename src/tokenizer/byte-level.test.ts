@@ -176,8 +176,8 @@ describe("LLaMA-3", () => {
     [llama3File, ...realTextFiles],
     () => {
       const library = createTokenizer(load().toJson(), { engine: "library" });
-      expectSame(load(), library, realTexts(150_000));
-      expectSame(load(), library, fc.sample(roughText({ without: "\u017f" }), { seed: 8, numRuns: 2000 }));
+      expectSame(load(), library, realTexts(60_000));
+      expectSame(load(), library, fc.sample(roughText({ without: "\u017f" }), { seed: 8, numRuns: 1000 }));
     },
   );
 });

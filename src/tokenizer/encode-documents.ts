@@ -5,7 +5,7 @@
 import { DataError, UsageError } from "../platform/errors.ts";
 import { processorCount } from "../platform/machine.ts";
 import { createWorkerPool } from "../platform/workers.ts";
-import { createHandler, type EncodedTexts, type EncodeSetup } from "./encode-worker.ts";
+import { type EncodedTexts, type EncodeSetup, handlerFor } from "./encode-worker.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
 export interface DocumentEncoderOptions extends EncodeOptions {
@@ -50,7 +50,7 @@ export function createDocumentEncoder(tokenizer: Tokenizer, options: DocumentEnc
     options: encodeOptions,
   };
   const url = new URL(`./encode-worker${import.meta.url.slice(-3)}`, import.meta.url).href; // .ts or .js, as this file
-  const pool = createWorkerPool({ url, createHandler }, setup, { threads });
+  const pool = createWorkerPool({ url, createHandler: () => handlerFor(tokenizer, encodeOptions) }, setup, { threads });
   return {
     vocabSize: tokenizer.vocabSize,
     endOfText,
