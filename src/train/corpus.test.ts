@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { streamOfTokens, type TokenStream } from "../data/index.ts";
-import { saveTokenizer, trainBpe, trainCharacters } from "../tokenizer/index.ts";
+import { prepareTokens, streamOfTokens, type TokenStream } from "../data/index.ts";
+import { createDocumentEncoder, saveTokenizer, trainBpe, trainCharacters } from "../tokenizer/index.ts";
 import { resolveConfig } from "./config.ts";
 import type { RunConfigPatch } from "./config-schema.ts";
 import { prepareCorpus } from "./corpus.ts";
@@ -87,6 +87,31 @@ describe("validation text", () => {
     expect(corpus.validation).toMatchObject({ tokens: 32, textBytes: 32 + 11 });
     corpus.close();
   });
+});
+
+test("a prepared dataset is used as it is, with the tokenizer that made it", async () => {
+  const files = [file("d1.txt", "hello world, hello"), file("d2.txt", "hello")];
+  const { tokenizer } = await trainCharacters(["hello world,"]);
+  const path = join(root, "dataset-tokenizer.json");
+  saveTokenizer(tokenizer, path);
+  const encoder = createDocumentEncoder(tokenizer, { threads: 0 });
+  const folder = join(root, "dataset");
+  await prepareTokens({ sources: [files[0]], validSources: [files[1]], tokenizer: encoder, outDir: folder });
+  const model = { vocabSize: tokenizer.vocabSize };
+  const corpus = await prepare({ data: { files: [folder] }, tokenizer: { file: path }, model });
+  expect(tokenizer.decode(all(corpus.tokens), { skipSpecialTokens: true })).toBe("hello world, hello");
+  expect(corpus.validation).toMatchObject({ source: "files", tokens: 6, textBytes: 5 });
+  corpus.close();
+  await expect(prepare({ data: { files: [folder] }, model })).rejects.toThrow(/name the tokenizer that it was encoded/);
+  const other = (await trainCharacters(["hello wOrld,"])).tokenizer;
+  const otherPath = join(root, "other-tokenizer.json");
+  saveTokenizer(other, otherPath);
+  await expect(
+    prepare({ data: { files: [folder] }, tokenizer: { file: otherPath }, model: { vocabSize: other.vocabSize } }),
+  ).rejects.toThrow(/was encoded with another tokenizer/);
+  await expect(prepare({ data: { files: [folder, files[0]] }, tokenizer: { file: path }, model })).rejects.toThrow(
+    /stands alone/,
+  );
 });
 
 describe("the tokenizer", () => {

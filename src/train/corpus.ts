@@ -3,17 +3,19 @@
  * training tokens, and validation tokens that training never sees.
  */
 import {
-  type DocumentEncoder,
   expandSources,
+  isDataset,
   isValidationDocument,
   openTokens,
   prepareTokens,
   readDocuments,
+  readManifest,
   sequentialBatches,
   type TokenStream,
 } from "../data/index.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
-import { loadTokenizer, type Tokenizer, trainBpe, trainCharacters } from "../tokenizer/index.ts";
+import { describePath } from "../platform/files.ts";
+import { createDocumentEncoder, loadTokenizer, type Tokenizer, trainBpe, trainCharacters } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import type { ValidationData } from "./evaluate.ts";
 import { countTextBytes } from "./text-bytes.ts";
@@ -25,7 +27,7 @@ export interface Corpus {
   close(): void;
 }
 
-/** Where validation text comes from: files of its own, documents chosen by their hash, or the end of the text. */
+/** Where validation text comes from: files (or a dataset's split) of its own, documents chosen by their hash, or the end of the text. */
 export type ValidationSource = "files" | "documents" | "tail";
 
 /** Fewer documents than this many in the held-out share, and the end of the text is held out instead. */
@@ -42,6 +44,7 @@ export interface CorpusOptions {
 /** The files that will be read. @throws UsageError for none, FileError for one that is not there */
 export function checkDataFiles({ data }: RunConfig): void {
   if (data.files.length === 0) throw new UsageError("there is no text to train on; name a file with --data");
+  if (data.files.some(isDataset)) return;
   expandSources(data.files);
   if (data.validFiles.length > 0) expandSources(data.validFiles);
 }
@@ -52,26 +55,19 @@ export function checkDataFiles({ data }: RunConfig): void {
  */
 export async function prepareCorpus(config: RunConfig, options: CorpusOptions = {}): Promise<Corpus> {
   const { data } = config;
-  const { onNote = () => {}, signal } = options;
-  const source = await chooseValidation(config);
+  const dataset = preparedDataset(config);
+  const source = dataset ? validationOfDataset(dataset, config) : await chooseValidation(config);
   const held = (text: string) => source === "documents" && isValidationDocument(text, data.validFraction);
   const tokenizer = options.tokenizer ?? (await makeTokenizer(config, held, options));
   checkVocabulary(config, tokenizer);
-
-  onNote(`encoding ${data.files.join(", ")}`);
-  const prepared = await prepareTokens({
-    sources: data.files,
-    tokenizer: encoderOf(tokenizer),
-    cacheDir: data.cacheDir,
-    separator: data.separator,
-    field: data.field,
-    signal,
-    ...(source === "files" ? { validSources: data.validFiles } : {}),
-    ...(source === "documents" ? { validFraction: data.validFraction } : {}),
-  });
+  if (dataset && readManifest(dataset).tokenizer.hash !== tokenizer.hash)
+    throw new UsageError(
+      `${dataset}: was encoded with another tokenizer than ${tokenizer.name}; prepare it with this one, or train on the text itself`,
+    );
+  const folder = dataset ?? (await encodeText(config, tokenizer, source, options));
   const opened: TokenStream[] = [];
   const open = (split: "train" | "valid") => {
-    const stream = openTokens(prepared.folder, split);
+    const stream = openTokens(folder, split);
     opened.push(stream);
     return stream;
   };
@@ -143,18 +139,58 @@ function checkVocabulary({ model, tokenizer: { file, kind } }: RunConfig, tokeni
   );
 }
 
-function encoderOf(tokenizer: Tokenizer): DocumentEncoder {
-  const { endOfText } = tokenizer;
-  if (endOfText === null)
+/** Text shorter than this is encoded before worker threads would have started. */
+const threadsFromBytes = 2 ** 20;
+
+/** Encodes the text into the cache, or finds it there. Returns the dataset's folder. */
+async function encodeText(
+  { data, backend }: RunConfig,
+  tokenizer: Tokenizer,
+  source: ValidationSource | null,
+  { onNote = () => {}, signal }: CorpusOptions,
+): Promise<string> {
+  const paths = expandSources([...data.files, ...data.validFiles]);
+  const sizeBytes = paths.reduce((sum, path) => sum + describePath(path).sizeBytes, 0);
+  const threads = sizeBytes < threadsFromBytes ? 0 : backend.threads || undefined;
+  const encoder = createDocumentEncoder(tokenizer, { threads, signal });
+  try {
+    onNote(`encoding ${data.files.join(", ")}`);
+    const { folder } = await prepareTokens({
+      sources: data.files,
+      tokenizer: encoder,
+      cacheDir: data.cacheDir,
+      separator: data.separator,
+      field: data.field,
+      signal,
+      ...(source === "files" ? { validSources: data.validFiles } : {}),
+      ...(source === "documents" ? { validFraction: data.validFraction } : {}),
+    });
+    return folder;
+  } finally {
+    await encoder.close();
+  }
+}
+
+/** The dataset that `bitnet data prepare` made, where the training text is one. */
+function preparedDataset({ data, tokenizer }: RunConfig): string | null {
+  const datasets = data.files.filter(isDataset);
+  if (datasets.length === 0) return null;
+  if (data.files.length > 1)
+    throw new UsageError(`${datasets[0]}: is a prepared dataset, which stands alone; name it without other files`);
+  if (data.validFiles.length > 0)
     throw new UsageError(
-      `the tokenizer ${tokenizer.name} has no end-of-text token to put between documents; use one that has, such as "<|endoftext|>"`,
+      `${datasets[0]}: a prepared dataset brings its own validation text; leave out the validation files, or train on the text itself`,
     );
-  return {
-    vocabSize: tokenizer.vocabSize,
-    endOfText,
-    hash: tokenizer.hash,
-    encode: (text) => tokenizer.encode(text),
-  };
+  if (tokenizer.file === null)
+    throw new UsageError(
+      `${datasets[0]}: is a prepared dataset; name the tokenizer that it was encoded with (--tokenizer)`,
+    );
+  return datasets[0];
+}
+
+function validationOfDataset(folder: string, { data }: RunConfig): ValidationSource | null {
+  if (readManifest(folder).splits.valid) return "files";
+  return data.validFraction === 0 ? null : "tail";
 }
 
 function validationOf(

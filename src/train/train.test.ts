@@ -1,6 +1,17 @@
 // Oracle: an uninterrupted run, for every way of stopping and going on; ln V for the first loss; one line that a person
 // can act on, for every bad input.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -383,6 +394,39 @@ describe("bad input is refused in one line", () => {
       .split("\n")
       .map((line) => JSON.parse(line));
     expect(lines.at(-1)).toMatchObject({ step: 7, loss: null, skipped_steps: 1 });
+  });
+
+  test("a checkpoint that cannot be written, a log on a full disk: what was saved stays", async () => {
+    const folder = fresh();
+    const blocker: Callback = {
+      name: "blocker",
+      on(event) {
+        // A file where the folder of checkpoints was.
+        if (event.type !== "step" || event.step !== 6) return;
+        renameSync(join(folder, "checkpoints"), join(folder, "kept"));
+        writeFileSync(join(folder, "checkpoints"), "");
+      },
+    };
+    const error = await run({ runFolder: folder, callbacks: [blocker] }).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(FileError);
+    expect((error as Error).message).toMatch(/checkpoints/);
+    rmSync(join(folder, "checkpoints"));
+    renameSync(join(folder, "kept"), join(folder, "checkpoints"));
+    if (process.platform === "linux") {
+      const scalars = join(folder, "metrics", "scalars.jsonl");
+      renameSync(scalars, `${scalars}.kept`);
+      symlinkSync("/dev/full", scalars);
+      await expect(run({ resume: folder })).rejects.toThrow(/scalars.jsonl: cannot write: the disk is full/);
+      renameSync(`${scalars}.kept`, scalars);
+    }
+    await run({ resume: folder });
+    expect(curve(folder)).toEqual(curve(whole));
+  });
+
+  test("patience without validation text", async () => {
+    await expect(
+      run({ runFolder: fresh() }, { data: { validFraction: 0 }, evaluation: { patience: 2 } }),
+    ).rejects.toThrow(/evaluation.patience wants validation text/);
   });
 
   test("a checkpoint's tokenizer against another one", async () => {

@@ -245,7 +245,11 @@ async function runWith(parts: {
     callbacks.push(...(options.callbacks ?? []));
     if (corpus.validation) callbacks.push(evaluation(corpus.validation, config.evaluation.every));
     const { patience, minDelta } = config.evaluation;
-    if (patience !== null && corpus.validation) callbacks.push(earlyStopping(patience, minDelta));
+    if (patience !== null) {
+      if (!corpus.validation)
+        throw new UsageError("evaluation.patience wants validation text; give some, or set it to null");
+      callbacks.push(earlyStopping(patience, minDelta));
+    }
     const { every } = config.samples;
     if (every !== null && options.sampler)
       callbacks.push(
