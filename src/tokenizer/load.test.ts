@@ -128,6 +128,33 @@ describe("other tokenizers run through the library", () => {
     expect(() => tokenizer.encode("", { parseSpecialTokens: false, addSpecialTokens: true })).toThrow("one of the two");
   });
 
+  test("Unigram, whose vocabulary is a list; saved and loaded it is the same", () => {
+    const mark = { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true };
+    const tokenizer = createTokenizer({
+      added_tokens: [{ id: 0, content: "<unk>", special: true }],
+      normalizer: null,
+      pre_tokenizer: mark,
+      post_processor: null,
+      decoder: mark,
+      model: {
+        type: "Unigram",
+        unk_id: 0,
+        vocab: [
+          ["<unk>", 0],
+          ["▁a", -1],
+          ["b", -2],
+          ["▁ab", -1.5],
+        ],
+      },
+    });
+    expect([...tokenizer.encode("ab a")]).toEqual([3, 1]);
+    expect(tokenizer.decode([3, 1])).toBe("ab a");
+    const path = join(temporaryFolder(), "tokenizer.json");
+    saveTokenizer(tokenizer, path);
+    expect(loadTokenizer(path).hash).toBe(tokenizer.hash);
+    expect([...loadTokenizer(path).encode("ab a")]).toEqual([3, 1]);
+  });
+
   test("one engine can be asked for, and says why it cannot", () => {
     expect(() => createTokenizer(wordPiece, { engine: "byte-level", name: "wp" })).toThrow(
       "wp: the byte-level engine cannot run this tokenizer: the model is not BPE",
