@@ -90,6 +90,8 @@ function barProgress(): TrainProgress {
       },
     },
     end() {
+      // Writes the lines that wait for the next drawing; stop() would drop them.
+      if (bar) bars.update();
       bars.stop();
       bar = undefined;
     },
