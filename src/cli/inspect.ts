@@ -21,8 +21,12 @@ interface Subject {
   /** Sequences computed at once and tokens in each, where training is configured. */
   batch?: number;
   sequence?: number;
+  /** What it keeps of each parameter, in float32. */
+  optimizer: { label: string; bytesPerParameter: number };
   checkpoint?: string;
 }
+
+const adamw = { label: "AdamW's moments", bytesPerParameter: 8 };
 
 export function inspectCommand(): Command {
   const command = new Command("inspect")
@@ -40,8 +44,8 @@ export function inspectCommand(): Command {
     .addHelpText(
       "after",
       `
-Memory in training is what the model's own forward and backward ask for: weights, gradients, AdamW's two moments, and all
-that is kept in between. Where a checkpoint is read, each ternary layer's shares of -1, 0 and +1 are printed too.
+Memory in training is what the model's own forward and backward ask for: weights, gradients, the optimiser's state, and
+all that is kept in between. Where a checkpoint is read, each ternary layer's shares of -1, 0 and +1 are printed too.
 
 Examples:
   bitnet inspect presets
@@ -65,7 +69,8 @@ async function run(what: string, options: InspectOptions): Promise<void> {
   const config = options.recompute ? { ...subject.config, recompute: true } : subject.config;
   const batch = options.batch ?? subject.batch ?? 1;
   const sequence = options.sequence ?? subject.sequence;
-  const description = inspectModel(config, dry, { batch, sequence });
+  const optimizerBytesPerParameter = subject.optimizer.bytesPerParameter;
+  const description = inspectModel(config, dry, { batch, sequence, optimizerBytesPerParameter });
   const layers = subject.checkpoint === undefined ? [] : await readLayers(subject.checkpoint, options);
   if (options.json) {
     process.stdout.write(
@@ -74,7 +79,7 @@ async function run(what: string, options: InspectOptions): Promise<void> {
     return;
   }
   process.stdout.write(
-    [heading(subject.title, description), shapes(description), memory(description), ternary(layers)]
+    [heading(subject.title, description), shapes(description), memory(description, subject), ternary(layers)]
       .filter((text) => text !== "")
       .join("\n"),
   );
@@ -87,9 +92,18 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   const { parseConfig, resolveConfig } = await import("../train/config.ts");
   const variant = options.variant ? [{ from: "--variant", patch: { model: { variant: options.variant } } }] : [];
   const subjectOf = (layers: ConfigLayer[]): Subject => {
-    const { model, train } = resolveConfig([...layers, ...variant]);
+    const { model, train, optimizer } = resolveConfig([...layers, ...variant]);
     const { batch, microBatch, sequence } = train;
-    return { title: what, config: model, batch: Math.min(microBatch ?? batch, batch), sequence };
+    return {
+      title: what,
+      config: model,
+      batch: Math.min(microBatch ?? batch, batch),
+      sequence,
+      optimizer:
+        optimizer.kind === "adamw"
+          ? adamw
+          : { label: "SGD's momentum", bytesPerParameter: optimizer.momentum > 0 ? 4 : 0 },
+    };
   };
   if (Object.hasOwn(presets, what)) return subjectOf([{ from: "preset", patch: { preset: what } }]);
   if (!exists(what))
@@ -101,7 +115,12 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
     const { describeModel } = await import("../checkpoint/index.ts");
     const { folder, step, config, refused } = describeModel(what);
     noteRefused(refused);
-    return { title: `${folder}${step === null ? "" : `, step ${formatCount(step)}`}`, config, checkpoint: folder };
+    return {
+      title: `${folder}${step === null ? "" : `, step ${formatCount(step)}`}`,
+      config,
+      optimizer: adamw,
+      checkpoint: folder,
+    };
   }
   const text = new TextDecoder().decode(readWhole(what, 1 << 20));
   return subjectOf([{ from: what, patch: parseConfig(text, what) }]);
@@ -178,12 +197,12 @@ function kindOf(role: ParameterInfo["role"], { tiedHead }: ModelConfig): string 
   return { ternary: "ternary", linear: "float", norm: "float, gain" }[role];
 }
 
-function memory({ training: t, inference: i }: ModelDescription): string {
+function memory({ training: t, inference: i }: ModelDescription, { optimizer }: Subject): string {
   const rows = [
     [`training, ${formatCount(t.batch)} x ${formatCount(t.sequence)} tokens at once`, formatBytes(t.totalBytes)],
     ["  weights, float32", formatBytes(t.weightsBytes)],
     ["  gradients", formatBytes(t.gradientsBytes)],
-    ["  AdamW's moments", formatBytes(t.optimizerBytes)],
+    [`  ${optimizer.label}`, formatBytes(t.optimizerBytes)],
     ["  ternary codes and rotary table", formatBytes(t.quantizedBytes)],
     ["  activations, at most", formatBytes(t.activationsBytes)],
     [
