@@ -5,7 +5,7 @@ import type { LossResult, Progress, WikiTextResult } from "../eval/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
-import { type OpenedForUse, openModel, tokenizerOf } from "./support/model.ts";
+import { type OpenedForUse, openModel, startTokenOf, tokenizerOf } from "./support/model.ts";
 import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 
@@ -95,7 +95,7 @@ async function run(options: EvalOptions): Promise<void> {
 const kebab = (name: string) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 
 async function scoreTask(
-  { model }: OpenedForUse,
+  opened: OpenedForUse,
   tokenizer: Tokenizer,
   { data, batch, sequence }: EvalOptions,
   { signal }: Interruption,
@@ -104,7 +104,8 @@ async function scoreTask(
   const { readDocuments } = await import("../data/index.ts");
   const { evaluateWikiText } = await import("../eval/index.ts");
   const pages = readDocuments(data, { format: "wikitext" });
-  return evaluateWikiText(model, tokenizer, pages, { batch, sequence, signal, onProgress });
+  const startToken = startTokenOf(opened, tokenizer);
+  return evaluateWikiText(opened.model, tokenizer, pages, { batch, sequence, startToken, signal, onProgress });
 }
 
 async function scoreText(

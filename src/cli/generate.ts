@@ -3,7 +3,7 @@ import { Command } from "commander";
 import type { FinishReason, GenerationReport } from "../infer/index.ts";
 import { formatCount, formatRate } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
-import { openModel, tokenizerOf } from "./support/model.ts";
+import { openModel, startTokenOf, tokenizerOf } from "./support/model.ts";
 import { addBackendOptions, type BackendOptions, decimalNumber, wholeNumber } from "./support/options.ts";
 
 interface GenerateOptions extends BackendOptions {
@@ -74,6 +74,7 @@ async function run(options: GenerateOptions): Promise<void> {
       random: createRandom(seed),
       ...{ temperature: temp, topK, topP, minP, repeatPenalty, repeatLastN },
       ...(options.ignoreEos ? { stopTokens: [] } : {}),
+      startToken: startTokenOf(opened, tokenizer),
       signal: interruption.signal,
       clock: systemClock,
     });

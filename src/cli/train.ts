@@ -107,7 +107,10 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
         ({ model, tokenizer }) =>
         async (prompt, { tokens, temperature, seed }) => {
           const random = createRandom(seed);
-          return (await generateText(model, tokenizer, prompt, { maxTokens: tokens, temperature, random })).text;
+          // End-of-text is what stands before every document in training.
+          const startToken = tokenizer.endOfText;
+          const options = { maxTokens: tokens, temperature, random, startToken };
+          return (await generateText(model, tokenizer, prompt, options)).text;
         },
     });
   } finally {

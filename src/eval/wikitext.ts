@@ -39,6 +39,8 @@ export interface WikiTextOptions {
   batch: number;
   /** T of the windows; by default the model's context. */
   sequence?: number;
+  /** What a page's first token is predicted from; by default bos as in the harness, else end-of-text. */
+  startToken?: number | null;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
@@ -82,8 +84,7 @@ export async function evaluateWikiText(
     throw new DataError(
       `the tokenizer has ${tokenizer.vocabSize} tokens, the model ${config.vocabSize}; use the tokenizer that the model was trained with`,
     );
-  // The harness takes bos where there is one. Ours: models trained here have seen end-of-text before every document.
-  const prefix = tokenizer.bos ?? tokenizer.endOfText;
+  const prefix = options.startToken ?? tokenizer.bos ?? tokenizer.endOfText;
   if (prefix === null)
     throw new DataError("the tokenizer has neither a begin-of-text nor an end-of-text token to start pages from");
 

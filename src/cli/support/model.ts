@@ -39,3 +39,11 @@ export function tokenizerOf({ tokenizer, folder }: OpenedModel): Tokenizer {
     );
   return tokenizer;
 }
+
+/**
+ * The token before a text: for a model that was trained here end-of-text, which stood before every document in its
+ * training; for one from elsewhere what its tokenizer says (begin-of-text, where it has one).
+ */
+export function startTokenOf({ step }: OpenedModel, tokenizer: Tokenizer): number | null {
+  return step === null ? (tokenizer.bos ?? tokenizer.endOfText) : tokenizer.endOfText;
+}
