@@ -80,6 +80,7 @@ template <class Word>
 static void pack_block(const Sizes& s, const BackwardArrays& a, const BackwardTiles& tiles, const BackwardBlock& k) {
   const float *q = a.q + s.query(k.b, k.t, k.h), *dy = a.dy + s.query(k.b, k.t, k.h);
   const size_t query_row = s.heads * s.width;
+  if (a.dq) prefetch_rows<1>(a.dq + s.query(k.b, k.t, k.h), query_row, k.rows, s.width);
   copy_rows(q, query_row, k.rows, s.width, s.scale * kLog2e, tiles.queries, s.padded, k.padded_rows);
   if constexpr (Word::kGroup == 1) {
     copy_rows(dy, query_row, k.rows, s.width, 1, tiles.dy, s.padded, k.padded_rows);
@@ -201,6 +202,10 @@ static void backward_block(const Sizes& s, const Sight& sight, const BackwardArr
 template <class Word>
 static void pack_keys(const Sizes& s, const BackwardArrays& a, const BackwardTiles& tiles, size_t key, size_t count) {
   const size_t key_row = s.groups * s.width;
+  prefetch_rows(a.k + key, key_row, min(count, kPanel), s.width);
+  prefetch_rows(a.v + key, key_row, count, s.width);
+  if (a.dk) prefetch_rows<1>(a.dk + key, key_row, count, s.width);
+  if (a.dv) prefetch_rows<1>(a.dv + key, key_row, count, s.width);
   transpose_rows(a.k + key, key_row, count, s.width, tiles.keys_across);
   if constexpr (Word::kGroup == 1) {
     transpose_rows(a.v + key, key_row, count, s.width, tiles.values_across);
@@ -250,6 +255,11 @@ static void backward_part(const Sizes& s, const Sight& sight, const BackwardArra
 
 // delta = dy · y of one token's heads [h, h + count).
 INLINE void delta_of(const Sizes& s, const BackwardArrays& a, size_t b, size_t t, size_t h, size_t count) {
+  constexpr size_t kAhead = 8;
+  if (t + kAhead < s.tokens) {
+    prefetch_rows(a.dy + s.query(b, t + kAhead, h), 0, 1, count * s.width);
+    prefetch_rows(a.y + s.query(b, t + kAhead, h), 0, 1, count * s.width);
+  }
   for (const size_t stop = h + count; h < stop; h++) {
     const float *dy = a.dy + s.query(b, t, h), *y = a.y + s.query(b, t, h);
     VF sums = {};

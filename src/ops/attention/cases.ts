@@ -48,7 +48,7 @@ const shapes: Record<string, Shape> = {
     heads: 2,
     kvHeads: 2,
     headWidth: 16,
-    documentEvery: 400,
+    documentEvery: 401,
   },
   "scores that let one key take all": { tokens: 45, heads: 2, kvHeads: 1, headWidth: 32, scale: 40 },
 };

@@ -5,19 +5,24 @@
 
 namespace bitnet::ISA_NS {
 
-// scores[j] = a · keys[j] for `count` keys of s.padded floats.
-static void dot_rows(const float* a, const float* keys, size_t key_row, size_t count, size_t padded, float* scores) {
+// scores[i][j] = queries[i] · keys[j] for `rows` queries of `padded` floats and `count` keys, `step` floats apart.
+static void dot_rows(const float* queries, size_t rows, const float* keys, size_t step, size_t count, size_t padded,
+                     float* scores) {
   for (size_t j = 0; j < count; j += 4) {
-    const size_t n = min(static_cast<size_t>(4), count - j);
     // Beyond the last key, the last again.
     const float* p[4];
-    for (size_t i = 0; i < 4; i++) p[i] = keys + (j + min(i, n - 1)) * key_row;
-    VF sums[4] = {};
-    for (size_t d = 0; d < padded; d += kVector) {
-      const VF left = load(a + d);
-      UNROLL for (size_t i = 0; i < 4; i++) sums[i] = fma(left, load(p[i] + d), sums[i]);
+    for (size_t r = 0; r < 4; r++) p[r] = keys + min(j + r, count - 1) * step;
+    for (size_t i = 0; i < rows; i++) {
+      VF sums[4] = {};
+      for (size_t d = 0; d < padded; d += kVector) {
+        const VF left = load(queries + i * padded + d);
+        UNROLL for (size_t r = 0; r < 4; r++) sums[r] = fma(left, load(p[r] + d), sums[r]);
+      }
+      const V4 four = sums_of(sums);
+      float* to = scores + i * kDecodeKeys + j;
+      if (j + 4 <= count) store4(to, four);
+      else for (size_t r = 0; r < count - j; r++) to[r] = four[r];
     }
-    store4(scores + j, sums_of(sums));
   }
 }
 
@@ -30,66 +35,89 @@ struct DecodeArrays {
   size_t chunks;
 };
 
-// One chunk of one key/value head, for every query of the heads that read it. Rows are (head of the group, token).
-static void decode_chunk(const Sizes& s, const Sight& sight, const DecodeArrays& a, float* scratch, size_t b, size_t g,
-                         size_t chunk) {
-  const size_t rows = s.tokens * s.group, key_row = s.groups * s.width, vectors = s.padded / kVector;
-  float* scores = scratch;
-  float* queries = scores + kDecodeRows * kDecodeKeys;
-  float* out = queries + kDecodeRows * s.padded;
-  float* packed = out + kDecodeRows * s.padded;
-  // Rows that are not whole vectors are copied, some at a time, to such.
+constexpr size_t kFew = 8;  // keys that go by together
+
+template <size_t n>
+struct Count {
+  static constexpr size_t value = n;
+};
+
+// Calls body(g, j, rows, count, step) for a few keys (or values) at a time, of each of the key/value heads [g0, g1) in
+// turn: memory is read nearly in order, which the hardware foresees (asking ahead by hand was slower). Rows that are not
+// whole vectors are copied to such.
+template <class Body>
+INLINE void each_few(const Sizes& s, const float* from, size_t b, size_t g0, size_t g1, size_t begin, size_t end,
+                     float* packed, Body body) {
   const bool whole = s.padded == s.width;
-  const size_t step = whole ? key_row : s.padded;
-  const size_t some = min(kDecodeKeys, (kScratch - static_cast<size_t>(packed - scratch)) / s.padded);
-  auto rows_at = [&](const float* from, size_t count) {
-    if (!whole) copy_rows(from, key_row, count, s.width, 1, packed, s.padded, count);
-    return whole ? from : packed;
+  const size_t key_row = s.groups * s.width;
+  for (size_t j = begin; j < end; j += kFew) {
+    const size_t n = min(kFew, end - j);
+    for (size_t g = g0; g < g1; g++) {
+      const float* rows = from + s.key(b, j, g);
+      if (!whole) copy_rows(rows, key_row, n, s.width, 1, packed, s.padded, n);
+      body(g, j, whole ? rows : packed, n, whole ? key_row : s.padded);
+    }
+  }
+}
+
+// One chunk of keys of key/value heads [g0, g1), for every query of the heads that read them. Rows are (head, token).
+static void decode_chunk(const Sizes& s, const Sight& sight, const DecodeArrays& a, float* scratch, size_t b, size_t g0,
+                         size_t g1, size_t chunk) {
+  const size_t rows = s.tokens * s.group, all = (g1 - g0) * rows, vectors = s.padded / kVector;
+  const size_t h0 = g0 * s.group, record_size = s.width + 2;
+  float* scores = scratch;
+  float* queries = scores + all * kDecodeKeys;
+  float* out = queries + all * s.padded;
+  float* packed = out + all * s.padded;
+  auto record = [&](size_t row) {
+    return a.partial + (s.row(b, h0 + row / s.tokens, row % s.tokens) * a.chunks + chunk) * record_size;
   };
 
   const size_t begin = chunk * kDecodeKeys, end = min(begin + kDecodeKeys, sight.end(s.tokens - 1));
   const size_t from = max(begin, sight.first_of(b, 0, s.tokens));
-  size_t first[kRowsRoom], stop[kRowsRoom], rows_first[kRowsRoom], rows_stop[kRowsRoom];
-  sight.rows(b, 0, s.tokens, begin, end, first, stop);
+  for (size_t i = 0; i < all; i++)
+    copy_rows(a.q + s.query(b, i % s.tokens, h0 + i / s.tokens), 0, 1, s.width, s.scale * kLog2e, queries + i * s.padded,
+              s.padded, 1);
+  each_few(s, a.k, b, g0, g1, from, end, packed, [&](size_t g, size_t j, const float* keys, size_t n, size_t step) {
+    const size_t row = (g - g0) * rows;
+    dot_rows(queries + row * s.padded, rows, keys, step, n, s.padded, scores + row * kDecodeKeys + (j - begin));
+  });
+
+  size_t first_of_token[kRowsRoom], end_of_token[kRowsRoom], first[kRowsRoom], last[kRowsRoom];
+  sight.rows(b, 0, s.tokens, begin, end, first_of_token, end_of_token);
   for (size_t i = 0; i < kRowsRoom; i++) {
-    rows_first[i] = i < rows ? first[i % s.tokens] : 0;
-    rows_stop[i] = i < rows ? stop[i % s.tokens] : 0;
+    first[i] = i < rows ? first_of_token[i % s.tokens] : 0;
+    last[i] = i < rows ? end_of_token[i % s.tokens] : 0;
   }
-  for (size_t i = 0; i < rows; i++)
-    copy_rows(a.q + s.query(b, i % s.tokens, g * s.group + i / s.tokens), 0, 1, s.width, s.scale * kLog2e,
-              queries + i * s.padded, s.padded, 1);
-  for (size_t j = from; j < end; j += some) {
-    const size_t n = min(some, end - j);
-    const float* keys = rows_at(a.k + s.key(b, j, g), n);
-    for (size_t i = 0; i < rows; i++)
-      dot_rows(queries + i * s.padded, keys, step, n, s.padded, scores + i * kDecodeKeys + (j - begin));
+  for (size_t row = 0; row < all; row += rows) {
+    float most[kDecodeRows], total[kDecodeRows], factor[kRowsRoom];
+    for (size_t i = 0; i < rows; i++) most[i] = -__builtin_inff(), total[i] = 0;
+    soften(scores + row * kDecodeKeys, rows, first, last, most, total, factor);
+    for (size_t i = 0; i < rows; i++) {
+      float* p = scores + (row + i) * kDecodeKeys;
+      clear(p, 0, last[i] ? round_down(first[i], kVector) : kDecodeKeys);
+      if (last[i]) clear(p, round_up(last[i], kVector), kDecodeKeys);
+      record(row + i)[0] = most[i];
+      record(row + i)[1] = total[i];
+    }
   }
-  float most[kDecodeRows], total[kDecodeRows], factor[kRowsRoom];
-  for (size_t i = 0; i < rows; i++) most[i] = -__builtin_inff(), total[i] = 0;
-  soften(scores, rows, rows_first, rows_stop, most, total, factor);
-  for (size_t i = 0; i < rows; i++) {
-    float* row = scores + i * kDecodeKeys;
-    clear(row, 0, rows_stop[i] ? round_down(rows_first[i], kVector) : kDecodeKeys);
-    if (rows_stop[i]) clear(row, round_up(rows_stop[i], kVector), kDecodeKeys);
-  }
-  clear(out, 0, rows * s.padded);
-  for (size_t j = from; j < end; j += some) {
-    const size_t n = min(some, end - j);
-    const float* values = rows_at(a.v + s.key(b, j, g), n);
-    const float* weights = scores + (j - begin);
-    size_t i = 0;
-    for (; i + 4 <= rows; i += 4)
-      multiply<4>(vectors, n, weights + i * kDecodeKeys, kDecodeKeys, 1, values, step, out + i * s.padded, s.padded, true);
-    for (; i < rows; i++)
-      multiply<1>(vectors, n, weights + i * kDecodeKeys, kDecodeKeys, 1, values, step, out + i * s.padded, s.padded, true);
-  }
-  for (size_t i = 0; i < rows; i++) {
-    float* p = a.partial +
-               (s.row(b, g * s.group + i / s.tokens, i % s.tokens) * a.chunks + chunk) * (s.width + 2);
-    p[0] = most[i];
-    p[1] = total[i];
+
+  clear(out, 0, all * s.padded);
+  each_few(s, a.v, b, g0, g1, from, end, packed, [&](size_t g, size_t j, const float* values, size_t n, size_t step) {
+    size_t i = (g - g0) * rows;
+    const size_t end_row = i + rows;
+    auto add = [&](auto count) {
+      for (; i + count.value <= end_row; i += count.value)
+        multiply<count.value>(vectors, n, scores + i * kDecodeKeys + (j - begin), kDecodeKeys, 1, values, step,
+                              out + i * s.padded, s.padded, true);
+    };
+    add(Count<4>{});
+    add(Count<2>{});
+    add(Count<1>{});
+  });
+  for (size_t i = 0; i < all; i++) {
     for (size_t d = 0; d < s.width; d += kVector)
-      store_part(p + 2 + d, load(out + i * s.padded + d), min(kVector, s.width - d));
+      store_part(record(i) + 2 + d, load(out + i * s.padded + d), min(kVector, s.width - d));
   }
 }
 
@@ -116,10 +144,17 @@ static void join_chunks(const Sizes& s, const DecodeArrays& a, float* out, size_
 
 static void decode(const Call& call, const Sizes& s, const Sight& sight, const DecodeArrays& a) {
   float* scratch = call.scratch<float>();
-  const Range mine = call.split(s.batch * s.groups * a.chunks);
+  // Heads of a unit: all, so that memory is read in order, but fewer where there would be too few units.
+  const size_t rows = s.tokens * s.group, threads = static_cast<size_t>(call.threads);
+  const size_t room = (kScratch - kFew * s.padded) / (rows * (kDecodeKeys + 2 * s.padded));
+  size_t spans = (s.groups + room - 1) / room;
+  while (spans < s.groups && s.batch * a.chunks * spans < 8 * threads) spans++;
+  const size_t units = s.batch * a.chunks * spans;
+  const Range mine = call.split(units);
   for (size_t unit = mine.begin; unit < mine.end; unit++) {
-    const size_t sequence = unit / a.chunks;
-    decode_chunk(s, sight, a, scratch, sequence / s.groups, sequence % s.groups, unit % a.chunks);
+    const size_t part = unit % spans, chunk = unit / spans;
+    decode_chunk(s, sight, a, scratch, chunk / a.chunks, s.groups * part / spans, s.groups * (part + 1) / spans,
+                 chunk % a.chunks);
   }
   call.barrier();
   const Range joined = call.split(s.batch * s.heads * s.tokens);

@@ -58,6 +58,10 @@ static void soften(float* scores, size_t rows, const size_t* first, const size_t
   }
 }
 
+INLINE void scale_row(float* row, size_t padded, float factor) {
+  for (size_t d = 0; d < padded; d += kVector) store(row + d, load(row + d) * splat(factor));
+}
+
 struct ForwardTile {
   const float* keys;    // transposed panels
   const float* values;  // rows
@@ -94,10 +98,7 @@ static void forward_block(const Sizes& s, const Sight& sight, const ForwardTile&
       const size_t from = round_down(block_first, kVector);
       clear(row, from, end[i] ? round_down(first[i], kVector) : end_of_group);
       if (end[i]) clear(row, round_up(end[i], kVector), end_of_group);
-      if (factor[i] != 1) {
-        const VF f = splat(factor[i]);
-        for (size_t d = 0; d < s.padded; d += kVector) store(out + i * s.padded + d, load(out + i * s.padded + d) * f);
-      }
+      if (factor[i] != 1) scale_row(out + i * s.padded, s.padded, factor[i]);
     }
     multiply<kGroup>(vectors, end_of_group - block_first, scores + group * kKeys + block_first, kKeys, 1,
                      tile.values + block_first * s.padded, s.padded, out + group * s.padded, s.padded, true);
@@ -158,6 +159,8 @@ static void forward_piece(const Sizes& s, const Sight& sight, const ForwardArray
   for (size_t begin = round_down(sight.first_of(b, t0, t1), tiles.keys); begin < stop; begin += tiles.keys) {
     const ForwardTile tile{tiles.keys_across, tiles.values, begin, min(begin + tiles.keys, stop)};
     const size_t count = tile.end - tile.begin;
+    prefetch_rows(a.k + s.key(b, begin, g), key_row, min(count, kPanel), s.width);
+    prefetch_rows(a.v + s.key(b, begin, g), key_row, count, s.width);
     transpose_rows(a.k + s.key(b, begin, g), key_row, count, s.width, tiles.keys_across);
     copy_rows(a.v + s.key(b, begin, g), key_row, count, s.width, 1, tiles.values, s.padded, count);
     for (size_t h = h0; h < h1; h++) {
@@ -166,6 +169,7 @@ static void forward_piece(const Sizes& s, const Sight& sight, const ForwardArray
         if (sight.end(t + n - 1) <= tile.begin || sight.first_of(b, t, t + n) >= tile.end) continue;
         const float* here = a.q + s.query(b, t, h);
         if (t + n < t1) prefetch_rows(here + n * query_row, query_row, min(kBlock, t1 - t - n), s.width);
+        if (tile.end == stop) prefetch_rows<1>(a.y + s.query(b, t, h), query_row, n, s.width);
         copy_rows(here, query_row, n, s.width, s.scale * kLog2e, tiles.queries, s.padded, round_up(n, kGroup));
         forward_block(s, sight, tile, tiles.queries, b, t, n, tiles.scores, tiles.sums + at * s.padded,
                       tiles.most + at, tiles.total + at);

@@ -187,10 +187,12 @@ INLINE V4 largest_of(const VF* v) {
   return join_lanes(v, [](V4 a, V4 b) { return a > b ? a : b; });
 }
 
-// Asks for the memory of `rows` rows ahead of time: they are short and far apart, which no hardware foresees.
+// Asks for the memory of `rows` rows ahead of time, to be written or only read: rows are short and far apart, which no
+// hardware foresees.
+template <int write = 0>
 INLINE void prefetch_rows(const float* from, size_t from_row, size_t rows, size_t width) {
   for (size_t i = 0; i < rows; i++, from += from_row) {
-    for (size_t d = 0; d < width; d += 16) __builtin_prefetch(from + d);
+    for (size_t d = 0; d < width; d += 16) __builtin_prefetch(from + d, write);
   }
 }
 
