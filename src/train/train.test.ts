@@ -227,6 +227,16 @@ describe("going on", () => {
     expect(curve(folder)).toEqual(curve(whole));
   });
 
+  test("holds too where weights are quantised every few steps only", async () => {
+    const rare = { model: { requantizeEvery: 3 } };
+    const [left, killed] = [fresh(), fresh()];
+    await run({ runFolder: left }, rare);
+    await expect(run({ runFolder: killed, callbacks: [killAt(10)] }, rare)).rejects.toThrow(Killed);
+    await run({ runFolder: killed, resume: "auto" });
+    expect(curve(killed)).toEqual(curve(left));
+    expect(curve(left)).not.toEqual(curve(whole));
+  });
+
   test("uses the checkpoint before a damaged one, says why, and comes to the same end", async () => {
     const folder = fresh();
     await expect(run({ runFolder: folder, callbacks: [killAt(10)] })).rejects.toThrow(Killed);
