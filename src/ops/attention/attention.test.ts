@@ -74,6 +74,18 @@ forEachBackend((backend) => {
       if (i > 0) expectClose(actual[i]!, values[i]!, { abs: 2 ** -5 * growth(c, what), rel: 2 ** -7 }, what);
   });
 
+  test("multiplies bfloat16 in backward exactly where the backend says that it does, and never in forward", async () => {
+    const b = await backend.get();
+    const c = cases.find((x) => x.name === "tiny's heads")!;
+    const single = await run(b, c);
+    const paired = await run(b, c, { precision: "bf16" });
+    for (const [i, what] of names.entries())
+      expect(
+        paired[i]!.some((x, at) => x !== single[i]![at]),
+        what,
+      ).toBe(i > 0 && b.supports.bf16);
+  });
+
   test("gives each gradient alone as it gives the three together", async () => {
     const c = cases.find((x) => x.name === "packed documents")!;
     const together = await run(await backend.get(), c);
