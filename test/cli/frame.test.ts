@@ -167,3 +167,9 @@ test("a config file is inspected with the micro-batch and sequence that it says"
   const { stdout: full } = await bitnet(["inspect", file, "--json", "--variant", "full"]);
   expect(JSON.parse(full)).toMatchObject({ ternary: 0, total: described.total - 2 * (384 + 1152) });
 });
+
+test("docs/cli.md shows what inspect prints", async () => {
+  const page = readFileSync(resolve(import.meta.dirname, "../../docs/cli.md"), "utf8");
+  const shown = page.split("$ bitnet inspect tiny\n")[1].split("```")[0];
+  expect((await bitnet(["inspect", "tiny"])).stdout).toBe(shown);
+});
