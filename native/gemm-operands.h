@@ -12,6 +12,7 @@ namespace bitnet::ISA_NS {
 // ---- values read along a row, as float32 lanes; `count` of them are there (the rest of the lanes is zero)
 
 struct Floats {
+  static constexpr double kBytes = 4;
   const float* p;
   size_t stride;
   INLINE VF read(const Floats& from, size_t row, size_t column, size_t count) {
@@ -21,6 +22,7 @@ struct Floats {
 
 // Rows of `from`, each times a factor of its own.
 struct ScaledFloats {
+  static constexpr double kBytes = 4;
   const float* p;
   size_t stride;
   const float* row_scales;
@@ -28,6 +30,12 @@ struct ScaledFloats {
     return load_part(from.p + row * from.stride + column, min(count, size_t{kLanes})) * splat(from.row_scales[row]);
   }
 };
+
+// The memory of rows and columns of an array of T, or of what is read through one.
+template <class T>
+INLINE Block block_of(const T* p, size_t stride, size_t row, size_t rows, size_t column, size_t columns) {
+  return {p + row * stride + column, stride * sizeof(T), rows, columns * sizeof(T)};
+}
 
 template <class Byte>
 INLINE VI load_bytes_part(const Byte* p, size_t count) {
@@ -39,6 +47,7 @@ INLINE VI load_bytes_part(const Byte* p, size_t count) {
 
 // int8 activation codes, as float32.
 struct Int8s {
+  static constexpr double kBytes = 1;
   const int8_t* p;
   size_t stride;
   INLINE VF read(const Int8s& from, size_t row, size_t column, size_t count) {
@@ -49,6 +58,7 @@ struct Int8s {
 
 // Ternary weight codes 0, 1, 2, as float32 -1, 0, 1.
 struct TernaryCodes {
+  static constexpr double kBytes = 1;
   const uint8_t* p;
   size_t stride;
   INLINE VF read(const TernaryCodes& from, size_t row, size_t column, size_t count) {
@@ -62,8 +72,12 @@ struct TernaryCodes {
 
 template <class Source>
 struct FloatWords {
+  static constexpr double kBytes = Source::kBytes;
   static constexpr size_t kGroup = 1;
   Source from;
+  Block block(size_t row, size_t rows, size_t k, size_t count) const {
+    return block_of(from.p, from.stride, row, rows, k, count);
+  }
   INLINE VI words(const FloatWords& w, size_t row, size_t k, size_t count) {
     return (VI)Source::read(w.from, row, k, count);
   }
@@ -72,8 +86,12 @@ struct FloatWords {
 #if SIMD_BF16
 template <class Source>
 struct Bfloat16Words {
+  static constexpr double kBytes = Source::kBytes;
   static constexpr size_t kGroup = 2;
   Source from;
+  Block block(size_t row, size_t rows, size_t k, size_t count) const {
+    return block_of(from.p, from.stride, row, rows, k, count);
+  }
   INLINE VI words(const Bfloat16Words& w, size_t row, size_t k, size_t count) {
     VF first = Source::read(w.from, row, k, count);
     VF second = count > kLanes ? Source::read(w.from, row, k + kLanes, count - kLanes) : VF{};
@@ -85,9 +103,11 @@ struct Bfloat16Words {
 // Bytes as Int8Product takes them: in fours, or widened to int16 in twos.
 template <class Byte>
 struct ByteWords {
+  static constexpr double kBytes = 1;
   static constexpr size_t kGroup = Int8Product::kGroup;
   const Byte* p;
   size_t stride;
+  Block block(size_t row, size_t rows, size_t k, size_t count) const { return block_of(p, stride, row, rows, k, count); }
   INLINE VI words(const ByteWords& w, size_t row, size_t k, size_t count) {
     const Byte* p = w.p + row * w.stride + k;
     constexpr size_t kAll = kLanes * kGroup;
@@ -148,26 +168,34 @@ INLINE void transpose(VI (&rows)[kLanes]) {
 // B(k, n) from rows along k: row n of `from`.
 template <class Words>
 struct AlongK {
+  static constexpr double kBytes = Words::kBytes;
   Words from;
-  void pack(int32_t* panel, size_t column, size_t columns, size_t k, size_t count) const {
+  Block block(size_t column, size_t columns, size_t k, size_t count) const {
+    return from.block(column, columns, k, count);
+  }
+  void pack(int32_t* panels, size_t stride, size_t column, size_t columns, size_t k, size_t count) const {
     constexpr size_t kGroup = Words::kGroup;
     const size_t words = (count + kGroup - 1) / kGroup;
-    for (size_t j = 0; j < kTileColumns; j += kLanes) {
-      for (size_t w = 0; w < words; w += kLanes) {
-        VI block[kLanes];
-        if (j + kLanes <= columns && (w + kLanes) * kGroup <= count) {
-          UNROLL for (int i = 0; i < kLanes; i++)
-            block[i] = Words::words(from, column + j + static_cast<size_t>(i), k + w * kGroup, kLanes * kGroup);
-        } else {
-          for (size_t i = 0; i < kLanes; i++)
-            block[i] = j + i < columns ? Words::words(from, column + j + i, k + w * kGroup, count - w * kGroup) : VI{};
-        }
-        transpose(block);
-        int32_t* to = panel + w * kTileColumns + j;
-        if (w + kLanes <= words) {
-          UNROLL for (int i = 0; i < kLanes; i++) store(to + static_cast<size_t>(i) * kTileColumns, block[i]);
-        } else {
-          for (size_t i = 0; w + i < words; i++) store(to + i * kTileColumns, block[i]);
+    for (size_t j0 = 0; j0 < columns; j0 += kTileColumns, panels += stride) {
+      for (size_t j = 0; j < kTileColumns; j += kLanes) {
+        for (size_t w = 0; w < words; w += kLanes) {
+          VI block[kLanes];
+          if (j0 + j + kLanes <= columns && (w + kLanes) * kGroup <= count) {
+            UNROLL for (int i = 0; i < kLanes; i++)
+              block[i] = Words::words(from, column + j0 + j + static_cast<size_t>(i), k + w * kGroup, kLanes * kGroup);
+          } else {
+            for (size_t i = 0; i < kLanes; i++)
+              block[i] = j0 + j + i < columns
+                             ? Words::words(from, column + j0 + j + i, k + w * kGroup, count - w * kGroup)
+                             : VI{};
+          }
+          transpose(block);
+          int32_t* to = panels + w * kTileColumns + j;
+          if (w + kLanes <= words) {
+            UNROLL for (int i = 0; i < kLanes; i++) store(to + static_cast<size_t>(i) * kTileColumns, block[i]);
+          } else {
+            for (size_t i = 0; w + i < words; i++) store(to + i * kTileColumns, block[i]);
+          }
         }
       }
     }
@@ -186,18 +214,29 @@ INLINE VI word_across(const Source& from, size_t k, size_t count, size_t column,
   return (VI)first;
 }
 
-// B(k, n) from rows along n: row k of `from`.
+// B(k, n) from rows along n: row k of `from`. Row by row through all panels, so that memory is read in its own order.
 template <class Product, class Source>
 struct AlongColumns {
+  static constexpr double kBytes = Source::kBytes;
   Source from;
-  void pack(int32_t* panel, size_t column, size_t columns, size_t k, size_t count) const {
-    for (size_t i = 0; i < count; i += Product::kGroup, panel += kTileColumns) {
-      if (columns == kTileColumns && i + Product::kGroup <= count) {
-        UNROLL for (size_t j = 0; j < kTileColumns; j += kLanes)
-          store(panel + j, word_across<Product>(from, k + i, Product::kGroup, column + j, kLanes));
-      } else {
-        for (size_t j = 0; j < kTileColumns; j += kLanes)
-          store(panel + j, j < columns ? word_across<Product>(from, k + i, count - i, column + j, columns - j) : VI{});
+  Block block(size_t column, size_t columns, size_t k, size_t count) const {
+    return block_of(from.p, from.stride, k, count, column, columns);
+  }
+  void pack(int32_t* panels, size_t stride, size_t column, size_t columns, size_t k, size_t count) const {
+    for (size_t i = 0; i < count; i += Product::kGroup, panels += kTileColumns) {
+      int32_t* to = panels;
+      size_t j0 = 0;
+      if (i + Product::kGroup <= count) {
+        for (; j0 + kTileColumns <= columns; j0 += kTileColumns, to += stride) {
+          UNROLL for (size_t j = 0; j < kTileColumns; j += kLanes)
+            store(to + j, word_across<Product>(from, k + i, Product::kGroup, column + j0 + j, kLanes));
+        }
+      }
+      for (; j0 < columns; j0 += kTileColumns, to += stride) {
+        for (size_t j = 0; j < kTileColumns; j += kLanes) {
+          const size_t at = j0 + j;
+          store(to + j, at < columns ? word_across<Product>(from, k + i, count - i, column + at, columns - at) : VI{});
+        }
       }
     }
   }
@@ -208,9 +247,11 @@ struct AlongColumns {
 // A(m, k) read where it lies: float32 rows, or int8 rows of a whole number of words.
 template <class T>
 struct RowsInPlace {
+  static constexpr double kBytes = sizeof(T);
   static constexpr bool kPanels = false;
   const T* p;
   size_t stride;
+  Block block(size_t row, size_t rows, size_t k, size_t count) const { return block_of(p, stride, row, rows, k, count); }
   RowsOfA rows(size_t row, size_t, size_t k, size_t, int32_t*, int32_t*) const {
     return {reinterpret_cast<const uint8_t*>(p + row * stride + k), stride * sizeof(T)};
   }
@@ -219,8 +260,10 @@ struct RowsInPlace {
 // A(m, k) from rows along k that need converting (or padding): copied row by row.
 template <class Words>
 struct RowsConverted {
+  static constexpr double kBytes = Words::kBytes;
   static constexpr bool kPanels = false;
   Words from;
+  Block block(size_t row, size_t rows, size_t k, size_t count) const { return from.block(row, rows, k, count); }
   RowsOfA rows(size_t row, size_t rows, size_t k, size_t count, int32_t* scratch, int32_t*) const {
     constexpr size_t kGroup = Words::kGroup;
     // Rows start on a vector; an odd number of vectors keeps them from falling on the same cache sets.
@@ -237,19 +280,24 @@ struct RowsConverted {
 // A(m, k) from rows along m: column m of `from`, in panels of kTileRows.
 template <class Product, class Source>
 struct ColumnsOfA {
+  static constexpr double kBytes = Source::kBytes;
   static constexpr bool kPanels = true;
   Source from;
+  Block block(size_t row, size_t rows, size_t k, size_t count) const {
+    return block_of(from.p, from.stride, k, count, row, rows);
+  }
   RowsOfA rows(size_t row, size_t rows, size_t k, size_t count, int32_t* scratch, int32_t* line) const {
     const size_t words = (count + Product::kGroup - 1) / Product::kGroup;
+    const size_t stride = words * kTileRows + kPad;
     for (size_t w = 0; w < words; w++) {
       const size_t at = k + w * Product::kGroup, left = count - w * Product::kGroup;
       for (size_t i = 0; i < rows; i += kLanes)
         store(line + i, word_across<Product>(from, at, left, row + i, rows - i));
       int32_t* to = scratch + w * kTileRows;
-      for (size_t i = 0; i < rows; i += kTileRows, to += words * kTileRows)
+      for (size_t i = 0; i < rows; i += kTileRows, to += stride)
         __builtin_memcpy(to, line + i, kTileRows * 4);
     }
-    return {reinterpret_cast<const uint8_t*>(scratch), 0};
+    return {reinterpret_cast<const uint8_t*>(scratch), stride * 4};
   }
 };
 

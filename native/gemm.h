@@ -5,13 +5,17 @@
 // the machine has no byte product) that follow each other along k. So there is one register tile, one blocking, one
 // packing: B is packed into panels of kTileColumns columns, word by word; A is read row by row, in place where it can be.
 //
-//   for each block of columns          (as much of B as fits into kPackedWords, packed once)
-//     for each block of kBlockRows rows  (so that C stays in cache while k is run through)
-//       for each stretch of k              (kBlockWords at most: a panel of B stays in the second cache)
-//         for each panel, each kTileRows rows: the register tile
+//   for each block of columns            (as much of B as is packed at once)
+//     for each few stretches of k          (packed together)
+//       for each block of kBlockRows rows    (so that C stays in cache while k is run through)
+//         for each of the stretches            (A is converted now, where it needs to be)
+//           for each tile of C                   kTileRows rows by one panel
 //
-// Sums run along k in one order that depends on the shape, the instruction set and nothing else, save that the split
-// over threads may move the edges of tiles; so results repeat from run to run.
+// While tiles are multiplied, what the next stretch will read is fetched from memory: packing would wait for it, which
+// costs up to a quarter where the product runs over many rows (dYᵀ · X).
+//
+// Each value of C is summed in an order that depends on the shape and the instruction set alone: results repeat from run
+// to run, and are the same for every number of threads.
 #pragma once
 #include "simd.h"
 
@@ -20,7 +24,7 @@ namespace bitnet::ISA_NS {
 // The register tile. Zen 4 and Intel: 24 sums + 4 of B + 1 of A of 32 registers, or 12 + 2 + 1 of 16. WebAssembly in V8
 // (Node 20, 22) spills above 8 sums, and is then half as fast.
 #if SIMD_AVX512
-constexpr int kTileRows = 6, kTileVectors = 4;
+constexpr int kTileRows = 8, kTileVectors = 3;
 #elif SIMD_AVX2 || SIMD_SSE4
 constexpr int kTileRows = 6, kTileVectors = 2;
 #elif SIMD_NEON
@@ -29,20 +33,29 @@ constexpr int kTileRows = 8, kTileVectors = 2;
 constexpr int kTileRows = 4, kTileVectors = 2;
 #endif
 constexpr size_t kTileColumns = kTileVectors * kLanes;
-constexpr size_t kBlockRows = 96;           // a multiple of every kTileRows
-constexpr size_t kMostBlockWords = 1024;    // the largest Product::kBlockWords
-constexpr size_t kPackedWords = 1u << 20;   // of B, for each thread: 4 MiB
-constexpr size_t kPackedAWords = kBlockRows * (kMostBlockWords + 2 * kLanes);
+constexpr size_t kBlockRows = 96;  // a multiple of every kTileRows
+
+// All in words. The second cache is taken to hold 1 MiB, as on Zen 4; half that costs a few per cent.
+constexpr size_t kMostStretch = 1024;          // of k; the largest Product::kStretch
+constexpr size_t kPanelStretch = 384;          // of k, where A is packed in panels: there k is long and B passes by once
+constexpr size_t kPackedWords = 1u << 20;      // of B, for each thread
+constexpr size_t kPackedByCache = 128u << 10;  // of B, where C is small enough to be added to in cache instead
+constexpr size_t kSmallC = 256u << 10;         // such a C
+constexpr size_t kSetWords = 160u << 10;       // panels of B that stay in cache while all rows of a block pass
+constexpr size_t kPackedAWords = kBlockRows * (kMostStretch + 2 * kLanes);
 constexpr size_t kLineWords = kBlockRows + kLanes;
+// Panels are a cache line further apart than they need: a multiple of 4 KiB would put them all on one set of the cache.
+constexpr size_t kPad = 16;
 static_assert((kPackedWords + kPackedAWords + kLineWords) * 4 <= kScratchBytes, "no room to pack");
-static_assert(kMostBlockWords * kTileColumns <= kPackedWords, "one panel must fit");
+static_assert(kMostStretch * kTileColumns + kPad <= kPackedWords, "one panel must fit");
 
 // ---- the three products: Sum += A word · B word
 
 struct Float32Product {
   typedef VF Sum;
   static constexpr size_t kGroup = 1;  // values of k in a word
-  static constexpr size_t kBlockWords = 384;
+  static constexpr size_t kShortWords = 0;
+  static constexpr size_t kStretch = 768;
   INLINE void add(VF& sum, VI a, VI b) { sum = fma((VF)a, (VF)b, sum); }
 };
 
@@ -51,16 +64,41 @@ struct Float32Product {
 struct Bfloat16Product {
   typedef VF Sum;
   static constexpr size_t kGroup = 2;
-  static constexpr size_t kBlockWords = 384;
+  static constexpr size_t kStretch = 768;
   // As assembly: GCC 12 spills the sums when it may choose registers for the intrinsic, and runs at half the speed.
   INLINE void add(VF& sum, VI a, VI b) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a)); }
 };
 #endif
 
 // A is int8, B is 0, 1 or 2 (a ternary weight plus one): no step below can overflow, on any machine.
+#if (SIMD_AVX2 || SIMD_SSE4)
+#define SIMD_SHORT_SUMS 1
+typedef int16_t VS __attribute__((vector_size(kVectorBytes)));
+#endif
 struct Int8Product {
   typedef VI Sum;
-  static constexpr size_t kBlockWords = kMostBlockWords;
+#if SIMD_SHORT_SUMS
+  // Without a product that adds up to int32, sums are kept as pairs of int16 for a while: a pair's product is 2 · 2 · 127
+  // at most, so 64 of them stay below 2^15.
+  static constexpr size_t kShortWords = 64;
+  // As assembly, so that GCC 12 does not make all the products first and spill the sums.
+  INLINE void add_short(VI& sum, VI a, VI b) {
+    VI product;
+#if SIMD_AVX2
+    asm("vpmaddubsw %2, %3, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
+#else
+    asm("movdqa %3, %1\n\tpmaddubsw %2, %1\n\tpaddw %1, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
+#endif
+  }
+  INLINE VI widen(VI sum) {
+#if SIMD_AVX2
+    return (VI)_mm256_madd_epi16((__m256i)sum, _mm256_set1_epi16(1));
+#else
+    return (VI)_mm_madd_epi16((__m128i)sum, _mm_set1_epi16(1));
+#endif
+  }
+#endif
+  static constexpr size_t kStretch = kMostStretch;
 #if SIMD_WASM
   static constexpr size_t kGroup = 2;  // int16 pairs: what i32x4.dot_i16x8 takes
   INLINE void add(VI& sum, VI a, VI b) { sum += (VI)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b); }
@@ -94,6 +132,10 @@ struct StoreFloat {
   size_t stride;
   bool accumulate;
 
+  INLINE void fetch(const StoreFloat& to, size_t row, size_t column) {
+    float* c = to.c + row * to.stride + column;
+    UNROLL for (int j = 0; j < kTileVectors; j++) __builtin_prefetch(c + j * kLanes, 1, 3);
+  }
   // A row of one tile: `columns` of the vectors' lanes, at C(row, column).
   template <int kVectors>
   INLINE void put(const StoreFloat& to, size_t row, size_t column, size_t columns, const VF* sums, float scale,
@@ -120,6 +162,10 @@ struct StoreDequantised {
   const int32_t* row_sums;
   const float* row_scales;
 
+  INLINE void fetch(const StoreDequantised& to, size_t row, size_t column) {
+    float* y = to.y + row * to.stride + column;
+    UNROLL for (int j = 0; j < kTileVectors; j++) __builtin_prefetch(y + j * kLanes, 1, 3);
+  }
   template <int kVectors>
   INLINE void put(const StoreDequantised& to, size_t row, size_t column, size_t columns, const VI* sums, float scale,
                   bool first, bool last) {
@@ -140,9 +186,44 @@ struct StoreDequantised {
   }
 };
 
+// ---- fetching ahead: what the next stretch packs comes from memory while this one is multiplied
+
+// A block of memory: `rows` pieces of `bytes` bytes, `stride` bytes apart.
+struct Block {
+  const void* start;
+  size_t stride, rows, bytes;
+};
+
+// Lines to fetch during one tile: `count` of them, `step` bytes apart.
+struct Ahead {
+  const uint8_t* p;
+  size_t step, count;
+};
+
+// Deals a block's cache lines out to tiles.
+struct Fetcher {
+  static constexpr size_t kLine = 64;
+  Block block;
+  size_t row, offset, for_each_tile;
+
+  INLINE Fetcher over(const Block& block, size_t tiles) {
+    const size_t lines = block.rows * ((block.bytes + kLine - 1) / kLine);
+    return {block, 0, 0, (lines + tiles - 1) / max(tiles, size_t{1})};
+  }
+  INLINE Ahead next(Fetcher& f) {
+    if (f.offset >= f.block.bytes) return {nullptr, 0, 0};
+    const uint8_t* p = static_cast<const uint8_t*>(f.block.start) + f.row * f.block.stride + f.offset;
+    const size_t count = min(f.for_each_tile, f.block.rows - f.row);
+    f.row += count;
+    if (f.row == f.block.rows) f.row = 0, f.offset += kLine;
+    return {p, f.block.stride, count};
+  }
+};
+
 // ---- the register tile
 
-// Rows of A: row i, word w is at base + i * stride + 4 w; or, in panels, at base + 4 (w * kTileRows + i).
+// Rows of A: row i, word w is at base + i * stride + 4 w; or, in panels of kTileRows rows that are `stride` bytes apart,
+// at base + 4 (w * kTileRows + i).
 struct RowsOfA {
   const uint8_t* base;
   size_t stride;
@@ -150,22 +231,45 @@ struct RowsOfA {
 
 template <class Product, int kRows, bool kPanels, class Out>
 static __attribute__((noinline)) void tile(const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t row,
-                                           size_t column, size_t columns, float scale, bool first, bool last) {
+                                           size_t column, size_t columns, float scale, bool first, bool last,
+                                           Ahead ahead_a, Ahead ahead_b) {
+  UNROLL for (int i = 0; i < kRows; i++) Out::fetch(out, row + static_cast<size_t>(i), column);
   typename Product::Sum sums[kRows][kTileVectors];
   UNROLL for (int i = 0; i < kRows; i++) {
     UNROLL for (int j = 0; j < kTileVectors; j++) sums[i][j] = typename Product::Sum{};
   }
   const uint8_t* p = a.base;
-  for (size_t w = 0; w < words; w++) {
+  // One word of k: each of the tile's sums gets its product.
+  auto step = [&](auto& to, auto add) __attribute__((always_inline)) {
     VI bs[kTileVectors];
     UNROLL for (int j = 0; j < kTileVectors; j++) bs[j] = load(b + j * kLanes);
     UNROLL for (int i = 0; i < kRows; i++) {
-      const VI value = splat(load_word(kPanels ? p + 4 * i : p + i * a.stride));
-      UNROLL for (int j = 0; j < kTileVectors; j++) Product::add(sums[i][j], value, bs[j]);
+      const VI value = splat(load_word(kPanels ? p + 4 * i : p + static_cast<size_t>(i) * a.stride));
+      UNROLL for (int j = 0; j < kTileVectors; j++) add(to[i][j], value, bs[j]);
     }
     p += kPanels ? 4 * kTileRows : 4;
     b += kTileColumns;
-  }
+  };
+#if SIMD_SHORT_SUMS
+  if constexpr (Product::kShortWords > 0) {
+    for (size_t w = 0; w < words; w += Product::kShortWords) {
+      VI shorts[kRows][kTileVectors];
+      UNROLL for (int i = 0; i < kRows; i++) {
+        UNROLL for (int j = 0; j < kTileVectors; j++) shorts[i][j] = VI{};
+      }
+      for (size_t end = min(w + Product::kShortWords, words), at = w; at < end; at++)
+        step(shorts, [](VI& sum, VI x, VI y) __attribute__((always_inline)) { Product::add_short(sum, x, y); });
+      UNROLL for (int i = 0; i < kRows; i++) {
+        UNROLL for (int j = 0; j < kTileVectors; j++) sums[i][j] += Product::widen(shorts[i][j]);
+      }
+    }
+  } else
+#endif
+    for (size_t w = 0; w < words; w++) {
+      step(sums, [](typename Product::Sum& sum, VI x, VI y) __attribute__((always_inline)) { Product::add(sum, x, y); });
+      if (w < ahead_a.count) __builtin_prefetch(ahead_a.p, 0, 2), ahead_a.p += ahead_a.step;
+      if (w < ahead_b.count) __builtin_prefetch(ahead_b.p, 0, 2), ahead_b.p += ahead_b.step;
+    }
   UNROLL for (int i = 0; i < kRows; i++) {
     Out::template put<kTileVectors>(out, row + static_cast<size_t>(i), column, columns, sums[i], scale, first, last);
   }
@@ -189,10 +293,11 @@ INLINE Range part(size_t n, size_t grain, size_t index, size_t parts) {
 }
 
 // This thread's rectangle of C: threads form a grid of rows by columns, the one whose busiest thread has least to do.
-// Rows are packed by every thread of their row of the grid, columns likewise; packing one value of A or B takes about
-// as long as kPack multiplications.
+// Every thread of a row of the grid reads the same rows of A, of a column the same columns of B; reading a byte of them
+// takes about as long as kByte multiplications.
+template <class A, class B>
 INLINE Share share(const Call& call, size_t m, size_t n) {
-  constexpr double kPack = 24;
+  constexpr double kByte = 5;
   size_t threads = static_cast<size_t>(call.threads), thread = static_cast<size_t>(call.thread), best = 1;
   double least = 0;
   for (size_t down = 1; down <= threads; down++) {
@@ -201,7 +306,7 @@ INLINE Share share(const Call& call, size_t m, size_t n) {
     size_t row_blocks = (m + kTileRows - 1) / kTileRows, column_blocks = (n + kTileColumns - 1) / kTileColumns;
     double rows = static_cast<double>((row_blocks + down - 1) / down * kTileRows);
     double columns = static_cast<double>((column_blocks + across - 1) / across * kTileColumns);
-    double cost = rows * columns + kPack * (rows + columns);
+    double cost = rows * columns + kByte * (A::kBytes * rows + B::kBytes * columns);
     if (down == 1 || cost < least) least = cost, best = down;
   }
   size_t across = threads / best;
@@ -219,64 +324,105 @@ struct Term {
   float scale;
 };
 
-// Computes this thread's share. A gives `kPanels` and rows(row, rows, k, count, scratch, line) -> RowsOfA; B gives
-// pack(panel, column, columns, k, count).
+// A stretch of k within one term. The list of all of them is walked without being written down.
+struct Stretch {
+  int term;
+  size_t k, count, words;
+};
+
+template <class Product, class A, class B>
+struct Stretches {
+  const Term<A, B>* terms;
+  int term_count;
+
+  Stretch at(int term, size_t k) const {
+    if (term == term_count) return {term, 0, 0, 0};
+    constexpr size_t kGroup = Product::kGroup, most = A::kPanels ? kPanelStretch : Product::kStretch;
+    const size_t all = (terms[term].k + kGroup - 1) / kGroup, pieces = (all + most - 1) / most;
+    const size_t words = min((all + pieces - 1) / pieces, all - k / kGroup);
+    return {term, k, min(words * kGroup, terms[term].k - k), words};
+  }
+  Stretch after(const Stretch& s) const {
+    return s.k + s.count < terms[s.term].k ? at(s.term, s.k + s.count) : at(s.term + 1, 0);
+  }
+  bool ended(const Stretch& s) const { return s.term == term_count; }
+  bool last(const Stretch& s) const { return ended(after(s)); }
+};
+
+INLINE size_t panel_stride(const Stretch& s) { return s.words * kTileColumns + kPad; }
+INLINE bool same(const Stretch& a, const Stretch& b) { return a.term == b.term && a.k == b.k; }
+
+// Computes this thread's share of C. A has kPanels, kBytes (of one value), rows(row, rows, k, count, scratch, line), which
+// gives RowsOfA, and block(row, rows, k, count), the memory that `rows` will read; B has kBytes, pack(panels, stride,
+// column, columns, k, count), which fills panels `stride` words apart, and block(column, columns, k, count).
 template <class Product, class A, class B, class Out>
 static void gemm(const Call& call, size_t m, size_t n, const Term<A, B>* terms, int term_count, const Out& out) {
-  const Share mine = share(call, m, n);
-  if (mine.rows.begin == mine.rows.end || mine.columns.begin == mine.columns.end) return;
+  const Share mine = share<A, B>(call, m, n);
+  const size_t row_begin = mine.rows.begin, row_end = mine.rows.end;
+  if (row_begin == row_end || mine.columns.begin == mine.columns.end) return;
   int32_t* const packed = call.scratch<int32_t>();
   int32_t* const packed_a = packed + kPackedWords;
   int32_t* const line = packed_a + kPackedAWords;
-  constexpr size_t kGroup = Product::kGroup;
+  const Stretches<Product, A, B> all{terms, term_count};
+  auto tiles_down = [](size_t rows) { return (rows + kTileRows - 1) / kTileRows; };
 
-  // A stretch of k within one term.
-  struct Stretch {
-    int term;
-    size_t k, count, words;
-    bool first, last;
-  };
-  auto stretch_at = [&](int term, size_t k) {
-    const size_t all = (terms[term].k + kGroup - 1) / kGroup;
-    const size_t pieces = (all + Product::kBlockWords - 1) / Product::kBlockWords;
-    const size_t words = min((all + pieces - 1) / pieces, all - k / kGroup);
-    const size_t count = min(words * kGroup, terms[term].k - k);
-    return Stretch{term, k, count, words, term == 0 && k == 0, term + 1 == term_count && k + count == terms[term].k};
-  };
-  auto after = [&](const Stretch& s) {
-    return s.k + s.count < terms[s.term].k ? stretch_at(s.term, s.k + s.count)
-           : s.term + 1 < term_count       ? stretch_at(s.term + 1, 0)
-                                           : Stretch{term_count, 0, 0, 0, false, false};
-  };
-
-  size_t most_words = 0;
-  for (int t = 0; t < term_count; t++) most_words = max(most_words, stretch_at(t, 0).words);
-  const size_t most_columns = max(kPackedWords / max(most_words, size_t{1}) / kTileColumns, size_t{1}) * kTileColumns;
+  size_t longest = 0;
+  for (int t = 0; t < term_count; t++) longest = max(longest, panel_stride(all.at(t, 0)));
+  const size_t most_columns = kPackedWords / longest * kTileColumns;
 
   for (size_t n0 = mine.columns.begin; n0 < mine.columns.end; n0 += most_columns) {
     const size_t n1 = min(n0 + most_columns, mine.columns.end);
-    const size_t wide = (n1 - n0 + kTileColumns - 1) / kTileColumns * kTileColumns;
-    for (Stretch from = stretch_at(0, 0), to; from.term < term_count; from = to) {
-      // Pack B for as many stretches as there is room.
-      size_t room = kPackedWords;
-      int32_t* panel = packed;
-      for (to = from; to.term < term_count && to.words * wide <= room; to = after(to)) {
-        for (size_t j = n0; j < n1; j += kTileColumns, panel += to.words * kTileColumns)
-          terms[to.term].b.pack(panel, j, min(kTileColumns, n1 - j), to.k, to.count);
-        room -= to.words * wide;
+    const size_t panels = (n1 - n0 + kTileColumns - 1) / kTileColumns;
+    const bool small = (row_end - row_begin) * (n1 - n0) <= kSmallC;
+    for (Stretch from = all.at(0, 0), to; !all.ended(from); from = to) {
+      // Pack B for as many stretches as there is room: one at least.
+      size_t room = small ? max(kPackedByCache, panels * panel_stride(from)) : kPackedWords, tiles = 0;
+      int32_t* next = packed;
+      for (to = from; !all.ended(to) && panels * panel_stride(to) <= room; to = all.after(to)) {
+        terms[to.term].b.pack(next, panel_stride(to), n0, n1 - n0, to.k, to.count);
+        next += panels * panel_stride(to);
+        room -= panels * panel_stride(to);
+        tiles += panels * tiles_down(row_end - row_begin);
       }
-      for (size_t m0 = mine.rows.begin; m0 < mine.rows.end; m0 += kBlockRows) {
-        const size_t m1 = min(m0 + kBlockRows, mine.rows.end);
+      Fetcher fetch_b{};
+      if (!all.ended(to)) fetch_b = Fetcher::over(terms[to.term].b.block(n0, n1 - n0, to.k, to.count), tiles);
+
+      for (size_t m0 = row_begin; m0 < row_end; m0 += kBlockRows) {
+        const size_t m1 = min(m0 + kBlockRows, row_end);
         const int32_t* b = packed;
-        for (Stretch s = from; s.term != to.term || s.k != to.k; s = after(s)) {
-          const Term<A, B>& term = terms[s.term];
-          const RowsOfA a = term.a.rows(m0, m1 - m0, s.k, s.count, packed_a, line);
-          const size_t tile_stride = A::kPanels ? 4 * kTileRows * s.words : kTileRows * a.stride;
-          for (size_t j = n0; j < n1; j += kTileColumns, b += s.words * kTileColumns) {
+        for (Stretch s = from; !same(s, to); s = all.after(s)) {
+          const RowsOfA a = terms[s.term].a.rows(m0, m1 - m0, s.k, s.count, packed_a, line);
+          const bool first = s.term == 0 && s.k == 0, last = all.last(s);
+
+          // What `rows` will read next: these rows of the next stretch, or the next rows, or the next few stretches.
+          Stretch coming = all.after(s);
+          size_t coming_row = m0;
+          if (same(coming, to)) {
+            coming_row = m1 < row_end ? m1 : row_begin;
+            if (m1 < row_end) coming = from;
+          }
+          Fetcher fetch_a{};
+          if (!all.ended(coming)) {
+            const size_t rows = min(kBlockRows, row_end - coming_row);
+            fetch_a = Fetcher::over(terms[coming.term].a.block(coming_row, rows, coming.k, coming.count),
+                                    panels * tiles_down(m1 - m0));
+          }
+
+          // Rows outside, so that C is written along its rows, as far as the panels stay in cache. A in panels comes with
+          // a B that does not: one panel, then, and all rows.
+          const size_t set = A::kPanels ? 1 : max(kSetWords / panel_stride(s), size_t{1});
+          const size_t tile_stride = A::kPanels ? a.stride : kTileRows * a.stride;
+          for (size_t j0 = n0; j0 < n1; j0 += set * kTileColumns) {
+            const size_t j1 = min(j0 + set * kTileColumns, n1);
+            const int32_t* const set_begin = b;
             const uint8_t* base = a.base;
-            for (size_t i = m0; i < m1; i += kTileRows, base += tile_stride)
-              tile_of_rows<Product, A::kPanels>(m1 - i, out, RowsOfA{base, a.stride}, b, s.words, i, j,
-                                                min(kTileColumns, n1 - j), term.scale, s.first, s.last);
+            for (size_t i = m0; i < m1; i += kTileRows, base += tile_stride) {
+              b = set_begin;
+              for (size_t j = j0; j < j1; j += kTileColumns, b += panel_stride(s))
+                tile_of_rows<Product, A::kPanels>(m1 - i, out, RowsOfA{base, a.stride}, b, s.words, i, j,
+                                                  min(kTileColumns, n1 - j), terms[s.term].scale, first, last,
+                                                  Fetcher::next(fetch_a), Fetcher::next(fetch_b));
+            }
           }
         }
       }
