@@ -47,3 +47,4 @@ export {
   readPages,
   type WikiTextCounts,
 } from "./wikitext2.ts";
+export * from "./generated/index.ts";
