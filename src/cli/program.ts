@@ -38,6 +38,11 @@ export const entries: readonly Entry[] = [
     summary: "train a tokenizer; turn text into tokens and back",
     load: async () => (await import("./tokenizer.ts")).tokenizerCommand(),
   },
+  {
+    name: "data",
+    summary: "turn text into token shards; look into them; generate problems",
+    load: async () => (await import("./data.ts")).dataCommand(),
+  },
 ];
 
 const help = `

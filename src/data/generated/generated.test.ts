@@ -113,10 +113,11 @@ test("arithmetic answers negative differences, and refuses what is not one of it
 });
 
 test("different problems to measure on: as many as asked, or an error when the set runs out", () => {
-  const problems = takeDistinct(createArithmetic(["+", "-"]), "heldout", 1, 500);
+  const problems = [...takeDistinct(createArithmetic(["+", "-"]), "heldout", 1, 500)];
+  expect(problems).toHaveLength(500);
   expect(new Set(problems).size).toBe(500);
-  expect(() => takeDistinct(createArithmetic(["+"]), "heldout", 1, 5000)).toThrow("it hardly has more than");
-  expect(takeDistinct(arithmetic, "train", 1, 0)).toEqual([]);
+  expect(() => [...takeDistinct(createArithmetic(["+"]), "heldout", 1, 5000)]).toThrow("it hardly has more than");
+  expect([...takeDistinct(arithmetic, "train", 1, 0)]).toEqual([]);
 });
 
 test("a set's problems come as documents of some lines each, named by what makes them", () => {

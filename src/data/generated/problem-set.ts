@@ -76,20 +76,21 @@ export function* take(problems: Iterable<string>, count: number): Generator<stri
  *
  * @throws DataError if the set runs out: 1000 draws in a row bring nothing new
  */
-export function takeDistinct(set: ProblemSet, split: ProblemSplit, seed: number, count: number): string[] {
+export function* takeDistinct(set: ProblemSet, split: ProblemSplit, seed: number, count: number): Generator<string> {
   const found = new Set<string>();
   let idle = 0;
-  if (count <= 0) return [];
+  if (count <= 0) return;
   for (const problem of set.generate(split, seed)) {
-    idle = found.has(problem) ? idle + 1 : 0;
-    found.add(problem);
-    if (found.size === count) break;
-    if (idle >= 1000)
+    if (!found.has(problem)) {
+      found.add(problem);
+      idle = 0;
+      yield problem;
+    } else if (++idle >= 1000)
       throw new DataError(
         `${count} different ${split} problems of ${set.name} were asked for, but it hardly has more than ${found.size}; ask for fewer`,
       );
+    if (found.size === count) return;
   }
-  return [...found];
 }
 
 /**
