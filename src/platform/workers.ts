@@ -6,6 +6,7 @@
  * `threads: 0` runs the jobs in this thread, one after another: an explicit choice of the caller's, never a fallback.
  * From TypeScript sources (tests, tsx) the workers run through tsx, from dist as they are.
  */
+import { setMaxListeners } from "node:events";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -187,6 +188,8 @@ function runInWorkers<Setup, Job, Result>(
           task.reject(signal?.reason);
           next();
         }
+        // One listener for each job that waits: many are no leak, and need no warning from Node.
+        if (signal) setMaxListeners(0, signal);
         signal?.addEventListener("abort", onAbort);
         waiting.push(task);
         next();

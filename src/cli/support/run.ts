@@ -68,6 +68,8 @@ const complain = (message: string) => process.stderr.write(`bitnet: ${message}\n
 export function describeError(error: unknown): { message: string; code: number } {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return { message: "", code: 0 };
+    // A command of commands without one: its help was printed, and says all.
+    if (error.code === "commander.help") return { message: "", code: 2 };
     return { message: oneLine(error.message.replace(/^error: /, "")), code: 2 };
   }
   if (error instanceof Interrupted) return { message: error.message, code: error.exitCode };
