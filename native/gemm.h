@@ -136,21 +136,15 @@ struct StoreFloat {
     float* c = to.c + row * to.stride + column;
     UNROLL for (int j = 0; j < kTileVectors; j++) __builtin_prefetch(c + j * kLanes, 1, 3);
   }
-  // A row of one tile: `columns` of the vectors' lanes, at C(row, column).
-  template <int kVectors>
-  INLINE void put(const StoreFloat& to, size_t row, size_t column, size_t columns, const VF* sums, float scale,
-                  bool first, bool) {
+  // `count` lanes (kLanes, or fewer at C's right edge) of C's row from `column` on.
+  template <bool kWhole>
+  INLINE void put(const StoreFloat& to, size_t row, size_t column, size_t count, VF sums, float scale, bool first, bool) {
     float* c = to.c + row * to.stride + column;
-    const bool add = to.accumulate || !first;
-    UNROLL for (int j = 0; j < kVectors; j++) {
-      const size_t done = static_cast<size_t>(j) * kLanes;
-      if (done + kLanes <= columns) {
-        VF v = sums[j] * splat(scale);
-        store(c + done, add ? load(c + done) + v : v);
-      } else if (done < columns) {
-        VF v = sums[j] * splat(scale);
-        store_part(c + done, add ? load_part(c + done, columns - done) + v : v, columns - done);
-      }
+    const VF v = sums * splat(scale);
+    if (to.accumulate || !first) {
+      kWhole ? store(c, load(c) + v) : store_part(c, load_part(c, count) + v, count);
+    } else {
+      kWhole ? store(c, v) : store_part(c, v, count);
     }
   }
 };
@@ -166,23 +160,14 @@ struct StoreDequantised {
     float* y = to.y + row * to.stride + column;
     UNROLL for (int j = 0; j < kTileVectors; j++) __builtin_prefetch(y + j * kLanes, 1, 3);
   }
-  template <int kVectors>
-  INLINE void put(const StoreDequantised& to, size_t row, size_t column, size_t columns, const VI* sums, float scale,
-                  bool first, bool last) {
+  template <bool kWhole>
+  INLINE void put(const StoreDequantised& to, size_t row, size_t column, size_t count, VI sums, float scale, bool first,
+                  bool last) {
     float* y = to.y + row * to.stride + column;
-    const VI less = splat(to.row_sums[row]);
+    if (!first) sums += (VI)(kWhole ? load(y) : load_part(y, count));
     const VF times = splat(to.row_scales[row] * scale);
-    UNROLL for (int j = 0; j < kVectors; j++) {
-      const size_t done = static_cast<size_t>(j) * kLanes;
-      if (done + kLanes <= columns) {
-        VI s = first ? sums[j] : sums[j] + (VI)load(y + done);
-        store(y + done, last ? to_float(s - less) * times : (VF)s);
-      } else if (done < columns) {
-        const size_t n = columns - done;
-        VI s = first ? sums[j] : sums[j] + (VI)load_part(y + done, n);
-        store_part(y + done, last ? to_float(s - less) * times : (VF)s, n);
-      }
-    }
+    const VF v = last ? to_float(sums - splat(to.row_sums[row])) * times : (VF)sums;
+    kWhole ? store(y, v) : store_part(y, v, count);
   }
 };
 
@@ -229,10 +214,28 @@ struct RowsOfA {
   size_t stride;
 };
 
+// A tile that reaches over C's right edge.
+template <int kRows, class Out, class Sum>
+static __attribute__((noinline)) void put_edge(const Out& out, size_t row, size_t column, size_t columns,
+                                               const Sum (&sums)[kRows][kTileVectors], float scale, bool first,
+                                               bool last) {
+  for (size_t i = 0; i < kRows; i++) {
+    for (size_t j = 0; j * kLanes < columns; j++)
+      Out::template put<false>(out, row + i, column + j * kLanes, min(columns - j * kLanes, size_t{kLanes}), sums[i][j],
+                               scale, first, last);
+  }
+}
+
+#if SIMD_WASM
+// V8 unrolls the loop over k, which is worth a quarter, only where it stands inside other loops.
+#define TILE INLINE
+#else
+#define TILE static __attribute__((noinline))
+#endif
 template <class Product, int kRows, bool kPanels, class Out>
-static __attribute__((noinline)) void tile(const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t row,
+TILE void tile(const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t row,
                                            size_t column, size_t columns, float scale, bool first, bool last,
-                                           Ahead ahead_a, Ahead ahead_b) {
+                                           [[maybe_unused]] Ahead ahead_a, [[maybe_unused]] Ahead ahead_b) {
   UNROLL for (int i = 0; i < kRows; i++) Out::fetch(out, row + static_cast<size_t>(i), column);
   typename Product::Sum sums[kRows][kTileVectors];
   UNROLL for (int i = 0; i < kRows; i++) {
@@ -267,11 +270,23 @@ static __attribute__((noinline)) void tile(const Out& out, RowsOfA a, const int3
 #endif
     for (size_t w = 0; w < words; w++) {
       step(sums, [](typename Product::Sum& sum, VI x, VI y) __attribute__((always_inline)) { Product::add(sum, x, y); });
+#if !SIMD_WASM
       if (w < ahead_a.count) __builtin_prefetch(ahead_a.p, 0, 2), ahead_a.p += ahead_a.step;
       if (w < ahead_b.count) __builtin_prefetch(ahead_b.p, 0, 2), ahead_b.p += ahead_b.step;
+#endif
     }
-  UNROLL for (int i = 0; i < kRows; i++) {
-    Out::template put<kTileVectors>(out, row + static_cast<size_t>(i), column, columns, sums[i], scale, first, last);
+  if (columns == kTileColumns) {
+    UNROLL for (int i = 0; i < kRows; i++) {
+      UNROLL for (int j = 0; j < kTileVectors; j++)
+        Out::template put<true>(out, row + static_cast<size_t>(i), column + static_cast<size_t>(j) * kLanes, kLanes,
+                                sums[i][j], scale, first, last);
+    }
+  } else {
+    typename Product::Sum kept[kRows][kTileVectors];
+    UNROLL for (int i = 0; i < kRows; i++) {
+      UNROLL for (int j = 0; j < kTileVectors; j++) kept[i][j] = sums[i][j];
+    }
+    put_edge<kRows>(out, row, column, columns, kept, scale, first, last);
   }
 }
 
