@@ -14,7 +14,7 @@ KERNEL(matmul_forward) {
   const bool bf16 = call.integer(3) != 0;
   (void)bf16;
   const Floats xs{x, k}, ws{w, k};
-  if (m <= kFewRows) {
+  if (m <= kFewFloatRows) {
     auto finish = [=](size_t row, size_t column, float sum) { y[row * n + column] = sum; };
 #if SIMD_BF16
     if (bf16) return gemm_rows<Bfloat16Dot>(call, {xs}, {ws}, m, n, k, finish);

@@ -96,7 +96,7 @@ forEachBackend((backend) => {
   });
 
   test("gives the same bits again, and with any number of threads", async () => {
-    const c = cases[9];
+    const c = cases.find(({ m }) => m > 96)!;
     const first = await run(await backend.get(), c, false);
     expect(await run(await backend.get(), c, false)).toEqual(first);
     const single = await createBackend({ ...backend.choice, threads: 1 });
