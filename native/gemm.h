@@ -1,9 +1,8 @@
 // Matrix products: C(m, n) = sum over k of A(m, k) · B(k, n), for float32, bfloat16 and int8-by-ternary operands in any
 // layout. The operations matmul and bit-linear are this loop with operands of their own (gemm-operands.h).
 //
-// All three kinds of operand are handled as words of 32 bits: one float32, two bfloat16 or four bytes (two int16 where
-// the machine has no byte product) that follow each other along k. So there is one register tile, one blocking, one
-// packing: B is packed into panels of kTileColumns columns, word by word; A is read row by row, in place where it can be.
+// All operands are words of 32 bits (gemm-products.h), so there is one register tile, one blocking, one packing: B is
+// packed into panels of kTileColumns columns, word by word; A is read row by row, in place where it can be.
 //
 //   for each block of columns            (as much of B as is packed at once)
 //     for each few stretches of k          (packed together)
@@ -14,15 +13,15 @@
 // While tiles are multiplied, what the next stretch will read is fetched from memory: packing would wait for it, which
 // costs up to a quarter where the product runs over many rows (dYᵀ · X).
 //
-// Each value of C is summed in an order that depends on the shape and the instruction set alone: results repeat from run
-// to run, and are the same for every number of threads.
+// Each value of C is summed in an order that depends on the shape and the instruction set alone: results repeat from
+// run to run, and are the same for every number of threads.
 #pragma once
-#include "simd.h"
+#include "gemm-products.h"
 
 namespace bitnet::ISA_NS {
 
-// The register tile. Zen 4 and Intel: 24 sums + 4 of B + 1 of A of 32 registers, or 12 + 2 + 1 of 16. WebAssembly in V8
-// (Node 20, 22) spills above 8 sums, and is then half as fast.
+// The register tile: 24 sums, 3 vectors of B and 1 of A of 32 registers, or 12, 2 and 1 of 16. WebAssembly in V8 (Node
+// 20, 22) spills above 8 sums, and is then half as fast.
 #if SIMD_AVX512
 constexpr int kTileRows = 8, kTileVectors = 3;
 #elif SIMD_AVX2 || SIMD_SSE4
@@ -35,9 +34,9 @@ constexpr int kTileRows = 4, kTileVectors = 2;
 constexpr size_t kTileColumns = kTileVectors * kLanes;
 constexpr size_t kBlockRows = 96;  // a multiple of every kTileRows
 
-// All in words. The second cache is taken to hold 1 MiB, as on Zen 4; half that costs a few per cent.
+// In words; chosen by measurement on Zen 4, whose second cache holds 1 MiB.
 constexpr size_t kMostStretch = 1024;          // of k; the largest Product::kStretch
-constexpr size_t kPanelStretch = 384;          // of k, where A is packed in panels: there k is long and B passes by once
+constexpr size_t kPanelStretch = 384;          // of k, where A is packed in panels: k is long there, B passes by once
 constexpr size_t kPackedWords = 1u << 20;      // of B, for each thread
 constexpr size_t kPackedByCache = 128u << 10;  // of B, where C is small enough to be added to in cache instead
 constexpr size_t kSmallC = 256u << 10;         // such a C
@@ -47,84 +46,10 @@ constexpr size_t kLineWords = kBlockRows + kLanes;
 // Panels are a cache line further apart than they need: a multiple of 4 KiB would put them all on one set of the cache.
 constexpr size_t kPad = 16;
 static_assert((kPackedWords + kPackedAWords + kLineWords) * 4 <= kScratchBytes, "no room to pack");
+static_assert(Int8Product::kStretch <= kMostStretch && Float32Product::kStretch <= kMostStretch, "no room for A");
 static_assert(kMostStretch * kTileColumns + kPad <= kPackedWords, "one panel must fit");
 
-// ---- the three products: Sum += A word · B word
-
-struct Float32Product {
-  typedef VF Sum;
-  static constexpr size_t kGroup = 1;  // values of k in a word
-  static constexpr size_t kShortWords = 0;
-  static constexpr size_t kStretch = 768;
-  INLINE void add(VF& sum, VI a, VI b) { sum = fma((VF)a, (VF)b, sum); }
-};
-
-#if SIMD_AVX512 && defined(__AVX512BF16__)
-#define SIMD_BF16 1
-struct Bfloat16Product {
-  typedef VF Sum;
-  static constexpr size_t kGroup = 2;
-  static constexpr size_t kStretch = 768;
-  // As assembly: GCC 12 spills the sums when it may choose registers for the intrinsic, and runs at half the speed.
-  INLINE void add(VF& sum, VI a, VI b) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a)); }
-};
-#endif
-
-// A is int8, B is 0, 1 or 2 (a ternary weight plus one): no step below can overflow, on any machine.
-#if (SIMD_AVX2 || SIMD_SSE4)
-#define SIMD_SHORT_SUMS 1
-typedef int16_t VS __attribute__((vector_size(kVectorBytes)));
-#endif
-struct Int8Product {
-  typedef VI Sum;
-#if SIMD_SHORT_SUMS
-  // Without a product that adds up to int32, sums are kept as pairs of int16 for a while: a pair's product is 2 · 2 · 127
-  // at most, so 64 of them stay below 2^15.
-  static constexpr size_t kShortWords = 64;
-  // As assembly, so that GCC 12 does not make all the products first and spill the sums.
-  INLINE void add_short(VI& sum, VI a, VI b) {
-    VI product;
-#if SIMD_AVX2
-    asm("vpmaddubsw %2, %3, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
-#else
-    asm("movdqa %3, %1\n\tpmaddubsw %2, %1\n\tpaddw %1, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
-#endif
-  }
-  INLINE VI widen(VI sum) {
-#if SIMD_AVX2
-    return (VI)_mm256_madd_epi16((__m256i)sum, _mm256_set1_epi16(1));
-#else
-    return (VI)_mm_madd_epi16((__m128i)sum, _mm_set1_epi16(1));
-#endif
-  }
-#endif
-  static constexpr size_t kStretch = kMostStretch;
-#if SIMD_WASM
-  static constexpr size_t kGroup = 2;  // int16 pairs: what i32x4.dot_i16x8 takes
-  INLINE void add(VI& sum, VI a, VI b) { sum += (VI)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b); }
-#else
-  static constexpr size_t kGroup = 4;
-  INLINE void add(VI& sum, VI a, VI b) {
-#if SIMD_AVX512 && defined(__AVX512VNNI__)
-    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a));
-#elif SIMD_AVX512
-    sum += (VI)_mm512_madd_epi16(_mm512_maddubs_epi16((__m512i)b, (__m512i)a), _mm512_set1_epi16(1));
-#elif SIMD_AVX2
-    sum += (VI)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)b, (__m256i)a), _mm256_set1_epi16(1));
-#elif SIMD_SSE4
-    sum += (VI)_mm_madd_epi16(_mm_maddubs_epi16((__m128i)b, (__m128i)a), _mm_set1_epi16(1));
-#elif defined(__ARM_FEATURE_DOTPROD)
-    sum = (VI)vdotq_s32((int32x4_t)sum, (int8x16_t)a, (int8x16_t)b);
-#else
-    int16x8_t low = vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
-    int16x8_t high = vmull_high_s8((int8x16_t)a, (int8x16_t)b);
-    sum = (VI)vpadalq_s16((int32x4_t)sum, vpaddq_s16(low, high));
-#endif
-  }
-#endif
-};
-
-// ---- where the sums go. `first` and `last` stretch of k: see put.
+// ---- where the sums go, stretch by stretch: `first` and `last` say whether this stretch of k is one
 
 // C = sums · scale, or C += sums · scale. C is [M, N] float32 with rows `stride` apart.
 struct StoreFloat {
@@ -367,9 +292,9 @@ struct Stretches {
 INLINE size_t panel_stride(const Stretch& s) { return s.words * kTileColumns + kPad; }
 INLINE bool same(const Stretch& a, const Stretch& b) { return a.term == b.term && a.k == b.k; }
 
-// Computes this thread's share of C. A has kPanels, kBytes (of one value), rows(row, rows, k, count, scratch, line), which
-// gives RowsOfA, and block(row, rows, k, count), the memory that `rows` will read; B has kBytes, pack(panels, stride,
-// column, columns, k, count), which fills panels `stride` words apart, and block(column, columns, k, count).
+// Computes this thread's share of C. A has kPanels, kBytes (of one value), rows(row, rows, k, count, scratch, line),
+// which gives RowsOfA, and block(row, rows, k, count), the memory that `rows` will read; B has kBytes, pack(panels,
+// stride, column, columns, k, count), which fills panels `stride` words apart, and block(column, columns, k, count).
 template <class Product, class A, class B, class Out>
 static void gemm(const Call& call, size_t m, size_t n, const Term<A, B>* terms, int term_count, const Out& out) {
   const Share mine = share<A, B>(call, m, n);
@@ -423,8 +348,8 @@ static void gemm(const Call& call, size_t m, size_t n, const Term<A, B>* terms, 
                                     panels * tiles_down(m1 - m0));
           }
 
-          // Rows outside, so that C is written along its rows, as far as the panels stay in cache. A in panels comes with
-          // a B that does not: one panel, then, and all rows.
+          // Rows outside, so that C is written along its rows, as far as the panels stay in cache. A in panels comes
+          // with a B that does not: one panel, then, and all rows.
           const size_t set = A::kPanels ? 1 : max(kSetWords / panel_stride(s), size_t{1});
           const size_t tile_stride = A::kPanels ? a.stride : kTileRows * a.stride;
           for (size_t j0 = n0; j0 < n1; j0 += set * kTileColumns) {
