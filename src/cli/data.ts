@@ -80,7 +80,7 @@ Examples:
   bitnet data prepare stories.txt --tokenizer tokenizer.json -o stories
   bitnet data prepare a.jsonl.gz b.jsonl.gz -t tokenizer.json --field content --val-fraction 0.01 -o web
   bitnet data prepare train.txt --val valid.txt -t tokenizer.json -o split
-  bitnet train tiny --data stories --tokenizer.file tokenizer.json`,
+  bitnet train tiny --data stories --tokenizer tokenizer.json`,
     )
     .action(runPrepare);
 }
