@@ -14,6 +14,11 @@ interface Entry {
 
 export const entries: readonly Entry[] = [
   {
+    name: "quickstart",
+    summary: "train a small model on generated arithmetic and ask it, in about four minutes",
+    load: async () => (await import("./quickstart.ts")).quickstartCommand(),
+  },
+  {
     name: "train",
     summary: "train a model on text",
     load: async () => (await import("./train.ts")).trainCommand(),
@@ -47,6 +52,7 @@ export const entries: readonly Entry[] = [
 
 const help = `
 Examples:
+  bitnet quickstart
   bitnet train tiny --data stories.txt --steps 300
   bitnet eval -m runs/tiny-bitnet-1 --data held-out.txt
   bitnet generate -m runs/tiny-bitnet-1 -p "Once upon a time" -n 100

@@ -4,12 +4,13 @@
  * Packed: documents follow one another with an end-of-text token between, and the stream is cut into sequences of T + 1
  * tokens, T apart, so that each token is a target once an epoch. Only the sequences of one batch are ever in memory.
  */
+import { ignoreBeforeMarker, ignoredTarget } from "./answers.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
 import { createPermutation } from "./permutation.ts";
 import type { TokenStream } from "./token-stream.ts";
 
 /** Marks a target that does not count (the convention of cross-entropy). */
-export const ignoredTarget = -100;
+export { ignoredTarget } from "./answers.ts";
 
 export interface Batch {
   /** [B, T] */
@@ -68,6 +69,8 @@ export interface BatchOptions {
   shuffle?: boolean;
   /** Adds documentStart_BT. */
   documentStarts?: boolean;
+  /** Tokens behind which targets count, to the end of their document; see answers.ts. Absent: all count. */
+  lossAfter?: ArrayLike<number>;
 }
 
 function checkSizes(batch: number, sequence: number): void {
@@ -152,6 +155,7 @@ export function createBatches(options: BatchOptions): BatchSource {
       }
       const result: Batch = { tokens_BT, targets_BT, epoch, index };
       if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, tokens.endOfText);
+      if (options.lossAfter) ignoreBeforeMarker(tokens_BT, targets_BT, sequence, options.lossAfter, tokens.endOfText);
       index++;
       return result;
     },
@@ -206,6 +210,8 @@ export function sequentialBatches(options: {
   maxTokens?: number;
   scoreEndOfText?: boolean;
   documentStarts?: boolean;
+  /** Tokens behind which targets count; tokenCount and textBytes are then of the whole text all the same. */
+  lossAfter?: ArrayLike<number>;
 }): SequentialBatches {
   const { tokens, batch, sequence, stride = sequence, scoreEndOfText = true } = options;
   checkSizes(batch, sequence);
@@ -237,6 +243,7 @@ export function sequentialBatches(options: {
       }
       const result: Batch = { tokens_BT, targets_BT, epoch: 0, index };
       if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, tokens.endOfText);
+      if (options.lossAfter) ignoreBeforeMarker(tokens_BT, targets_BT, sequence, options.lossAfter, tokens.endOfText);
       yield result;
     }
   }

@@ -1,4 +1,5 @@
 /** Text to tokens to batches: the public door of data/ (`bitnet.ts/data`). */
+export { ignoreBeforeMarker } from "./answers.ts";
 export {
   type Batch,
   type BatchOptions,

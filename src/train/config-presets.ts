@@ -28,6 +28,7 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
     separator: "<|endoftext|>",
     field: "text",
     maskDocuments: false,
+    lossAfter: null,
     cacheDir: "runs/cache",
   },
   tokenizer: { file: null, kind: "bpe" },

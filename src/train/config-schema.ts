@@ -80,6 +80,8 @@ export const runConfigSchema = z.strictObject({
     field: z.string(),
     /** Attention does not reach over a document's start within a packed sequence. */
     maskDocuments: z.boolean(),
+    /** Only what stands behind this text in its document counts in the loss, such as the answer behind " = "; null: all. */
+    lossAfter: z.string().min(1).nullable(),
     /** Where encoded text is kept, under the hash of its content. */
     cacheDir: z.string(),
   }),

@@ -193,6 +193,14 @@ function validationOfDataset(folder: string, { data }: RunConfig): ValidationSou
   return data.validFraction === 0 ? null : "tail";
 }
 
+/** The tokens of `data.lossAfter`. @throws UsageError for text that the tokenizer makes no tokens of */
+export function lossMarker({ data }: Pick<RunConfig, "data">, tokenizer: Tokenizer): Int32Array | undefined {
+  if (data.lossAfter === null) return undefined;
+  const marker = tokenizer.encode(data.lossAfter, { parseSpecialTokens: false });
+  if (marker.length === 0) throw new UsageError(`data.lossAfter: "${data.lossAfter}" has no tokens`);
+  return marker;
+}
+
 function validationOf(
   { train, evaluation, data }: RunConfig,
   tokenizer: Tokenizer,
@@ -209,8 +217,11 @@ function validationOf(
     sequence,
     maxTokens,
     documentStarts: data.maskDocuments,
+    lossAfter: lossMarker({ data }, tokenizer),
   });
-  const textBytes = batches.textBytes || countTextBytes(tokenizer, stream, 0, maxTokens);
+  // Bits per byte are of a whole text; where only answers count there are none.
+  const textBytes =
+    data.lossAfter === null ? batches.textBytes || countTextBytes(tokenizer, stream, 0, maxTokens) : null;
   return { batch, sequence, batches, textBytes, tokens: batches.tokenCount, source };
 }
 

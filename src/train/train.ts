@@ -31,7 +31,7 @@ import { type Summary, summary } from "./callbacks/summary.ts";
 import { tensorboard } from "./callbacks/tensorboard.ts";
 import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConfig } from "./config.ts";
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
-import { type Corpus, checkDataFiles, prepareCorpus } from "./corpus.ts";
+import { type Corpus, checkDataFiles, lossMarker, prepareCorpus } from "./corpus.ts";
 import type { Callback, StopReason, TrainingState } from "./events.ts";
 import { createOptimizer } from "./optimizers.ts";
 import {
@@ -80,6 +80,9 @@ export interface ReadyRun {
   backend: { name: string; isa: string; threads: number; precision: Precision };
   trainingTokens: number;
   validationTokens: number;
+  /** The model under training and its tokenizer, for callbacks that ask it something; the run disposes of them. */
+  model: Transformer;
+  tokenizer: Tokenizer;
 }
 
 export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "best"> {
@@ -212,6 +215,7 @@ async function runWith(parts: {
     sequence,
     seed,
     documentStarts: config.data.maskDocuments,
+    lossAfter: lossMarker(config, tokenizer),
   });
   const derived = deriveRun(config, data.batchesPerEpoch);
   const runtime = new Runtime(backend, precision);
@@ -235,6 +239,8 @@ async function runWith(parts: {
       backend: { name: backend.name, isa: backend.isa, threads: backend.threads, precision },
       trainingTokens: corpus.tokens.tokenCount,
       validationTokens: corpus.validation?.tokens ?? 0,
+      model,
+      tokenizer,
     };
     recordRun(ready, corpus, clock, options);
     options.onReady?.(ready);

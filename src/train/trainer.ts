@@ -7,7 +7,7 @@
  */
 import type { Batch, BatchSource } from "../data/index.ts";
 import { ignoredTarget } from "../data/index.ts";
-import { DivergenceError } from "../platform/errors.ts";
+import { DataError, DivergenceError } from "../platform/errors.ts";
 import type { Random } from "../platform/random.ts";
 import type { Clock } from "../platform/system.ts";
 import { nextTurn } from "../platform/turn.ts";
@@ -164,6 +164,8 @@ async function accumulateGradient(
 ): Promise<{ loss: number; tokens: number }> {
   const { batch: B, sequence: T } = data;
   const total = countTargets(targets_BT);
+  if (total === 0)
+    throw new DataError("no target of a batch counts in the loss; does the text of data.lossAfter occur in the data?");
   let loss = 0;
   for (let b = 0; b < B; b += microBatch) {
     const rows = Math.min(microBatch, B - b);
