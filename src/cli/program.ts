@@ -15,7 +15,7 @@ interface Entry {
 export const entries: readonly Entry[] = [
   {
     name: "quickstart",
-    summary: "train a small model on generated arithmetic and ask it, in about four minutes",
+    summary: "see it work: learn arithmetic in about four minutes",
     load: async () => (await import("./quickstart.ts")).quickstartCommand(),
   },
   {

@@ -28,14 +28,18 @@ It learns additions and subtractions of numbers up to 100, about four minutes on
 out: neither it nor its mirror image (17 + 25 for 25 + 17) is ever in the training text. Accuracy is the share of these
 that the model answers right to the last digit.
 
-Afterwards:
+Examples:
+  bitnet quickstart
+  bitnet quickstart --steps 500 --seed 2
+
+  # Afterwards
   bitnet generate -m RUN -p "58 + 31 = " -n 6 --temp 0
   bitnet inspect RUN
   bitnet train tiny --data your-own-text.txt`;
 
 export function quickstartCommand(): Command {
   return new Command("quickstart")
-    .summary("train a small model on generated arithmetic and ask it, in about four minutes")
+    .summary("see it work: learn arithmetic in about four minutes")
     .description("Generates arithmetic, trains a ternary model on it, and asks it problems that it never saw.")
     .option("--steps <n>", "training steps", wholeNumber(1), 3000)
     .option("--problems <n>", "training problems to generate", wholeNumber(100, 10_000_000), 300_000)

@@ -52,7 +52,7 @@ test("the version names this package's and the backends that work here", async (
 test.for([
   [["frobnicate"], "unknown command 'frobnicate'"],
   [["evla"], "unknown command 'evla' (Did you mean eval?)"],
-  [["help", "frobnicate"], 'unknown command "frobnicate"; commands are: train, eval'],
+  [["help", "frobnicate"], 'unknown command "frobnicate"; commands are: quickstart, train, eval'],
   [["--frobnicate"], "unknown option '--frobnicate'"],
   [["inspect", "tiny", "--frobnicate"], "unknown option '--frobnicate'"],
   [["inspect"], "missing required argument 'what'"],
