@@ -8,6 +8,7 @@ import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { FileError, FormatError } from "./errors.ts";
 import {
+  makeFolder,
   createAtomicFile,
   openFile,
   readChunks,
@@ -185,3 +186,12 @@ test("temporary folders of processes that are gone are swept, those of living on
   await writeFolderAtomically(join(parent, "set"), () => {});
   expect(readdirSync(parent).sort()).toEqual(["other.tmp-4194305-1", "set", `set.tmp-${process.pid}-999999`]);
 });
+
+test.skipIf(process.platform !== "linux")(
+  "a folder that the system will not make is one error, not a loop without end",
+  () => {
+    expect(() => makeFolder("/proc/no-such-folder/inner")).toThrow(
+      /\/proc\/no-such-folder\/inner: cannot make the folder/,
+    );
+  },
+);

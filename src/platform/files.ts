@@ -331,8 +331,23 @@ function flushFolder(path: string): void {
   }
 }
 
+/** Makes a folder, and those above it, where they are not there. */
 export function makeFolder(path: string): void {
-  attempt("make the folder", path, () => fs.mkdirSync(path, { recursive: true }));
+  attempt("make the folder", path, () => makeWithParents(absolutePath(path)));
+}
+
+// Not mkdirSync's `recursive`: Node 20 never comes back from it where the system says "no such folder" of a folder whose
+// parent is there, as under /proc.
+function makeWithParents(path: string): void {
+  if (fs.existsSync(path) && fs.statSync(path).isDirectory()) return;
+  const parent = absolutePath(joinPath(path, ".."));
+  if (parent !== path) makeWithParents(parent);
+  try {
+    fs.mkdirSync(path);
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST" || !fs.statSync(path).isDirectory()) throw error;
+  }
 }
 
 /** Names in a folder, sorted by code unit (the same on every machine). */
