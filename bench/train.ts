@@ -1,7 +1,7 @@
 /**
  * Whole training steps, ours beside PyTorch's, in one run: rounds in which every program takes its turn, so that a change
  * of the machine's speed meets them all. The answer is checked first: the first loss is ln V, and the loss and gradient
- * norm of a small batch equal the reference backend's.
+ * norm of a small batch are the reference backend's.
  *
  *   npm run bench:train                         tiny, batch 32 x 256, two threads
  *   npm run bench:train -- --rounds 5 --steps 3 --no-pytorch --isa avx2
@@ -14,6 +14,11 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { createBackend } from "../src/backends/index.ts";
+import { presetConfig, Transformer } from "../src/model/index.ts";
+import { createRandom } from "../src/platform/random.ts";
+import { Runtime } from "../src/tensor/index.ts";
+import { createAdamW } from "../src/train/optimizers.ts";
 import { medianOf, provenance, writeResult } from "./machine.ts";
 
 const { values } = parseArgs({
@@ -100,6 +105,37 @@ function pytorch(python: string, mode: string): Contender {
   };
 }
 
+/** Loss and gradient norm of one small batch, held to the reference backend's: a wrong answer is not worth timing. */
+async function checkAnswer(): Promise<void> {
+  const answer = async (name: "auto" | "native" | "wasm" | "reference") => {
+    const isa = name === "reference" ? undefined : values.isa;
+    const backend = await createBackend({
+      backend: name,
+      isa,
+      threads: name === "reference" ? 1 : Number(values.threads),
+    });
+    const runtime = new Runtime(backend, backend.supports.bf16 ? "bf16" : "fp32");
+    const config = { ...presetConfig(values.preset), layers: 2, vocabSize: 64 };
+    const model = new Transformer(runtime, config, 1);
+    const random = createRandom(2);
+    const ids = () => Int32Array.from({ length: 16 }, () => random.integer(64));
+    const batch = { tokens: ids(), batch: 1, length: 16 };
+    const targets = ids();
+    const value = runtime.gradient(() => model.loss(batch, targets).loss);
+    const [loss] = await runtime.readFloats(value);
+    const norm = await createAdamW(runtime, model.parameters).gradientNorm();
+    backend.close();
+    return { loss, norm };
+  };
+  const expected = await answer("reference");
+  const actual = await answer(values.backend as "auto");
+  // bfloat16 rounds operands by 2^-9; a fiftieth leaves room for int8 codes near a tie that fall the other way.
+  for (const key of ["loss", "norm"] as const)
+    if (!(Math.abs(actual[key] / expected[key] - 1) < 0.02))
+      throw new Error(`the ${key} of a small batch is ${actual[key]}, the reference backend's ${expected[key]}`);
+  console.log(`answer checked: loss ${actual.loss.toFixed(4)} (reference ${expected.loss.toFixed(4)})`);
+}
+
 function memory(): void {
   // One process, its resident memory sampled by itself every 25 steps.
   const args = ["--preset", values.preset, "--batch", values.batch, "--threads", values.threads];
@@ -161,5 +197,6 @@ function speed(): void {
   });
 }
 
+await checkAnswer();
 if (values.memory) memory();
 else speed();
