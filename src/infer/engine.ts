@@ -1,0 +1,42 @@
+/**
+ * What runs a model for inference, whatever its weights look like in memory: sequences of tokens with their keys and
+ * values, moved on together, logits out. Generation, scoring and the server are written over this; the packed engine and
+ * the training-time model (transformer-engine.ts) implement it.
+ */
+
+/** The tokens of one text that the model has seen, with their keys and values. */
+export interface Sequence {
+  /** Tokens in it. */
+  readonly length: number;
+  /** Forgets all tokens from position `length` on. @throws UsageError if there are fewer */
+  truncate(length: number): void;
+  /** A copy that goes its own way: for a shared prefix, or the branches of a search. */
+  fork(): Sequence;
+  dispose(): void;
+}
+
+/** One sequence's part of a batch. */
+export interface Work {
+  readonly sequence: Sequence;
+  /** What follows in the sequence; at least one token. */
+  readonly tokens: ArrayLike<number>;
+  /** Whose logits are wanted: nobody's, the last token's, every token's. */
+  readonly logits: "none" | "last" | "all";
+}
+
+export interface Engine {
+  readonly vocabSize: number;
+  /** Tokens that a sequence can hold. */
+  readonly contextLength: number;
+  /** An empty sequence. */
+  createSequence(): Sequence;
+  /**
+   * Moves sequences on, all in one pass over the weights. A sequence stands in one batch at most once.
+   *
+   * @returns for each part, its logits, row-major [rows, vocabSize]: 0, 1 or all rows as asked
+   * @throws UsageError where a sequence would outgrow the context, DataError for a token outside the vocabulary; no
+   *   sequence has changed then
+   */
+  forward(batch: readonly Work[]): Promise<Float32Array[]>;
+  dispose(): void;
+}
