@@ -39,6 +39,16 @@ export const entries: readonly Entry[] = [
     load: async () => (await import("./inspect.ts")).inspectCommand(),
   },
   {
+    name: "export",
+    summary: "write a model for other programs",
+    load: async () => (await import("./export.ts")).exportCommand(),
+  },
+  {
+    name: "import",
+    summary: "read another program's model into a model folder",
+    load: async () => (await import("./import.ts")).importCommand(),
+  },
+  {
     name: "tokenizer",
     summary: "train a tokenizer; turn text into tokens and back",
     load: async () => (await import("./tokenizer.ts")).tokenizerCommand(),

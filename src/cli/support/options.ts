@@ -45,4 +45,11 @@ export function addBackendOptions(command: Command): Command {
     .option("--threads <n>", "threads; else one for each processor", wholeNumber(1, 256));
 }
 
+/** The backend's options alone, of a command that has others too. */
+export const readBackendOptions = ({ backend, isa, threads }: BackendOptions): BackendOptions => ({
+  backend,
+  ...(isa === undefined ? {} : { isa }),
+  ...(threads === undefined ? {} : { threads }),
+});
+
 export const backendChoice = ({ backend, isa, threads }: BackendOptions): BackendChoice => ({ backend, isa, threads });

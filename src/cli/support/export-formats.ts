@@ -1,0 +1,37 @@
+/**
+ * What `bitnet export` can write: a name, a line, and the function that does it, loaded when it is asked for. To add a
+ * format: a file beside this, and an entry here.
+ */
+import type { Command } from "commander";
+import type { BackendOptions } from "./options.ts";
+
+/** What was asked for. */
+export interface ExportRequest {
+  /** Checkpoint, run folder or model folder; a .gguf file too. */
+  input: string;
+  /** File or folder to write; where none was named, the format says what it calls its own. */
+  output?: string;
+  /** The kind of numbers; where none was named, the format's own. */
+  type?: string;
+  backend: BackendOptions;
+  /** The options of the format's own, by commander's names. */
+  options: Record<string, unknown>;
+}
+
+export interface ExportFormat {
+  name: string;
+  /** For the help, with the types that it knows. */
+  summary: string;
+  /** Adds options that only this format reads; called wrongly with another format, they are refused. */
+  addOptions?(command: Command): void;
+  /** Writes the file or folder; what it gives back is printed. */
+  load(): Promise<(request: ExportRequest) => Promise<string>>;
+}
+
+export const exportFormats: readonly ExportFormat[] = [
+  {
+    name: "gguf",
+    summary: "one file for llama.cpp and bitnet.cpp; --type tq2_0, tq1_0, i2_s, q8_0, f16, bf16 or f32",
+    load: async () => (await import("./gguf.ts")).exportGguf,
+  },
+];

@@ -1,0 +1,36 @@
+/**
+ * What `bitnet import` can read: a name, a line, how it knows a path to be its own, and the function that does it, loaded
+ * when it is asked for. To add a format: a file beside this, and an entry here.
+ */
+import type { Command } from "commander";
+import type { BackendOptions } from "./options.ts";
+
+export interface ImportRequest {
+  input: string;
+  /** The model folder to write. */
+  output: string;
+  backend: BackendOptions;
+  /** The options of the format's own, by commander's names. */
+  options: Record<string, unknown>;
+}
+
+export interface ImportFormat {
+  name: string;
+  /** For the help. */
+  summary: string;
+  /** Is this path of this format, by its name or its first bytes? The first format that says yes reads it. */
+  accepts(path: string): boolean | Promise<boolean>;
+  /** Adds options that only this format reads; called wrongly with another format, they are refused. */
+  addOptions?(command: Command): void;
+  /** Writes the folder; what it gives back is printed. */
+  load(): Promise<(request: ImportRequest) => Promise<string>>;
+}
+
+export const importFormats: readonly ImportFormat[] = [
+  {
+    name: "gguf",
+    summary: "a file of llama.cpp's or bitnet.cpp's kind (.gguf)",
+    accepts: (path) => /\.gguf$/i.test(path),
+    load: async () => (await import("./gguf.ts")).importGguf,
+  },
+];
