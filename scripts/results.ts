@@ -1,10 +1,11 @@
 /**
- * Writes docs/results.md and its picture from bench/results/: no number there is typed in. `npm run docs:results`; a test
+ * Writes docs/results.md and its pictures from bench/results/: no number there is typed in. `npm run docs:results`; a test
  * compares the page with what this makes.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { init } from "echarts";
+import { type EpochsResult, epochsPart, epochsPicture } from "./results-epochs.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -129,12 +130,9 @@ export function resultsPage(): string {
   };
   add<QuickstartResult>("quickstart", quickstart);
   add<CurveResult>("curve-tiny-bitnet", curve);
+  add<EpochsResult>("epochs", epochsPart);
   add<TrainResult>("train", speed);
   add<MemoryResult>("train-memory", memory);
-  parts.push(`## Not measured yet
-
-Three epochs of \`tiny\` on TinyStories, \`bitnet\` and \`full\`, with bits per byte on its validation text and samples.
-`);
   return parts.join("\n");
 }
 
@@ -166,5 +164,7 @@ if (process.argv[1] === import.meta.filename) {
   writeFileSync(resolve(root, "docs/results.md"), resultsPage());
   const result = read<CurveResult>("curve-tiny-bitnet");
   if (result) writeFileSync(resolve(root, "docs/curves/tiny-bitnet.svg"), curvePicture(result));
-  console.log("written: docs/results.md, docs/curves/tiny-bitnet.svg");
+  const epochs = read<EpochsResult>("epochs");
+  if (epochs) writeFileSync(resolve(root, "docs/curves/epochs.svg"), epochsPicture(epochs));
+  console.log("written: docs/results.md, docs/curves/");
 }
