@@ -3,6 +3,7 @@
  * values, moved on together, logits out. Generation, scoring and the server are written over this; the packed engine and
  * the training-time model (transformer-engine.ts) implement it.
  */
+import { DataError, UsageError } from "../platform/errors.ts";
 
 /** The tokens of one text that the model has seen, with their keys and values. */
 export interface Sequence {
@@ -39,4 +40,33 @@ export interface Engine {
    */
   forward(batch: readonly Work[]): Promise<Float32Array[]>;
   dispose(): void;
+}
+
+/** For engines: refuses what `forward` may not take, before anything has changed. @throws UsageError, DataError */
+export function checkBatch(
+  engine: Pick<Engine, "vocabSize" | "contextLength">,
+  batch: readonly Work[],
+  grows = false,
+): void {
+  const seen = new Set<Sequence>();
+  for (const { sequence, tokens } of batch) {
+    if (seen.has(sequence)) throw new UsageError("engine: a sequence stands twice in one batch");
+    seen.add(sequence);
+    if (tokens.length === 0) throw new UsageError("engine: no tokens came for a sequence; expected one at least");
+    if (!grows && sequence.length + tokens.length > engine.contextLength)
+      throw new UsageError(
+        `engine: ${sequence.length} and ${tokens.length} tokens do not fit the context of ${engine.contextLength}`,
+      );
+    for (let i = 0; i < tokens.length; i++)
+      if (!(Number.isInteger(tokens[i]) && tokens[i] >= 0 && tokens[i] < engine.vocabSize))
+        throw new DataError(
+          `engine: token ${tokens[i]} is outside the vocabulary of ${engine.vocabSize}; was the text encoded with another tokenizer?`,
+        );
+  }
+}
+
+/** For sequences: refuses a length to truncate to. @throws UsageError */
+export function checkLength(length: number, present: number): void {
+  if (!(Number.isInteger(length) && length >= 0 && length <= present))
+    throw new UsageError(`sequence: cannot be truncated to ${length} tokens; it has ${present}`);
 }
