@@ -6,6 +6,7 @@
 import { defineKernel, type NDArray } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
 import type { BackwardContext, GradTarget, Op } from "../op.ts";
+import { bf16Flag } from "../precision.ts";
 import { type AttentionSizes, attentionBackward, attentionForward } from "./reference.ts";
 
 export interface AttentionParams {
@@ -40,8 +41,8 @@ const decodeKeys = 256;
 const decodeRows = 16;
 
 /**
- * documentStart, dq, dk and dv may be null; `delta` is scratch. bf16 = 1: where the processor can, all products but the
- * scores take bfloat16 operands. Forward is float32 always, so that training computes what inference does.
+ * documentStart, dq, dk and dv may be null; `delta` is scratch. bf16 = 1: all products but the scores take
+ * bfloat16 operands. Forward is float32 always, so that training computes what inference does.
  */
 const backward = defineKernel({
   name: "attention_backward",
@@ -161,7 +162,7 @@ function launchBackward(
     },
     {
       ...sizesOf(q, k, params),
-      bf16: cx.precision === "bf16" ? 1 : 0,
+      bf16: bf16Flag(cx, "attention"),
       addQ: dq?.accumulate ?? 0,
       addK: dk?.accumulate ?? 0,
       addV: dv?.accumulate ?? 0,
