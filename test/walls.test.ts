@@ -97,14 +97,9 @@ test("model/ and nn/ do not know their backend", () => {
   expect(names(imports.filter((i) => (i.room === "model" || i.room === "nn") && i.target === "backends"))).toEqual([]);
 });
 
-test("formats/ knows bytes and names, not models", () => {
-  expect(
-    names(
-      imports.filter(
-        (i) => i.room === "formats" && i.target !== "formats" && i.target !== "platform" && i.target !== null,
-      ),
-    ),
-  ).toEqual([]);
+test("formats/ knows bytes, number formats and names, not models", () => {
+  const allowed = [null, "formats", "platform", "quant"];
+  expect(names(imports.filter((i) => i.room === "formats" && !allowed.includes(i.target)))).toEqual([]);
 });
 
 test("library code takes clock and randomness from outside", () => {
