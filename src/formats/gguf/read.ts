@@ -1,0 +1,97 @@
+/**
+ * A GGUF file open for reading: the header at once, tensors by range when asked for. Nothing is read that is not asked
+ * for, so files of any size can be opened.
+ */
+import { FormatError, UnsupportedError } from "../../platform/errors.ts";
+import { openFile } from "../../platform/files.ts";
+import { codecOf } from "../../quant/ggml-types.ts";
+import { decodeI2S } from "../../quant/i2-s.ts";
+import { describeTensor, type GgufTensor, readGgufHeader } from "./header.ts";
+import { GgufMetadata } from "./values.ts";
+
+/** The caller closes it. */
+export interface GgufFile {
+  readonly path: string;
+  readonly version: number;
+  readonly sizeBytes: number;
+  readonly alignment: number;
+  readonly metadata: GgufMetadata;
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** Where a tensor lies. @throws FormatError if there is none of this name */
+  tensor(name: string): GgufTensor;
+  /**
+   * Fills `target` with a tensor's bytes as they are in the file, from `from` (counted from the tensor's first).
+   *
+   * @throws FormatError for a range outside the tensor; UnsupportedError for a format that we do not read
+   */
+  readInto(name: string, from: number, target: Uint8Array): void;
+  /** All of a tensor's bytes. */
+  readBytes(name: string): Uint8Array;
+  /** A tensor's values as float32, whatever its format, row-major. */
+  readFloats(name: string): Float32Array;
+  close(): void;
+}
+
+/** Opens a file and checks its header. @throws FileError, FormatError naming the field and byte, UnsupportedError */
+export function readGguf(path: string): GgufFile {
+  const file = openFile(path);
+  try {
+    const header = readGgufHeader(file);
+    const { tensors } = header;
+    const sizedTensor = (name: string) => {
+      const found = self.tensor(name);
+      if (found.type === null || found.bytes === null)
+        throw new UnsupportedError(`${path}: ${describeTensor(found)} is of a format that cannot be read here`);
+      return { ...found, type: found.type, bytes: found.bytes };
+    };
+    const self: GgufFile = {
+      path,
+      version: header.version,
+      sizeBytes: file.sizeBytes,
+      alignment: header.alignment,
+      metadata: new GgufMetadata(header.metadata, path),
+      tensors,
+      tensor(name) {
+        const found = tensors.get(name);
+        if (!found) throw new FormatError(`${path}: has no tensor ${JSON.stringify(name)}; it has ${summary(tensors)}`);
+        return found;
+      },
+      readInto(name, from, target) {
+        const { offset, bytes } = sizedTensor(name);
+        if (!(from >= 0 && from + target.length <= bytes))
+          throw new FormatError(
+            `${path}: tensor ${JSON.stringify(name)} has ${bytes} bytes; ${from} to ${from + target.length} were asked for`,
+          );
+        file.read(offset + from, target);
+      },
+      readBytes(name) {
+        const bytes = new Uint8Array(sizedTensor(name).bytes);
+        self.readInto(name, 0, bytes);
+        return bytes;
+      },
+      readFloats(name) {
+        const { type, shape } = sizedTensor(name);
+        const bytes = self.readBytes(name);
+        const count = shape.reduce((a, b) => a * b, 1);
+        if (type === "I2_S") {
+          const { codes, scale } = decodeI2S(bytes, count);
+          return Float32Array.from(codes, (code) => (code - 1) * scale);
+        }
+        const values = new Float32Array(count);
+        codecOf(type).decode(bytes, values);
+        return values;
+      },
+      close: () => file.close(),
+    };
+    return self;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+function summary(tensors: ReadonlyMap<string, unknown>): string {
+  const names = [...tensors.keys()];
+  const some = names.slice(0, 4).map((name) => JSON.stringify(name));
+  return names.length > 4 ? `${some.join(", ")} and ${names.length - 4} more` : some.join(", ") || "none";
+}
