@@ -1,7 +1,51 @@
 /** Judging a model (`bitnet.ts/eval`): plain objects out. docs/evaluation.md defines the numbers. */
+export { defaultSandboxLimits, type SandboxLimits, type SandboxReport } from "../platform/python-sandbox.ts";
 export { type AnswerEncoder, type AnsweringModel, type Question, scoreAnswers } from "./answers.ts";
+export {
+  type HarnessModel,
+  type HarnessResults,
+  type HarnessTask,
+  toHarnessResults,
+  toHarnessTask,
+} from "./harness-results.ts";
+export {
+  type Completion,
+  type CompletionOptions,
+  canonicalCompletions,
+  type HumanEvalResult,
+  type JudgedCompletion,
+  type JudgeOptions,
+  judgeCompletions,
+  readCompletions,
+  readProblems,
+  refuseWithoutConsent,
+  type WrittenCompletions,
+  writeCompletions,
+} from "./humaneval.ts";
+export {
+  encodePair,
+  type Likelihood,
+  type LikelihoodGroup,
+  type LikelihoodOptions,
+  type LikelihoodRequest,
+  scoreLikelihoods,
+} from "./log-likelihood.ts";
 export { type EvaluateOptions, evaluateLoss, type LossResult } from "./loss.ts";
+export {
+  type EvaluateTaskOptions,
+  evaluateNamedTask,
+  evaluateTask,
+  type Metric,
+  type TaskProgress,
+  type TaskResult,
+  type TaskSample,
+} from "./run-tasks.ts";
 export type { Progress, ScoringModel } from "./score.ts";
+export { isWithinNoise, meanStandardError, noiseStandardErrors, passAtK } from "./statistics.ts";
+export { readTaskRows, type TaskRow } from "./task-rows.ts";
+export { type HubOptions, openTaskData, type TaskData, type TaskFiles } from "./task-source.ts";
+export { type HumanEvalProblem, humaneval } from "./tasks/humaneval.ts";
+export { findTask, type LikelihoodTask, likelihoodTasks, taskNames } from "./tasks/index.ts";
 export {
   evaluateWikiText,
   type RollingWindow,
