@@ -5,7 +5,7 @@
  *   npx tsx bench/kernels.ts                                  every instruction set, one and two threads
  *   npx tsx bench/kernels.ts --isa avx512 --threads 1 --rows 8192 --shapes 384x1152,1152x384
  *
- * A product of M rows counts 2 · M · K · N operations. BitLinear's forward includes the quantisation of its input.
+ * A product of M rows counts 2 · M · K · N operations.
  */
 import { parseArgs } from "node:util";
 import type { Backend, DType, NDArray, TypedArray } from "../src/backends/backend.ts";
@@ -90,7 +90,7 @@ function harness<P>(backend: Backend, op: Op<P>, inputs: NDArray[], params: P, p
       return array;
     };
   };
-  return { forward: () => forward().outputs[0], gradientOf, free };
+  return { forward: () => forward().outputs[0], outputs: () => forward().outputs, gradientOf, free };
 }
 
 function jobsOf(backend: Backend, k: number, n: number): Job[] {
@@ -151,7 +151,8 @@ function jobsOf(backend: Backend, k: number, n: number): Job[] {
     Uint8Array.from(q, (value) => value + 1),
     "u8",
   );
-  const bits = [place.x, place.w, codes, upload(backend, [1], Float32Array.of(scale))];
+  const quantised = harness(backend, activationQuant, [place.x], { eps: 1e-5 }, "fp32").outputs();
+  const bits = [...quantised, place.w, codes, upload(backend, [1], Float32Array.of(scale))];
   for (const precision of ["fp32", "bf16"] as const) {
     if (precision === "bf16" && !backend.supports.bf16) continue;
     const relative = precision === "bf16" ? 2 ** -8 : 2 ** -20;
@@ -174,7 +175,7 @@ function jobsOf(backend: Backend, k: number, n: number): Job[] {
       },
     });
     jobs.push({
-      ...{ ...products, name: `bit-linear dw, ${precision}`, run: h[2].gradientOf(1, [place.dy]), free: h[2].free },
+      ...{ ...products, name: `bit-linear dw, ${precision}`, run: h[2].gradientOf(3, [place.dy]), free: h[2].free },
       check(i, j) {
         const { sum, magnitude } = dot(m, (p) => [dy[p * n + i] * rowScale[p], xq[p * k + j]]);
         return { expected: sum, bound: relative * magnitude + 2.01 * Math.max(...rowScale) };

@@ -80,6 +80,7 @@ struct StoreDequantised {
   size_t stride;
   const int32_t* row_sums;
   const float* row_scales;
+  const float* residual;  // like y, added to it; or null
 
   INLINE void fetch(const StoreDequantised& to, size_t row, size_t column) {
     float* y = to.y + row * to.stride + column;
@@ -91,7 +92,11 @@ struct StoreDequantised {
     float* y = to.y + row * to.stride + column;
     if (!first) sums += (VI)(kWhole ? load(y) : load_part(y, count));
     const VF times = splat(to.row_scales[row] * scale);
-    const VF v = last ? to_float(sums - splat(to.row_sums[row])) * times : (VF)sums;
+    VF v = last ? to_float(sums - splat(to.row_sums[row])) * times : (VF)sums;
+    if (last && to.residual) {
+      const float* r = to.residual + row * to.stride + column;
+      v += kWhole ? load(r) : load_part(r, count);
+    }
     kWhole ? store(y, v) : store_part(y, v, count);
   }
 };

@@ -12,7 +12,6 @@ import {
   RmsNorm,
 } from "../nn/index.ts";
 import type { LinearConfig, LinearLayer } from "../nn/linear.ts";
-import { add } from "../ops/add/index.ts";
 import { crossEntropy } from "../ops/cross-entropy/index.ts";
 import { embedding } from "../ops/embedding/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
@@ -46,10 +45,12 @@ class Block {
   readonly attention: Attention;
   readonly feedForwardNorm: RmsNorm;
   readonly feedForward: FeedForward;
+  private readonly ternary: boolean;
 
   constructor(factory: ParameterFactory, name: string, config: ModelConfig, linear: LinearConfig) {
     const { width, heads, kvHeads, hiddenWidth, activation, normEps } = config;
     const subNorm = config.variant === "bitnet";
+    this.ternary = linear.ternary;
     this.attentionNorm = new RmsNorm(factory, `${name}.input_layernorm`, width, normEps);
     this.attention = new Attention(factory, `${name}.self_attn`, {
       width,
@@ -78,14 +79,10 @@ class Block {
   }
 
   forward(runtime: Runtime, x: Tensor, at: AttentionContext): Tensor {
-    const middle = runtime.scope(() => {
-      const normed = this.attentionNorm.forward(runtime, x);
-      return runtime.apply(add, [x, this.attention.forward(runtime, normed, at)], {});
-    });
-    return runtime.scope(() => {
-      const normed = this.feedForwardNorm.forward(runtime, middle);
-      return runtime.apply(add, [middle, this.feedForward.forward(runtime, normed)], {});
-    });
+    const normed = (norm: RmsNorm, input: Tensor) =>
+      this.ternary ? norm.quantized(runtime, input) : norm.forward(runtime, input);
+    const middle = runtime.scope(() => this.attention.forward(runtime, normed(this.attentionNorm, x), x, at));
+    return runtime.scope(() => this.feedForward.forward(runtime, normed(this.feedForwardNorm, middle), middle));
   }
 }
 

@@ -7,7 +7,7 @@ import { cacheAppend } from "../ops/cache-append/index.ts";
 import { rotary } from "../ops/rotary/index.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { ParameterFactory } from "./layer.ts";
-import { applyLinear, type LinearConfig, LinearLayer } from "./linear.ts";
+import { applyLinear, type LinearConfig, LinearLayer, type QuantizedInput } from "./linear.ts";
 import { RmsNorm } from "./norm.ts";
 
 export interface AttentionConfig {
@@ -63,8 +63,8 @@ export class Attention {
       : null;
   }
 
-  /** x [B, T, C] → [B, T, C]. */
-  forward(runtime: Runtime, x: Tensor, at: AttentionContext): Tensor {
+  /** x [B, T, C], normed and for ternary layers quantised → residual + [B, T, C]. */
+  forward(runtime: Runtime, x: Tensor | QuantizedInput, residual: Tensor, at: AttentionContext): Tensor {
     const { heads, kvHeads } = this.config;
     const { start, rotaryTable, cache } = at;
     const [q0, k0, v] = applyLinear(runtime, x, [this.query, this.key, this.value]);
@@ -79,7 +79,7 @@ export class Attention {
     } else {
       mixed = runtime.apply(attention, [q, k, v, ...mask], { heads, kvHeads, start });
     }
-    if (this.subNorm) mixed = this.subNorm.forward(runtime, mixed);
-    return applyLinear(runtime, mixed, [this.output])[0];
+    const input = this.subNorm ? this.subNorm.quantized(runtime, mixed) : mixed;
+    return applyLinear(runtime, input, [this.output], residual)[0];
   }
 }

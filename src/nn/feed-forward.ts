@@ -2,7 +2,7 @@
 import { gatedActivation } from "../ops/gated-activation/index.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { ParameterFactory } from "./layer.ts";
-import { applyLinear, type LinearConfig, LinearLayer } from "./linear.ts";
+import { applyLinear, type LinearConfig, LinearLayer, type QuantizedInput } from "./linear.ts";
 import { RmsNorm } from "./norm.ts";
 
 export interface FeedForwardConfig {
@@ -34,11 +34,13 @@ export class FeedForward {
     this.subNorm = config.subNorm ? new RmsNorm(factory, `${name}.ffn_sub_norm`, hiddenWidth, config.normEps) : null;
   }
 
-  /** x [..., C] → [..., C]. */
-  forward(runtime: Runtime, x: Tensor): Tensor {
+  /** x [..., C], normed and for ternary layers quantised → residual + [..., C]. */
+  forward(runtime: Runtime, x: Tensor | QuantizedInput, residual: Tensor): Tensor {
+    const kind = this.config.activation;
     const [gate, up] = applyLinear(runtime, x, [this.gate, this.up]);
-    let hidden = runtime.apply(gatedActivation, [gate, up], { kind: this.config.activation });
-    if (this.subNorm) hidden = this.subNorm.forward(runtime, hidden);
-    return applyLinear(runtime, hidden, [this.down])[0];
+    const hidden = this.subNorm
+      ? this.subNorm.gatedQuantized(runtime, gate, up, kind)
+      : runtime.apply(gatedActivation, [gate, up], { kind });
+    return applyLinear(runtime, hidden, [this.down], residual)[0];
   }
 }

@@ -3,6 +3,7 @@
  * full-precision twin. Neither has a bias. Layers that read one input (q, k, v; gate, up) are applied together, so that
  * BitLinear quantises the input once.
  */
+import { add } from "../ops/add/index.ts";
 import { bitLinear } from "../ops/bit-linear/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
 import { type WeightQuantParams, weightQuant } from "../ops/weight-quant/index.ts";
@@ -64,18 +65,39 @@ export class LinearLayer {
   }
 }
 
-/** Applies layers of one kind to one input; outputs in the layers' order. */
-export function applyLinear(runtime: Runtime, x: Tensor, layers: readonly LinearLayer[]): Tensor[] {
-  if (!layers[0].config.ternary) return layers.map((layer) => runtime.apply(matmul, [x, layer.weight.tensor], {}));
+/** What BitLinear layers read: int8 codes [..., K], and the scale and the sum of each row. */
+export interface QuantizedInput {
+  readonly codes: Tensor;
+  readonly scale: Tensor;
+  readonly sums: Tensor;
+}
+
+/**
+ * Applies layers of one kind to one input, which comes quantised for ternary ones; outputs in the layers' order. To the
+ * output of a single layer a residual may be added.
+ */
+export function applyLinear(
+  runtime: Runtime,
+  x: Tensor | QuantizedInput,
+  layers: readonly LinearLayer[],
+  residual?: Tensor,
+): Tensor[] {
+  if (!("codes" in x)) {
+    const outputs = layers.map((layer) => runtime.apply(matmul, [x, layer.weight.tensor], {}));
+    return residual ? [runtime.apply(add, [residual, outputs[0]], {})] : outputs;
+  }
   const quantized = layers.map((layer) => layer.quantized(runtime));
   return runtime.applyAll(
     bitLinear,
     [
-      x,
+      x.codes,
+      x.scale,
+      x.sums,
       ...layers.map((layer) => layer.weight.tensor),
       ...quantized.map((q) => q.codes),
       ...quantized.map((q) => q.scale),
+      ...(residual ? [residual] : []),
     ],
-    {},
+    { residual: residual !== undefined },
   );
 }

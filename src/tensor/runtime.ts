@@ -241,7 +241,8 @@ export class Runtime {
       shape,
       dtype,
       new Storage(this.backend, this.backend.allocate(sizeBytes)),
-      requiresGradient && dtype === "f32",
+      // int8 codes stand for reals, and have their gradient.
+      requiresGradient && (dtype === "f32" || dtype === "i8"),
     );
   }
 

@@ -63,7 +63,8 @@ forEachBackend((backend) => {
         const gain = place(b, [width], "f32", c.norm === "rms_gain" ? f.gain : f.gain.map(() => 1));
         const normed = c.norm === "none" ? x : runOp(b, rmsNorm, [x, gain], { eps: 1e-5 }).outputs[0];
         const [codes, scale] = runOp(b, weightQuant, [w], { rule: c.wq, eps: 1e-5 }).outputs;
-        const run = runOp(b, bitLinear, [normed, w, codes, scale], {}, { outputGradients: [dy] });
+        const quantised = runOp(b, activationQuant, [normed], { eps: 1e-5 }).outputs;
+        const run = runOp(b, bitLinear, [...quantised, w, codes, scale], {}, { outputGradients: [dy] });
 
         expect(Array.from(await fetchArray(b, codes)), what).toEqual(c.w_q.flat().map((q) => q + 1));
         expectClose(await fetchArray(b, scale), [c.w_scale], { rel: 2 ** -22 }, `${what}: scale`);
@@ -82,7 +83,7 @@ forEachBackend((backend) => {
           what,
         ).toEqual(c.acc_int32.flat());
 
-        expectClose(await fetchArray(b, run.gradients[1]!), c.dW.flat(), { abs: 4 * bounds.dW }, `${what}: dW`);
+        expectClose(await fetchArray(b, run.gradients[3]!), c.dW.flat(), { abs: 4 * bounds.dW }, `${what}: dW`);
         let dx = run.gradients[0]!;
         if (c.norm !== "none") {
           const norm = runOp(b, rmsNorm, [x, gain], { eps: 1e-5 }, { outputGradients: [dx] });

@@ -1,11 +1,14 @@
-/** int8 quantisation of rows of activations as an op. The definition is in reference.ts; the gradient in ops/bit-linear. */
+/** int8 quantisation of rows of activations as an op, with a straight-through gradient. The definition is in reference.ts. */
 import { defineKernel } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
 import { type Op, sizeOf } from "../op.ts";
 import { quantizeActivations } from "./reference.ts";
 
+/** The least that a row's largest magnitude counts for; the same in the paper, the authors' code and every published checkpoint. */
+export const activationEps = 1e-5;
+
 export interface ActivationQuantParams {
-  /** The least that a row's largest magnitude counts for: 1e-5 everywhere in use. */
+  /** The least that a row's largest magnitude counts for. */
   eps: number;
 }
 
@@ -18,7 +21,7 @@ const forward = defineKernel({
 
 /**
  * inputs: x [..., K], of M rows; outputs: codes i8 like x, scale [M], so that x ≈ code · scale, and sums i32 [M] of the
- * codes. No gradient.
+ * codes. The gradient of the codes is that of the reals they stand for, and goes to x as it is, also where codes clip.
  */
 export const activationQuant: Op<ActivationQuantParams> = {
   name: "activation-quant",
@@ -32,5 +35,8 @@ export const activationQuant: Op<ActivationQuantParams> = {
     const sums = cx.create([rows], "i32");
     cx.backend.launch(forward, { x, codes, scale, sums }, { rows, width, eps });
     return { outputs: [codes, scale, sums], saved: [] };
+  },
+  backward(cx, _saved, [dy]) {
+    if (dy) cx.pass(0, dy);
   },
 };

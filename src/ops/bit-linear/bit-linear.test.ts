@@ -9,6 +9,7 @@ import { expectClose } from "../../../test/support/expect-close.ts";
 import type { Backend, NDArray } from "../../backends/backend.ts";
 import { createBackend } from "../../backends/index.ts";
 import { createReferenceBackend } from "../../backends/reference.ts";
+import { activationQuant } from "../activation-quant/index.ts";
 import { matmulBackwardInput, matmulBackwardWeight } from "../matmul/reference.ts";
 import type { Precision } from "../op.ts";
 import { weightQuant } from "../weight-quant/index.ts";
@@ -23,6 +24,7 @@ interface Run {
   outputs: Floats[];
   dx: Floats;
   dws: Floats[];
+  dresidual: Floats;
   /** int8 codes of x and their scales; then codes and scale of each weight. */
   saved: ArrayLike<number>[];
 }
@@ -30,37 +32,43 @@ interface Run {
 async function run(
   backend: Backend,
   c: Case,
-  { add = false, precision = "fp32" as Precision, without = -1 } = {},
+  { add = false, precision = "fp32" as Precision, without = -1, residual = undefined as Floats | undefined } = {},
 ): Promise<Run> {
   const count = c.outputs.length;
   const weights = c.weights.map((w, i) => place(backend, [c.outputs[i], c.k], "f32", w));
   const quantized = weights.map((w) => runOp(backend, weightQuant, [w], { rule: "add", eps: 1e-6 }).outputs);
+  const x = place(backend, [c.m, c.k], "f32", c.x);
   const inputs = [
-    place(backend, [c.m, c.k], "f32", c.x),
+    ...runOp(backend, activationQuant, [x], { eps: 1e-5 }).outputs,
     ...weights,
     ...quantized.map(([codes]) => codes),
     ...quantized.map(([, scale]) => scale),
+    ...(residual ? [place(backend, [c.m, c.outputs[0]], "f32", residual)] : []),
   ];
   const result = runOp(
     backend,
     bitLinear,
     inputs,
-    {},
+    { residual: residual !== undefined },
     {
       outputGradients: c.outputGradients.map((dy, i) =>
         i === without ? null : place(backend, [c.m, c.outputs[i]], "f32", dy),
       ),
-      accumulateInto: add ? [c.x, ...c.weights] : undefined,
+      accumulateInto: add ? [c.x, null, null, ...c.weights] : undefined,
       precision,
     },
   );
   const read = async (array: NDArray | undefined) => (array ? await fetchArray(backend, array) : []) as Floats;
   const all = (arrays: (NDArray | undefined)[]) => Promise.all(arrays.map(read));
-  expect(result.gradients.slice(1 + count).every((g) => g === undefined)).toBe(true);
+  const others = result.gradients.filter((_, i) => i > 0 && (i < 3 || i >= 3 + count));
+  expect(others.map((g) => g !== undefined)).toEqual(
+    others.map((_, i) => residual !== undefined && i === others.length - 1),
+  );
   return {
     outputs: await all(result.outputs),
     dx: await read(result.gradients[0]),
-    dws: await all(result.gradients.slice(1, 1 + count)),
+    dws: await all(result.gradients.slice(3, 3 + count)),
+    dresidual: await read(residual ? result.gradients.at(-1) : undefined),
     saved: await all(result.saved),
   };
 }
@@ -153,6 +161,17 @@ forEachBackend((backend) => {
     }
   });
 
+  test("adds a residual to the output, rounding as a sum of its own does, and passes it the output's gradient", async () => {
+    for (const c of cases.filter((one) => one.outputs.length === 1)) {
+      const residual = c.outputGradients[0].map((v) => 3 * v);
+      const plain = await run(await backend.get(), c);
+      const actual = await run(await backend.get(), c, { residual });
+      expect(actual.outputs[0]).toEqual(plain.outputs[0].map((v, i) => v + residual[i]));
+      expect(actual.dresidual).toEqual(c.outputGradients[0]);
+      expect([actual.dx, actual.dws]).toEqual([plain.dx, plain.dws]);
+    }
+  });
+
   test("gives no gradient to a weight whose output got none, and leaves it out of dx", async () => {
     const c = cases[1];
     const alone = { ...c, ...only(c, [0, 2]) };
@@ -215,12 +234,19 @@ test("the gradient is straight-through: the products with the dequantised other 
 
 test("refuses codes of another shape, and inputs that are not threes", () => {
   const backend = createReferenceBackend();
-  const x = place(backend, [2, 4], "f32", new Float32Array(8));
+  const x = runOp(backend, activationQuant, [place(backend, [2, 4], "f32", new Float32Array(8))], {
+    eps: 1e-5,
+  }).outputs;
   const w = place(backend, [3, 4], "f32", new Float32Array(12));
   const codes = place(backend, [4, 3], "u8", new Uint8Array(12));
   const scale = place(backend, [1], "f32", [1]);
-  expect(() => runOp(backend, bitLinear, [x, w, codes, scale], {})).toThrow(
+  expect(() => runOp(backend, bitLinear, [...x, w, codes, scale], {})).toThrow(
     "bit-linear: x is [2,4], weight 0 is [3,4], its codes are u8 [4,3]; expected [N, 4] and u8 codes of that shape",
   );
-  expect(() => runOp(backend, bitLinear, [x, w, codes], {})).toThrow("bit-linear: 3 inputs came");
+  expect(() => runOp(backend, bitLinear, [...x, w, codes], {})).toThrow("bit-linear: 5 inputs came");
+  const right = place(backend, [3, 4], "u8", new Uint8Array(12));
+  expect(() => runOp(backend, bitLinear, [...x, w, right, scale, w], { residual: true })).toThrow(
+    "bit-linear: the residual is [3,4] and there are 1 weights; expected one weight, and a residual [2,3]",
+  );
+  expect(() => runOp(backend, bitLinear, [scale, scale, scale, w, right, scale], {})).toThrow("expected i8 codes");
 });

@@ -1,11 +1,11 @@
 /**
  * BitLinear as an op: int8 activations times ternary weights, an exact integer product, with straight-through gradients.
- * Several weights that read one input (q, k and v; gate and up) are one application, so that the input is quantised
- * once, kept once, and gets one gradient. The definition is in reference.ts.
+ * The input comes quantised (ops/activation-quant, norm-quant, gated-norm-quant). Several weights that read one
+ * input (q, k and v; gate and up) are one application, so that the input gets one gradient. The definition is in
+ * reference.ts.
  */
 import { defineKernel, type NDArray } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
-import { activationQuant } from "../activation-quant/index.ts";
 import { type Op, sizeOf } from "../op.ts";
 import { bf16Flag } from "../precision.ts";
 import {
@@ -15,14 +15,12 @@ import {
   type InputGradientTerm,
 } from "./reference.ts";
 
-/** Of the activations' quantisation; the same in the paper, the authors' code and every published checkpoint. */
-const activationEps = 1e-5;
-
+/** residual may be null. */
 const forward = defineKernel({
   name: "bit_linear_forward",
-  buffers: { x: "i8", xScale: "f32", sums: "i32", codes: "u8", scale: "f32", y: "f32" },
+  buffers: { x: "i8", xScale: "f32", sums: "i32", codes: "u8", scale: "f32", y: "f32", residual: "f32" },
   params: ["m", "n", "k"],
-  reference: (a, p) => bitLinearForward(a.x, a.xScale, a.sums, a.codes, a.scale[0], a.y, p.m, p.n, p.k),
+  reference: (a, p) => bitLinearForward(a.x, a.xScale, a.sums, a.codes, a.scale[0], a.y, p.m, p.n, p.k, a.residual),
 });
 
 // Three weights at most in one launch: q, k and v. Those after the last are null.
@@ -57,22 +55,35 @@ const backwardWeight = defineKernel({
   reference: (a, p) => bitLinearBackwardWeight(a.dy, a.x, a.xScale, a.dw, p.m, p.n, p.k, p.accumulate, p.bf16),
 });
 
+export interface BitLinearParams {
+  /** Whether the last input is a residual, like the one output, that is added to it. */
+  residual?: boolean;
+}
+
 /**
- * inputs: x [..., K]; then n weights w_i [N_i, K], their n codes (u8, like w_i) and their n scales ([1]), the last two
- * from ops/weight-quant; outputs: n arrays y_i [..., N_i].
+ * inputs: x as its int8 codes [..., K], their scale [M] and sums i32 [M]; then n weights w_i [N_i, K], their n codes (u8,
+ * like w_i) and their n scales ([1]), the last two from ops/weight-quant; a residual [..., N] if params say so. Outputs: n
+ * arrays y_i [..., N_i]; with a residual n is 1.
  *
  * The weights themselves are read by nobody: they are inputs because the gradient is theirs. Kept for backward are the
- * int8 codes of x, never x. The context's precision is that of the gradients' products; the forward is exact.
+ * int8 codes of x; the gradient of the codes is that of the reals they stand for. The context's precision is that of the
+ * gradients' products; the forward is exact.
  */
-export const bitLinear: Op = {
+export const bitLinear: Op<BitLinearParams> = {
   name: "bit-linear",
-  forward(cx, inputs) {
-    const [x, ...rest] = inputs;
+  forward(cx, inputs, params) {
+    const [x, xScale, sums, ...rest] = inputs;
+    const residual = params.residual ? rest.pop()! : null;
     const count = rest.length / 3;
-    const k = x.shape[x.shape.length - 1];
     if (!Number.isInteger(count) || count === 0)
       throw new ShapeError(
-        `bit-linear: ${inputs.length} inputs came; expected x, then as many weights, codes and scales`,
+        `bit-linear: ${inputs.length} inputs came; expected codes, scale and sums of x, as many weights, codes and scales${residual ? ", and a residual" : ""}`,
+      );
+    const k = x.shape[x.shape.length - 1];
+    const m = sizeOf(x.shape) / k;
+    if (x.dtype !== "i8" || sizeOf(xScale.shape) !== m || sizeOf(sums.shape) !== m)
+      throw new ShapeError(
+        `bit-linear: x is ${x.dtype} [${x.shape}], its scale [${xScale.shape}], its sums [${sums.shape}]; expected i8 codes, and one scale and one sum for each of ${m} rows`,
       );
     const part = (i: number) => ({ w: rest[i], codes: rest[count + i], scale: rest[2 * count + i] });
     const saved: NDArray[] = [];
@@ -86,25 +97,28 @@ export const bitLinear: Op = {
         throw new ShapeError(`bit-linear: scale ${i} is [${scale.shape}]; expected one number`);
       saved.push(codes, scale);
     }
-    const [xCodes, xScale, sums] = activationQuant.forward(cx, [x], { eps: activationEps }).outputs;
+    const outputShape = (i: number) => [...x.shape.slice(0, -1), part(i).w.shape[0]];
+    if (residual && (count !== 1 || String(residual.shape) !== String(outputShape(0))))
+      throw new ShapeError(
+        `bit-linear: the residual is [${residual.shape}] and there are ${count} weights; expected one weight, and a residual [${outputShape(0)}]`,
+      );
     const outputs: NDArray[] = [];
     for (let i = 0; i < count; i++) {
       const { codes, scale } = part(i);
-      const n = codes.shape[0];
-      const y = cx.create([...x.shape.slice(0, -1), n], "f32");
-      cx.backend.launch(forward, { x: xCodes, xScale, sums, codes, scale, y }, { m: sizeOf(xScale.shape), n, k });
+      const y = cx.create(outputShape(i), "f32");
+      cx.backend.launch(forward, { x, xScale, sums, codes, scale, y, residual }, { m, n: codes.shape[0], k });
       outputs.push(y);
     }
-    return { outputs, saved: [xCodes, xScale, ...saved] };
+    return { outputs, saved: [x, xScale, ...saved] };
   },
 
-  backward(cx, [x, xScale, ...codesAndScales], outputGradients) {
+  backward(cx, [x, xScale, ...codesAndScales], outputGradients, params) {
     const m = xScale.shape[0];
     const k = x.shape[x.shape.length - 1];
     const bf16 = bf16Flag(cx, "bit-linear");
     const terms = outputGradients.flatMap((dy, i) => {
       const [codes, scale] = codesAndScales.slice(2 * i, 2 * i + 2);
-      return dy ? [{ dy, codes, scale, n: codes.shape[0], input: 1 + i }] : [];
+      return dy ? [{ dy, codes, scale, n: codes.shape[0], input: 3 + i }] : [];
     });
     if (terms.length === 0) return;
 
@@ -131,5 +145,7 @@ export const bitLinear: Op = {
           { m, n, k, accumulate: dw.accumulate, bf16 },
         );
     }
+    // Last: whoever takes it over may add to it in place.
+    if (params.residual) cx.pass(6, terms[0].dy);
   },
 };

@@ -7,7 +7,7 @@
 namespace bitnet::ISA_NS {
 
 // y [M, N] = (x · qᵀ) · x_scale[m] · scale, with x int8 [M, K] and q = codes - 1 in {-1, 0, 1}: the product of x by the
-// codes, less the row's sum.
+// codes, less the row's sum. A residual [M, N], if there is one, is added.
 KERNEL(bit_linear_forward) {
   const int8_t* x = call.i8(0);
   const float* x_scale = call.f32(1);
@@ -15,15 +15,17 @@ KERNEL(bit_linear_forward) {
   const uint8_t* codes = call.u8(3);
   const float scale = call.f32(4)[0];
   float* y = call.f32(5);
+  const float* residual = call.f32(6);
   const size_t m = call.size(0), n = call.size(1), k = call.size(2);
   const ByteWords<int8_t> xs{x, k};
   const ByteWords<uint8_t> ws{codes, k};
   if (m <= kFewRows) {
     return gemm_rows<Int8Dot>(call, xs, ws, m, n, k, [=](size_t row, size_t column, int32_t sum) {
-      y[row * n + column] = static_cast<float>(sum - sums[row]) * (x_scale[row] * scale);
+      const float product = static_cast<float>(sum - sums[row]) * (x_scale[row] * scale);
+      y[row * n + column] = residual ? residual[row * n + column] + product : product;
     });
   }
-  const StoreDequantised out{y, n, sums, x_scale};
+  const StoreDequantised out{y, n, sums, x_scale, residual};
   if (Int8Product::kGroup == 4 && k % 4 == 0) {
     const Term<RowsInPlace<int8_t>, AlongK<ByteWords<uint8_t>>> term{{x, k}, {ws}, k, scale};
     return gemm<Int8Product>(call, m, n, &term, 1, out);

@@ -12,7 +12,7 @@
  */
 import { roundToBfloat16 } from "../../quant/bfloat16.ts";
 
-/** y [M, N] is overwritten. `sums` are the row sums of x, used as the kernels use them: x · (q + 1) less the row's sum. */
+/** y [M, N] is overwritten; `residual` [M, N], where there is one, is added to it. `sums` are the row sums of x, used as the kernels use them: x · (q + 1) less the row's sum. */
 export function bitLinearForward(
   x: Int8Array,
   xScale: Float32Array,
@@ -23,13 +23,14 @@ export function bitLinearForward(
   m: number,
   n: number,
   k: number,
+  residual: Float32Array | null = null,
 ): void {
   for (let i = 0; i < m; i++) {
     const times = Math.fround(xScale[i] * scale);
     for (let j = 0; j < n; j++) {
       let sum = -sums[i];
       for (let p = 0; p < k; p++) sum += x[i * k + p] * codes[j * k + p];
-      y[i * n + j] = sum * times;
+      y[i * n + j] = residual ? residual[i * n + j] + Math.fround(sum * times) : sum * times;
     }
   }
 }

@@ -1,7 +1,7 @@
 /** RMSNorm as an op: its contract, kernels and gradient. The definition is in reference.ts. */
-import { defineKernel } from "../../backends/backend.ts";
+import { defineKernel, type NDArray } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
-import { type Op, sizeOf } from "../op.ts";
+import { type BackwardContext, type Op, sizeOf } from "../op.ts";
 import { rmsNormBackwardGain, rmsNormBackwardInput, rmsNormForward } from "./reference.ts";
 
 export interface RmsNormParams {
@@ -16,19 +16,35 @@ const forward = defineKernel({
   reference: (a, p) => rmsNormForward(a.x, a.gain, a.y, a.inverse, p.rows, p.width, p.eps),
 });
 
-const backwardInput = defineKernel({
-  name: "rms_norm_backward_input",
-  buffers: { x: "f32", gain: "f32", inverse: "f32", dy: "f32", dx: "f32" },
-  params: ["rows", "width", "accumulate"],
-  reference: (a, p) => rmsNormBackwardInput(a.x, a.gain, a.inverse, a.dy, a.dx, p.rows, p.width, p.accumulate),
+/** dx and dgain may be null. */
+const backward = defineKernel({
+  name: "rms_norm_backward",
+  buffers: { x: "f32", gain: "f32", inverse: "f32", dy: "f32", dx: "f32", dgain: "f32" },
+  params: ["rows", "width", "addX", "addGain"],
+  reference(a, p) {
+    if (a.dx) rmsNormBackwardInput(a.x, a.gain, a.inverse, a.dy, a.dx, p.rows, p.width, p.addX);
+    if (a.dgain) rmsNormBackwardGain(a.x, a.inverse, a.dy, a.dgain, p.rows, p.width, p.addGain);
+  },
 });
 
-const backwardGain = defineKernel({
-  name: "rms_norm_backward_gain",
-  buffers: { x: "f32", inverse: "f32", dy: "f32", dgain: "f32" },
-  params: ["rows", "width", "accumulate"],
-  reference: (a, p) => rmsNormBackwardGain(a.x, a.inverse, a.dy, a.dgain, p.rows, p.width, p.accumulate),
-});
+/** Fills the gradients of x, input 0, and gain, input 1, from dy, that of the normed values; `inverse` as saved. */
+export function rmsNormGradients(cx: BackwardContext, x: NDArray, gain: NDArray, inverse: NDArray, dy: NDArray): void {
+  const given = { x, gain, inverse, dy };
+  const sizes = { rows: inverse.shape[0], width: gain.shape[0] };
+  const dx = cx.gradient(0);
+  // Two inputs on one memory may be one tensor, whose gradient must be filled once before it is asked for again.
+  const together = x.buffer !== gain.buffer;
+  if (dx && !together)
+    cx.backend.launch(backward, { ...given, dx: dx.array, dgain: null }, { ...sizes, addX: dx.accumulate, addGain: 0 });
+  const dgain = cx.gradient(1);
+  const first = together ? dx : null;
+  if (first || dgain)
+    cx.backend.launch(
+      backward,
+      { ...given, dx: first?.array ?? null, dgain: dgain?.array ?? null },
+      { ...sizes, addX: first?.accumulate ?? 0, addGain: dgain?.accumulate ?? 0 },
+    );
+}
 
 /** inputs: x [..., C], gain [C]; output: y like x. */
 export const rmsNorm: Op<RmsNormParams> = {
@@ -44,22 +60,6 @@ export const rmsNorm: Op<RmsNormParams> = {
     return { outputs: [y], saved: [x, gain, inverse] };
   },
   backward(cx, [x, gain, inverse], [dy]) {
-    if (!dy) return;
-    const width = gain.shape[0];
-    const rows = inverse.shape[0];
-    const dx = cx.gradient(0);
-    if (dx)
-      cx.backend.launch(
-        backwardInput,
-        { x, gain, inverse, dy, dx: dx.array },
-        { rows, width, accumulate: dx.accumulate },
-      );
-    const dgain = cx.gradient(1);
-    if (dgain)
-      cx.backend.launch(
-        backwardGain,
-        { x, inverse, dy, dgain: dgain.array },
-        { rows, width, accumulate: dgain.accumulate },
-      );
+    if (dy) rmsNormGradients(cx, x, gain, inverse, dy);
   },
 };

@@ -1,0 +1,35 @@
+// Oracle: the two ops that it joins (rms-norm, activation-quant), each held to PyTorch in test/parity: on one backend the
+// codes, scales, sums and gradients are theirs to the last bit.
+import { expect, test } from "vitest";
+import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
+import { createReferenceBackend } from "../../backends/reference.ts";
+import { activationEps, activationQuant } from "../activation-quant/index.ts";
+import { rmsNorm } from "../rms-norm/index.ts";
+import { cases } from "../rms-norm/cases.ts";
+import { normQuant } from "./index.ts";
+
+forEachBackend((backend) => {
+  test.for(cases)("is the norm and then the codes, to the last bit, for $name", async (c) => {
+    const b = await backend.get();
+    const all = (arrays: readonly (Parameters<typeof fetchArray>[1] | undefined)[]) =>
+      Promise.all(arrays.filter((a) => a !== undefined).map((a) => fetchArray(b, a)));
+    const inputs = [place(b, [c.rows, c.width], "f32", c.x), place(b, [c.width], "f32", c.gain)];
+    const dy = place(b, [c.rows, c.width], "f32", c.dy);
+    for (const accumulateInto of [undefined, [c.x, c.gain]]) {
+      const options = { outputGradients: [dy], accumulateInto };
+      const apart = runOp(b, rmsNorm, inputs, { eps: c.eps }, options);
+      const codes = runOp(b, activationQuant, [apart.outputs[0]], { eps: activationEps });
+      const joined = runOp(b, normQuant, inputs, { eps: c.eps }, options);
+      expect(await all(joined.outputs)).toEqual(await all(codes.outputs));
+      expect(await all(joined.gradients)).toEqual(await all(apart.gradients));
+    }
+  });
+});
+
+test("refuses a gain of another width, naming both shapes", () => {
+  const backend = createReferenceBackend();
+  const x = place(backend, [2, 4], "f32", new Float32Array(8));
+  expect(() => runOp(backend, normQuant, [x, place(backend, [3], "f32", [1, 1, 1])], { eps: 1e-5 })).toThrow(
+    "norm-quant: x is [2,4], gain is [3]; expected gain [4]",
+  );
+});
