@@ -1,10 +1,21 @@
 /** Models and training runs as folders (`bitnet.ts/checkpoint`): saved whole or not at all, checked when loaded. */
-import { exists, joinPath } from "../platform/files.ts";
+import { describePath, exists, joinPath } from "../platform/files.ts";
 import type { Runtime } from "../tensor/index.ts";
+import { isCompactFile } from "../formats/compact/index.ts";
+import { loadCompact, openCompactModel } from "./compact.ts";
 import { resolveModelFolder } from "./find.ts";
 import { checkModelFolder, type LoadedModel, loadModelFolder, readModelConfig } from "./model-folder.ts";
 import { stateFile, verifyCheckpoint } from "./training-state.ts";
 
+export {
+  type CompactOptions,
+  type CompactTypes,
+  compactTypes,
+  loadCompact,
+  type OpenedCompact,
+  openCompactModel,
+  saveCompact,
+} from "./compact.ts";
 export {
   checkpointName,
   checkpointsFolder,
@@ -15,6 +26,7 @@ export {
 } from "./find.ts";
 export { fromHuggingFaceConfig, toHuggingFaceConfig } from "./hf-config.ts";
 export { type LoadedModel, readModelConfig, readTokenizer, writeModelFiles } from "./model-folder.ts";
+export { saveModelFolder } from "./save-folder.ts";
 export {
   restoreCheckpoint,
   type SavedOptimizer,
@@ -24,7 +36,7 @@ export {
 } from "./training-state.ts";
 
 export interface OpenedModel extends LoadedModel {
-  /** The folder that was read. */
+  /** The folder that was read, or the compact file. */
   folder: string;
   /** Steps of training behind it; null for a model that came without that knowledge. */
   step: number | null;
@@ -33,25 +45,40 @@ export interface OpenedModel extends LoadedModel {
 }
 
 /**
- * Opens a model to run it: a checkpoint, a run's folder (its newest whole checkpoint), or a model folder from elsewhere.
+ * Opens a model to run it: a checkpoint, a run's folder (its newest whole checkpoint), a model folder from elsewhere, or
+ * a compact file.
  * Where there are hashes, every file is checked first.
  *
  * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
  */
 export async function loadModel(path: string, runtime: Runtime): Promise<OpenedModel> {
+  if (isCompactPath(path)) return { ...(await loadCompact(path, runtime)), folder: path, refused: [] };
   const { folder, step, refused } = checkedFolder(path);
   return { ...(await loadModelFolder(folder, runtime)), folder, step, refused };
 }
 
+/** A file that begins as a compact model does. Anything else is the other loaders' to judge. */
+export const isCompactPath = (path: string): boolean =>
+  exists(path) && describePath(path).kind === "file" && isCompactFile(path);
+
 /** What a path's model is, without its weights: for `inspect`. @throws as loadModel */
-export function describeModel(path: string): Pick<OpenedModel, "folder" | "step" | "refused" | "config"> {
+export function describeModel(path: string): Pick<OpenedModel, "folder" | "step" | "refused" | "config"> & {
+  /** Kind of the optimiser that trained it; null where that is not known. */
+  optimizer: string | null;
+} {
+  if (isCompactPath(path)) {
+    const { file, config, step } = openCompactModel(path);
+    file.close();
+    return { folder: path, step, refused: [], config, optimizer: null };
+  }
   const found = checkedFolder(path);
   return { ...found, config: readModelConfig(found.folder) };
 }
 
-function checkedFolder(path: string): Pick<OpenedModel, "folder" | "step" | "refused"> {
+function checkedFolder(path: string): Pick<OpenedModel, "folder" | "step" | "refused"> & { optimizer: string | null } {
   const { folder, refused } = resolveModelFolder(path);
   checkModelFolder(folder);
   const isCheckpoint = exists(joinPath(folder, stateFile)) || exists(joinPath(folder, "optimizer.safetensors"));
-  return { folder, refused, step: isCheckpoint ? verifyCheckpoint(folder).step : null };
+  const { step, optimizer } = isCheckpoint ? verifyCheckpoint(folder) : { step: null, optimizer: null };
+  return { folder, refused, step, optimizer };
 }

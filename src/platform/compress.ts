@@ -1,0 +1,17 @@
+/** Deflate (RFC 1951, without zlib's frame), for the text inside files of ours. */
+import { deflateRawSync, inflateRawSync } from "node:zlib";
+import { FormatError } from "./errors.ts";
+
+export const deflate = (bytes: Uint8Array): Uint8Array => deflateRawSync(bytes, { level: 9 });
+
+/** Inflates to `size` bytes exactly, and never more, whatever the bytes say. @throws FormatError beginning with `where` */
+export function inflateExactly(bytes: Uint8Array, size: number, where: string): Uint8Array {
+  let out: Uint8Array;
+  try {
+    out = inflateRawSync(bytes, { maxOutputLength: Math.max(1, size) });
+  } catch (cause) {
+    throw new FormatError(`${where}: cannot be inflated to ${size} bytes (${(cause as Error).message})`, { cause });
+  }
+  if (out.length !== size) throw new FormatError(`${where}: inflates to ${out.length} bytes; expected ${size}`);
+  return out;
+}
