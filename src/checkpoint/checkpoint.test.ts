@@ -73,6 +73,24 @@ describe("a saved checkpoint", () => {
       expect((await runtime.readFloats(tensor)).every((x) => x === i + 0.5)).toBe(true);
   });
 
+  test("gives back codes as codes, and refuses floats in their place", async () => {
+    const { runtime, model } = setUp();
+    const codesOf = (values: number[]) => ({
+      kind: "adamw8bit",
+      state: [{ name: "m.x", tensor: runtime.upload([3], "u8", Uint8Array.from(values)) }],
+    });
+    const path = newFolder();
+    await saveCheckpoint(path, { model, tokenizer, optimizer: codesOf([0, 127, 255]), step: 1, training: null });
+    const restored = codesOf([9, 9, 9]);
+    await restoreCheckpoint(path, verifyCheckpoint(path), model, restored);
+    expect([...(await runtime.read(restored.state[0].tensor))]).toEqual([0, 127, 255]);
+    expect(describeModel(path).optimizer).toBe("adamw8bit");
+    const floats = [{ name: "m.x", tensor: runtime.upload([3], "f32", new Float32Array(3)) }];
+    await expect(
+      restoreCheckpoint(path, verifyCheckpoint(path), model, { kind: "adamw8bit", state: floats }),
+    ).rejects.toThrow(/optimizer.safetensors: tensor m.x is U8; this run's optimizer has F32/);
+  });
+
   test("is a folder in Hugging Face's shape, a tied head stored once", async () => {
     const path = newFolder();
     await save(path);

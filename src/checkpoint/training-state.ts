@@ -4,7 +4,7 @@
  * a folder of the final name is whole. A load believes nothing: one wrong byte anywhere and the checkpoint is refused.
  */
 import { z } from "zod";
-import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
+import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "../formats/safetensors.ts";
 import type { Transformer } from "../model/index.ts";
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
 import {
@@ -23,12 +23,17 @@ import { checkTensors, jsonText, modelFiles, readJson, restoreWeights, writeMode
 
 export const stateFile = "trainer_state.json";
 const optimizerFile = "optimizer.safetensors";
+const fileDTypes = { f32: "F32", i32: "I32", i8: "I8", u8: "U8" } as const satisfies Record<
+  Tensor["dtype"],
+  SafetensorsTensor["dtype"]
+>;
 /** Raised when a field changes its meaning. */
 const stateVersion = 1;
 
 /** The optimiser, as far as its state is saved. */
 export interface SavedOptimizer {
   readonly kind: string;
+  /** Float32, or codes (u8). */
   readonly state: readonly { name: string; tensor: Tensor }[];
 }
 
@@ -84,9 +89,9 @@ export async function saveCheckpoint(
         joinPath(folder, optimizerFile),
         optimizer.state.map(({ name, tensor }) => ({
           name,
-          dtype: "F32",
+          dtype: fileDTypes[tensor.dtype],
           shape: tensor.shape,
-          data: () => model.runtime.readFloats(tensor),
+          data: () => model.runtime.read(tensor),
         })),
       );
       const state: TrainerStateFile = {
@@ -176,9 +181,11 @@ async function restoreTensors(path: string, optimizer: SavedOptimizer, runtime: 
       "this run's optimizer",
     );
     for (const { name, tensor } of optimizer.state) {
-      const values = await file.read(name);
-      if (!(values instanceof Float32Array)) throw new FormatError(`${path}: tensor ${name} is not float`);
-      runtime.backend.upload(tensor.buffer, values);
+      const { dtype } = file.tensors.get(name)!;
+      const wanted = fileDTypes[tensor.dtype];
+      if (dtype !== wanted)
+        throw new FormatError(`${path}: tensor ${name} is ${dtype}; this run's optimizer has ${wanted}`);
+      runtime.backend.upload(tensor.buffer, await file.read(name));
     }
   } finally {
     file.close();

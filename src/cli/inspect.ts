@@ -2,12 +2,14 @@
 import { Command, Option } from "commander";
 import type { ModelConfig, ModelDescription, ParameterInfo, TernaryLayerInfo } from "../model/index.ts";
 import type { ConfigLayer } from "../train/config.ts";
+import type { OptimizerChoice } from "../train/optimizers.ts";
 import { formatBytes, formatCount, formatShare, formatTable } from "./support/format.ts";
 import { noteRefused, openModel } from "./support/model.ts";
 import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
 
 interface InspectOptions extends BackendOptions {
   variant?: ModelConfig["variant"];
+  optimizer?: OptimizerChoice["kind"];
   batch?: number;
   sequence?: number;
   recompute?: boolean;
@@ -21,12 +23,16 @@ interface Subject {
   /** Sequences computed at once and tokens in each, where training is configured. */
   batch?: number;
   sequence?: number;
-  /** What it keeps of each parameter, in float32. */
-  optimizer: { label: string; bytesPerParameter: number };
+  /** What it is, or would be, trained by. */
+  optimizer: OptimizerChoice;
   checkpoint?: string;
 }
 
-const adamw = { label: "AdamW's moments", bytesPerParameter: 8 };
+const optimizerLabels: Record<OptimizerChoice["kind"], string> = {
+  adamw: "AdamW's moments",
+  adamw8bit: "AdamW's moments, of 8 bits where it pays",
+  sgd: "SGD's momentum",
+};
 
 export function inspectCommand(): Command {
   const command = new Command("inspect")
@@ -36,6 +42,11 @@ export function inspectCommand(): Command {
     )
     .argument("<what>", "a preset (bitnet inspect presets lists them), a run's config.yaml, or a checkpoint's folder")
     .addOption(new Option("--variant <name>", "of a preset or config").choices(["bitnet", "full"]))
+    .addOption(
+      new Option("--optimizer <kind>", "as if trained by this one; default: the config's").choices(
+        Object.keys(optimizerLabels),
+      ),
+    )
     .option("--batch <n>", "sequences computed at once in training; default: the config's micro-batch", wholeNumber(1))
     .option("--sequence <n>", "tokens in each; default: the config's", wholeNumber(1))
     .option("--recompute", "as if blocks were computed again in backward (model.recompute)")
@@ -50,6 +61,7 @@ all that is kept in between. Where a checkpoint is read, each ternary layer's sh
 Examples:
   bitnet inspect presets
   bitnet inspect tiny --batch 32
+  bitnet inspect 700m --optimizer adamw8bit --recompute
   bitnet inspect 2b4t --variant full --json
   bitnet inspect runs/tiny-bitnet-1`,
     )
@@ -69,8 +81,12 @@ async function run(what: string, options: InspectOptions): Promise<void> {
   const config = options.recompute ? { ...subject.config, recompute: true } : subject.config;
   const batch = options.batch ?? subject.batch ?? 1;
   const sequence = options.sequence ?? subject.sequence;
-  const optimizerBytesPerParameter = subject.optimizer.bytesPerParameter;
-  const description = inspectModel(config, dry, { batch, sequence, optimizerBytesPerParameter });
+  const { optimizerStateBytes } = await import("../train/optimizers.ts");
+  const description = inspectModel(config, dry, {
+    batch,
+    sequence,
+    optimizerBytes: (parameter) => optimizerStateBytes(subject.optimizer, parameter),
+  });
   const layers = subject.checkpoint === undefined ? [] : await readLayers(subject.checkpoint, options);
   if (options.json) {
     process.stdout.write(
@@ -90,19 +106,19 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   const { describePath, exists, readWhole } = await import("../platform/files.ts");
   const { presets } = await import("../model/index.ts");
   const { parseConfig, resolveConfig } = await import("../train/config.ts");
+  const { optimizerDefaults } = await import("../train/config-presets.ts");
   const variant = options.variant ? [{ from: "--variant", patch: { model: { variant: options.variant } } }] : [];
+  const kind = options.optimizer;
+  const asked = kind ? [{ from: "--optimizer", patch: { optimizer: { kind } } }] : [];
   const subjectOf = (layers: ConfigLayer[]): Subject => {
-    const { model, train, optimizer } = resolveConfig([...layers, ...variant]);
+    const { model, train, optimizer } = resolveConfig([...layers, ...variant, ...asked]);
     const { batch, microBatch, sequence } = train;
     return {
       title: what,
       config: model,
       batch: Math.min(microBatch ?? batch, batch),
       sequence,
-      optimizer:
-        optimizer.kind === "adamw"
-          ? adamw
-          : { label: "SGD's momentum", bytesPerParameter: optimizer.momentum > 0 ? 4 : 0 },
+      optimizer,
     };
   };
   if (Object.hasOwn(presets, what)) return subjectOf([{ from: "preset", patch: { preset: what } }]);
@@ -113,12 +129,13 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   if (describePath(what).kind === "folder") {
     if (options.variant) throw new UsageError("--variant is of a preset or config; a checkpoint has its own");
     const { describeModel } = await import("../checkpoint/index.ts");
-    const { folder, step, config, refused } = describeModel(what);
+    const { folder, step, config, refused, optimizer } = describeModel(what);
     noteRefused(refused);
+    const trainedBy = kind ?? ((optimizer ?? "adamw") as OptimizerChoice["kind"]);
     return {
       title: `${folder}${step === null ? "" : `, step ${formatCount(step)}`}`,
       config,
-      optimizer: adamw,
+      optimizer: { kind: trainedBy, ...optimizerDefaults[trainedBy] },
       checkpoint: folder,
     };
   }
@@ -202,7 +219,7 @@ function memory({ training: t, inference: i }: ModelDescription, { optimizer }: 
     [`training, ${formatCount(t.batch)} x ${formatCount(t.sequence)} tokens at once`, formatBytes(t.totalBytes)],
     ["  weights, float32", formatBytes(t.weightsBytes)],
     ["  gradients", formatBytes(t.gradientsBytes)],
-    [`  ${optimizer.label}`, formatBytes(t.optimizerBytes)],
+    [`  ${optimizerLabels[optimizer.kind]}`, formatBytes(t.optimizerBytes)],
     ["  ternary codes and rotary table", formatBytes(t.quantizedBytes)],
     ["  activations, at most", formatBytes(t.activationsBytes)],
     [

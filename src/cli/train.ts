@@ -38,6 +38,9 @@ Examples:
   # Other values
   bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
 
+  # AdamW's moments in 8 bits: a quarter of their memory
+  bitnet train tiny --data stories.txt --optimizer.kind adamw8bit
+
   # Write the config to a file, edit it, train from it
   bitnet train tiny --data stories.txt --print-config > mine.yaml
   bitnet train mine.yaml

@@ -72,6 +72,15 @@ test.for(shapes)("memory in training is what training takes, to the byte: %s", (
   expect(optimizerBytes).toBe(2 * weightsBytes);
 });
 
+test("the optimiser's memory is what it is said to keep of each parameter", () => {
+  const optimizerBytes = ({ role, count }: { role: string; count: number }) => (role === "ternary" ? 2 * count : 1);
+  const { matrices } = counted(small);
+  const plain = inspectModel(small, dry, { batch: 1 });
+  const { training } = inspectModel(small, dry, { batch: 1, optimizerBytes });
+  expect(training.optimizerBytes).toBe(2 * matrices + plain.parameters.length - 7 * small.layers);
+  expect(training.totalBytes - training.optimizerBytes).toBe(plain.training.totalBytes - plain.training.optimizerBytes);
+});
+
 test("recomputing blocks takes less memory for activations, and a larger batch more", () => {
   const activations = (config: ModelConfig, batch: number) =>
     inspectModel(config, dry, { batch }).training.activationsBytes;

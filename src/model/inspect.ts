@@ -66,8 +66,8 @@ export interface InspectOptions {
   batch: number;
   /** Tokens in each; by default the context. */
   sequence?: number;
-  /** 8: AdamW's two moments in float32; 4: SGD's momentum. */
-  optimizerBytesPerParameter?: number;
+  /** Bytes that the optimiser keeps for a parameter; by default AdamW's two moments in float32. */
+  optimizerBytes?: (parameter: ParameterInfo) => number;
 }
 
 /**
@@ -80,7 +80,7 @@ export function inspectModel(
   createRuntime: () => Runtime,
   options: InspectOptions,
 ): ModelDescription {
-  const { batch, sequence = config.contextLength, optimizerBytesPerParameter = 8 } = options;
+  const { batch, sequence = config.contextLength, optimizerBytes = (p) => 8 * p.count } = options;
   const runtime = createRuntime();
   const model = new Transformer(runtime, config, null);
   const parameters = model.parameters.map(({ name, role, shape, size }) => ({ name, role, shape, count: size }));
@@ -100,7 +100,10 @@ export function inspectModel(
     ternaryShare: ternary / total,
     ternaryShareNonEmbedding: ternary / nonEmbedding,
     bitsPerWeight: (8 * packedBytes) / total,
-    training: trainingMemory(model, batch, sequence, total, optimizerBytesPerParameter),
+    training: trainingMemory(model, batch, sequence, {
+      parameters: total,
+      optimizerBytes: parameters.reduce((sum, parameter) => sum + optimizerBytes(parameter), 0),
+    }),
     inference: { ...inferenceMemory(new Transformer(createRuntime(), config, null)), packedBytes },
   };
 }
@@ -109,8 +112,7 @@ function trainingMemory(
   model: Transformer,
   batch: number,
   sequence: number,
-  total: number,
-  optimizerBytesPerParameter: number,
+  { parameters, optimizerBytes }: { parameters: number; optimizerBytes: number },
 ): TrainingMemory {
   const { runtime } = model;
   const { stats } = runtime.backend;
@@ -120,9 +122,8 @@ function trainingMemory(
   const stayingBytes = stats.liveBytes;
   stats.peakBytes = stayingBytes;
   step();
-  const weightsBytes = 4 * total;
-  const gradientsBytes = 4 * total;
-  const optimizerBytes = optimizerBytesPerParameter * total;
+  const weightsBytes = 4 * parameters;
+  const gradientsBytes = 4 * parameters;
   return {
     batch,
     sequence,

@@ -61,10 +61,9 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
   backend: { name: "auto", isa: "auto", threads: 0 },
 };
 
-/** SGD's values where a config switches to it. */
-export const sgdDefaults = { momentum: 0.9 };
-/** AdamW's, where one switches back. */
-export const adamwDefaults = { beta1: 0.9, beta2: 0.95, eps: 1e-8 };
+const adamwDefaults = { beta1: 0.9, beta2: 0.95, eps: 1e-8 };
+/** Each optimiser's own values, where a config switches to it. */
+export const optimizerDefaults = { adamw: adamwDefaults, adamw8bit: adamwDefaults, sgd: { momentum: 0.9 } };
 /** Each schedule's values, where a config switches to it. */
 export const scheduleDefaults = {
   constant: { kind: "constant", warmupSteps: "auto" },

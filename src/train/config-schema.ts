@@ -10,7 +10,7 @@ const countOrNone = z.int().positive().nullable();
 const positive = z.number().positive();
 const fraction = z.number().min(0).max(1);
 
-/** Both optimisers. */
+/** All optimisers. */
 const optimizerShared = {
   /** Peak learning rate; the schedule scales it. */
   learningRate: positive,
@@ -22,17 +22,20 @@ const optimizerShared = {
   clipNorm: positive.nullable(),
 };
 
+const adamw = {
+  ...optimizerShared,
+  /** Decay of the running mean of the gradient. */
+  beta1: z.number().min(0).lt(1),
+  /** Decay of the running mean of its square. */
+  beta2: z.number().min(0).lt(1),
+  /** Added to the root of the running square. */
+  eps: positive,
+};
+
 export const optimizerSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
-    kind: z.literal("adamw"),
-    ...optimizerShared,
-    /** Decay of the running mean of the gradient. */
-    beta1: z.number().min(0).lt(1),
-    /** Decay of the running mean of its square. */
-    beta2: z.number().min(0).lt(1),
-    /** Added to the root of the running square. */
-    eps: positive,
-  }),
+  z.strictObject({ kind: z.literal("adamw"), ...adamw }),
+  /** The same with running means of eight bits, but for embedding, norms and small matrices. */
+  z.strictObject({ kind: z.literal("adamw8bit"), ...adamw }),
   z.strictObject({
     kind: z.literal("sgd"),
     ...optimizerShared,

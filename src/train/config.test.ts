@@ -79,6 +79,11 @@ describe("differences", () => {
       clipNorm: 1,
       momentum: 0.5,
     });
+    const eight = resolve({ ...tiny, optimizer: { beta2: 0.99 } }, "--optimizer.kind", "adamw8bit").optimizer;
+    expect(eight).toEqual({ ...resolve(tiny).optimizer, kind: "adamw8bit", beta2: 0.99 });
+    expect(resolve(tiny, "--optimizer.kind", "sgd", "--optimizer.kind", "adamw").optimizer).toEqual(
+      resolve(tiny).optimizer,
+    );
     expect(() => resolve(tiny, "--schedule.kind", "constant", "--schedule.finalFraction", "0.5")).toThrow(
       /schedule.finalFraction is not used with schedule.kind "constant"/,
     );

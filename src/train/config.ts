@@ -5,7 +5,7 @@
 import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { z } from "zod";
 import { UsageError } from "../platform/errors.ts";
-import { adamwDefaults, presetRun, scheduleDefaults, sgdDefaults } from "./config-presets.ts";
+import { optimizerDefaults, presetRun, scheduleDefaults } from "./config-presets.ts";
 import { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
 import { nearest } from "./edit-distance.ts";
 import { autoWarmupSteps, createSchedule, type Schedule } from "./schedules.ts";
@@ -122,7 +122,10 @@ export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun 
   };
 }
 
-/** `over` laid over `base`. A section whose kind changes starts from that kind's defaults; a new budget replaces the old. */
+/**
+ * `over` laid over `base`. A section whose kind changes starts from that kind's defaults (an optimiser keeps what the kind
+ * before it had as well); a new budget replaces the old.
+ */
 function merge(base: Json, over: Json, path: readonly string[]): Json {
   const merged: Json = { ...base };
   const where = path.join(".");
@@ -130,11 +133,12 @@ function merge(base: Json, over: Json, path: readonly string[]): Json {
     const defaults: Json | undefined =
       where === "schedule"
         ? scheduleDefaults[over.kind as keyof typeof scheduleDefaults]
-        : { adamw: adamwDefaults, sgd: sgdDefaults }[over.kind as "adamw" | "sgd"];
+        : optimizerDefaults[over.kind as keyof typeof optimizerDefaults];
     if (defaults) {
       const known = keysOf(sectionSchema(where, over.kind)!)!;
       for (const key of Object.keys(merged)) if (!known.includes(key)) delete merged[key];
-      for (const key of Object.keys(defaults)) merged[key] = defaults[key];
+      for (const key of Object.keys(defaults))
+        if (where === "schedule" || !Object.hasOwn(merged, key)) merged[key] = defaults[key];
     }
   }
   if (where === "train") {

@@ -34,9 +34,12 @@ export {
   type AdamWSettings,
   clipScale,
   createAdamW,
+  createAdamW8bit,
   createOptimizer,
   createSgd,
   type Optimizer,
+  type OptimizerChoice,
+  optimizerStateBytes,
   type SgdSettings,
   type StepValues,
 } from "./optimizers.ts";

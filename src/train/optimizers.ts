@@ -1,10 +1,11 @@
 /**
- * Optimisers over a model's parameters: AdamW and SGD with momentum, both with decoupled decay, their arithmetic in
- * ops/adamw and ops/sgd. An optimiser owns its state tensors and hands them out by name, to be saved and restored.
+ * Optimisers over a model's parameters: AdamW, with moments of 32 or of 8 bits, and SGD with momentum, all with decoupled
+ * decay, their arithmetic in ops/adamw, ops/adamw-8bit and ops/sgd. An optimiser owns its state tensors and hands them out by name, to be saved and restored.
  *
  * The role of a parameter decides its decay: block matrices ("ternary", "linear") decay, norms never do, embedding and
  * head only with `decayEmbeddings` (decay on embeddings and norms is a known mistake; PyTorch's fixtures want it).
  */
+import { adamw8bitStep, blocksOf, emptyCodes } from "../ops/adamw-8bit/index.ts";
 import { adamwStep } from "../ops/adamw/index.ts";
 import { fill } from "../ops/fill/index.ts";
 import { sgdStep } from "../ops/sgd/index.ts";
@@ -35,7 +36,7 @@ export interface Optimizer {
   step(values: StepValues): void;
   /** Clears the gradients without a step. */
   skip(): void;
-  /** Running means and the like, as `m.<parameter>`. */
+  /** Running means and the like, as `m.<parameter>`: float32, or codes (u8) and their scales (float32). */
   readonly state: readonly NamedTensor[];
   dispose(): void;
 }
@@ -152,6 +153,65 @@ export function createAdamW(
   });
 }
 
+/** Matrices of fewer values keep moments of 32 bits, as published: they have little to save. */
+const smallestIn8Bits = 4096;
+
+/**
+ * Whether AdamW's moments of a parameter can be of 8 bits. Those of embeddings stay at 32 as published (the gradients of
+ * rare tokens differ too much in size; a tied head is one with its embedding), and so do those of norms.
+ */
+function in8Bits({ role, count }: { role: ParameterRole; count: number }): boolean {
+  return role !== "embedding" && role !== "norm" && count >= smallestIn8Bits;
+}
+
+/**
+ * AdamW with moments of 8 bits (Dettmers et al., arXiv:2110.02861; see ops/adamw-8bit): 2.03 bytes of state for a weight
+ * instead of 8, where it pays. State: m.<name> and v.<name>, codes where m_scale.<name> and v_scale.<name> are too. Call
+ * outside scopes.
+ */
+export function createAdamW8bit(
+  runtime: Runtime,
+  parameters: readonly Parameter[],
+  settings: AdamWSettings = {},
+): Optimizer {
+  const { beta1 = 0.9, beta2 = 0.95, eps = 1e-8 } = settings;
+  const codes = (moment: "m" | "v", { shape, size }: Parameter) =>
+    runtime.upload(shape, "u8", emptyCodes[moment](size));
+  const zeros = (shape: readonly number[]) => {
+    const tensor = runtime.empty(shape);
+    fill(runtime.plainContext(), tensor, 0);
+    return tensor;
+  };
+  const states = parameters.map((parameter) => {
+    const { shape, size, role } = parameter;
+    if (!in8Bits({ role, count: size })) return { m: zeros(shape), v: zeros(shape) };
+    const scales = [blocksOf(size)];
+    return { m: codes("m", parameter), v: codes("v", parameter), mScale: zeros(scales), vScale: zeros(scales) };
+  });
+  const named = (prefix: string, tensorOf: (state: (typeof states)[number]) => Tensor | undefined): NamedTensor[] =>
+    parameters.flatMap(({ name }, i) => {
+      const tensor = tensorOf(states[i]);
+      return tensor ? [{ name: `${prefix}.${name}`, tensor }] : [];
+    });
+  return assemble(runtime, parameters, settings, {
+    kind: "adamw8bit",
+    state: [
+      ...named("m", ({ m }) => m),
+      ...named("m_scale", ({ mScale }) => mScale),
+      ...named("v", ({ v }) => v),
+      ...named("v_scale", ({ vScale }) => vScale),
+    ],
+    update(i, values, step) {
+      const { tensor: weight, gradient } = parameters[i];
+      const { m, v, mScale, vScale } = states[i];
+      const cx = runtime.plainContext();
+      const wanted = { ...values, beta1, beta2, eps, step };
+      if (mScale && vScale) adamw8bitStep(cx, { weight, gradient, m, v, mScale, vScale }, wanted);
+      else adamwStep(cx, { weight, gradient, m, v }, wanted);
+    },
+  });
+}
+
 export interface SgdSettings extends Settings {
   /** Default 0: no state. */
   momentum?: number;
@@ -172,11 +232,31 @@ export function createSgd(runtime: Runtime, parameters: readonly Parameter[], se
   });
 }
 
+/** An optimiser by its kind, with its settings. */
+export type OptimizerChoice = ({ kind: "adamw" | "adamw8bit" } & AdamWSettings) | ({ kind: "sgd" } & SgdSettings);
+
 /** The optimiser that a config names; its schedule and clipping are the trainer's. Call outside scopes. */
 export function createOptimizer(
   runtime: Runtime,
   parameters: readonly Parameter[],
-  config: ({ kind: "adamw" } & AdamWSettings) | ({ kind: "sgd" } & SgdSettings),
+  config: OptimizerChoice,
 ): Optimizer {
-  return config.kind === "adamw" ? createAdamW(runtime, parameters, config) : createSgd(runtime, parameters, config);
+  switch (config.kind) {
+    case "adamw":
+      return createAdamW(runtime, parameters, config);
+    case "adamw8bit":
+      return createAdamW8bit(runtime, parameters, config);
+    case "sgd":
+      return createSgd(runtime, parameters, config);
+  }
+}
+
+/** Bytes of state that the optimiser keeps for one parameter of `count` values. */
+export function optimizerStateBytes(
+  config: OptimizerChoice,
+  parameter: { role: ParameterRole; count: number },
+): number {
+  const { count } = parameter;
+  if (config.kind === "sgd") return (config.momentum ?? 0) === 0 ? 0 : 4 * count;
+  return config.kind === "adamw8bit" && in8Bits(parameter) ? 2 * (count + 4 * blocksOf(count)) : 8 * count;
 }

@@ -18,6 +18,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { steppingClock } from "../../test/support/small-run.ts";
 import { loadModel } from "../checkpoint/index.ts";
 import { createReferenceBackend } from "../backends/index.ts";
+import { readSafetensors } from "../formats/safetensors.ts";
 import { DataError, DivergenceError, FileError, FormatError, UsageError } from "../platform/errors.ts";
 import { createRandom } from "../platform/random.ts";
 import { Runtime } from "../tensor/index.ts";
@@ -235,6 +236,29 @@ describe("going on", () => {
     await run({ runFolder: killed, resume: "auto" });
     expect(curve(killed)).toEqual(curve(left));
     expect(curve(left)).not.toEqual(curve(whole));
+  });
+
+  test("holds too with moments of eight bits, which are saved as they are", async () => {
+    const eight: RunConfigPatch = {
+      model: { width: 64, hiddenWidth: 65 },
+      optimizer: { kind: "adamw8bit" },
+      train: { steps: 6 },
+      samples: { every: null },
+    };
+    const [left, killed] = [fresh(), fresh()];
+    await run({ runFolder: left }, eight);
+    await expect(run({ runFolder: killed, callbacks: [killAt(5)] }, eight)).rejects.toThrow(Killed);
+    await run({ runFolder: killed, resume: "auto" }, eight);
+    expect(curve(killed)).toEqual(curve(left));
+    for (const name of ["model.safetensors", "optimizer.safetensors"])
+      expect(readFileSync(join(killed, "checkpoints", "step_000006", name))).toEqual(
+        readFileSync(join(left, "checkpoints", "step_000006", name)),
+      );
+    const file = await readSafetensors(join(left, "checkpoints", "step_000006", "optimizer.safetensors"));
+    const up = "model.layers.0.mlp.up_proj.weight"; // 65 x 64: 17 blocks
+    expect(file.tensors.get(`m.${up}`)).toMatchObject({ dtype: "U8", shape: [65, 64] });
+    expect(file.tensors.get(`v_scale.${up}`)).toMatchObject({ dtype: "F32", shape: [17] });
+    file.close();
   });
 
   test("uses the checkpoint before a damaged one, says why, and comes to the same end", async () => {

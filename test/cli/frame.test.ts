@@ -168,6 +168,17 @@ test("a config file is inspected with the micro-batch and sequence that it says"
   expect(JSON.parse(full)).toMatchObject({ ternary: 0, total: described.total - 2 * (384 + 1152) });
 });
 
+test("an optimiser with moments of eight bits is inspected as such, from a config or by --optimizer", async () => {
+  const file = join(temporaryFolder(), "mine.yaml");
+  writeFileSync(file, "preset: tiny\noptimizer:\n  kind: adamw8bit\n");
+  // tiny: 8 bytes of embedding and gains, 2 and the scales' share (2 x 4 bytes for 256 weights) of the blocks' matrices.
+  const matrices = 6 * (2 * 384 * 384 + 2 * 192 * 384 + 3 * 1152 * 384);
+  const expected = 8 * (11_417_472 - matrices) + 2 * matrices + (8 * matrices) / 256;
+  expect(JSON.parse((await bitnet(["inspect", file, "--json"])).stdout).training.optimizerBytes).toBe(expected);
+  const shown = `AdamW's moments, of 8 bits where it pays +${(expected / 2 ** 20).toFixed(1)} MiB`;
+  expect((await bitnet(["inspect", "tiny", "--optimizer", "adamw8bit"])).stdout).toMatch(new RegExp(shown));
+});
+
 test("docs/cli.md shows what inspect prints", async () => {
   const page = readFileSync(resolve(import.meta.dirname, "../../docs/cli.md"), "utf8");
   const shown = page.split("$ bitnet inspect tiny\n")[1].split("```")[0];
