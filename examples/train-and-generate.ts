@@ -3,7 +3,7 @@
  *
  *   npx tsx examples/train-and-generate.ts your-text.txt [steps]
  */
-import { createBackend, createRandom, generateText, loadModel, Runtime, train } from "../src/index.ts";
+import { generateText, openEngine, train } from "../src/index.ts";
 
 const [file, steps = "50"] = process.argv.slice(2);
 if (!file) throw new Error("name a text file");
@@ -15,14 +15,14 @@ const report = await train({
 console.log(`${report.step} steps, ${report.tokensPerSecond.toFixed(0)} tokens/s, in ${report.folder}`);
 console.log(`perplexity ${report.before?.perplexity.toFixed(1)} before, ${report.after?.perplexity.toFixed(1)} after`);
 
-const backend = await createBackend({ backend: "auto" });
-const { model, tokenizer } = await loadModel(report.folder, new Runtime(backend));
-if (!tokenizer) throw new Error("the checkpoint has no tokenizer");
-const written = await generateText(model, tokenizer, "Once upon a time", {
+const { engine, tokenizer, startToken, stopTokens, close } = await openEngine(report.folder);
+const written = await generateText(engine, tokenizer, "Once upon a time", {
   maxTokens: 60,
   temperature: 0.8,
   topK: 40,
-  random: createRandom(1),
+  seed: 1,
+  startToken,
+  stopTokens,
 });
 console.log(written.text);
-backend.close();
+close();

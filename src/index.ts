@@ -2,12 +2,22 @@
  * bitnet.ts, the public door: what most programs need. The parts have doors of their own (`bitnet.ts/train`,
  * `bitnet.ts/infer`, ...).
  *
- *   import { createBackend, generateText, loadModel, Runtime, train } from "bitnet.ts";
+ *   import { generateText, openEngine, train } from "bitnet.ts";
  */
 export { type Backend, type BackendChoice, createBackend, listBackends } from "./backends/index.ts";
 export { loadModel, type OpenedModel } from "./checkpoint/index.ts";
 export { evaluateLoss, evaluateWikiText, scoreAnswers } from "./eval/index.ts";
-export { generate, generateText } from "./infer/index.ts";
+export {
+  beamSearch,
+  type Engine,
+  Grammar,
+  generate,
+  generateText,
+  jsonSchemaToGbnf,
+  openEngine,
+  Scheduler,
+  TransformerEngine,
+} from "./infer/index.ts";
 export { type ModelConfig, presetConfig, presets, Transformer } from "./model/index.ts";
 export * from "./platform/errors.ts";
 export { createRandom, type Random } from "./platform/random.ts";

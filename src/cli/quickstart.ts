@@ -158,19 +158,14 @@ async function run(options: QuickstartOptions): Promise<void> {
 /** Opens the saved model, as anyone would, and asks it. */
 async function answer(folder: string, prompts: readonly string[], options: QuickstartOptions): Promise<void> {
   const { generateText } = await import("../infer/index.ts");
-  const { createRandom } = await import("../platform/random.ts");
-  const { openModel, tokenizerOf } = await import("./support/model.ts");
+  const { openForWriting } = await import("./support/writing.ts");
   const { backend, isa, threads } = options;
-  const opened = await openModel(folder, { backend, isa, threads: threads || undefined });
+  const opened = await openForWriting(folder, { backend, isa, threads: threads || undefined });
   try {
-    const tokenizer = tokenizerOf(opened);
+    const { engine, tokenizer, startToken, stopTokens } = opened;
     for (const prompt of prompts) {
-      const { text } = await generateText(opened.model, tokenizer, prompt, {
-        maxTokens: 6,
-        temperature: 0,
-        random: createRandom(1),
-        startToken: tokenizer.endOfText,
-      });
+      const settings = { maxTokens: 6, temperature: 0, startToken, stopTokens };
+      const { text } = await generateText(engine, tokenizer, prompt, settings);
       process.stdout.write(`${prompt}${text}\n`);
     }
   } finally {

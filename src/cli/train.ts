@@ -89,7 +89,7 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
     process.stdout.write(configToYaml(resolveConfig(layers)));
     return;
   }
-  const { generateText } = await import("../infer/index.ts");
+  const { generateText, TransformerEngine } = await import("../infer/index.ts");
   const { createRandom } = await import("../platform/random.ts");
   const { createTrainProgress } = await import("./support/train-progress.ts");
   const progress = createTrainProgress(options.logEvery);
@@ -113,7 +113,12 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
           // End-of-text is what stands before every document in training.
           const startToken = tokenizer.endOfText;
           const options = { maxTokens: tokens, temperature, random, startToken };
-          return (await generateText(model, tokenizer, prompt, options)).text;
+          const engine = new TransformerEngine(model);
+          try {
+            return (await generateText(engine, tokenizer, prompt, options)).text;
+          } finally {
+            engine.dispose();
+          }
         },
     });
   } finally {

@@ -6,12 +6,14 @@ import { describe, expect, test } from "vitest";
 import { forEachBackend } from "../../test/support/backends.ts";
 import { expectClose } from "../../test/support/expect-close.ts";
 import { integers } from "../../test/support/random.ts";
-import { type Cache, type ModelConfig, presets, type TokenBatch, Transformer } from "../model/index.ts";
+import { createScriptedEngine } from "../../test/support/scripted-engine.ts";
+import { type ModelConfig, presets, Transformer } from "../model/index.ts";
 import { createRandom } from "../platform/random.ts";
-import { Runtime, type Tensor } from "../tensor/index.ts";
+import { Runtime } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { generate, generateText } from "./generate.ts";
 import { createTextStream } from "./text-stream.ts";
+import { TransformerEngine } from "./transformer-engine.ts";
 
 /** Bytes are tokens; 256 ends a text. */
 const bytes: Pick<Tokenizer, "encode" | "decode" | "vocabSize" | "bos" | "eos" | "endOfText"> = {
@@ -27,31 +29,11 @@ const options = { maxTokens: 100, random: createRandom(1), temperature: 0 };
 
 /** A model that writes these tokens whatever it reads, and then the last of them for ever. */
 function scripted(script: readonly number[], contextLength = 1000) {
-  const fed: number[][] = [];
   let written = 0;
-  let open = 0;
-  const model = {
-    config: { contextLength, vocabSize: 257 } as ModelConfig,
-    runtime: {
-      async readFloats() {
-        const logits = new Float32Array(257);
-        logits[script[Math.min(written++, script.length - 1)]] = 1;
-        return logits;
-      },
-    } as unknown as Runtime,
-    createCache(batch: number, capacity: number): Cache {
-      expect(batch).toBe(1);
-      open++;
-      return { layers: [], capacity, length: 0, dispose: () => open-- };
-    },
-    lastLogits(batch: TokenBatch, cache?: Cache): Tensor {
-      fed.push([...batch.tokens]);
-      cache!.length += batch.length;
-      expect(cache!.length).toBeLessThanOrEqual(cache!.capacity);
-      return { dispose() {} } as Tensor;
-    },
-  };
-  return { model, fed, openCaches: () => open };
+  const model = createScriptedEngine(257, contextLength, (_, logits) => {
+    logits[script[Math.min(written++, script.length - 1)]] = 1;
+  });
+  return { model, fed: model.fed, openCaches: model.open };
 }
 const idsOf = (text: string) => [...bytes.encode(text)];
 
@@ -240,20 +222,15 @@ forEachBackend((backend) => {
       const live = runtime.backend.stats.liveBytes;
       const model = new Transformer(runtime, { ...config, variant }, 5);
       const withCache: Float32Array[] = [];
-      const recording = {
-        config: model.config,
-        createCache: model.createCache.bind(model),
-        lastLogits: model.lastLogits.bind(model),
-        runtime: {
-          async readFloats(tensor: Tensor) {
-            const logits = await runtime.readFloats(tensor);
-            withCache.push(logits.slice());
-            return logits;
-          },
-        } as Runtime,
+      const engine = new TransformerEngine(model);
+      const forward = engine.forward.bind(engine);
+      engine.forward = async (batch) => {
+        const logits = await forward(batch);
+        withCache.push(logits[0].slice());
+        return logits;
       };
       const prompt = [...integers(7, 3, 256)];
-      const { ids } = await generateText(recording, bytes, prompt, { ...options, stopTokens: [] });
+      const { ids } = await generateText(engine, bytes, prompt, { ...options, stopTokens: [] });
       expect(ids.length).toBe(33); // 40 in the context, 8 of the prompt, and one that is not read back
 
       const text = [256, ...prompt];
@@ -273,6 +250,7 @@ forEachBackend((backend) => {
         if (exact) expect(values.indexOf(Math.max(...values))).toBe(id);
         text.push(id);
       }
+      engine.dispose();
       model.dispose();
       expect(runtime.backend.stats.liveBytes).toBe(live);
     });

@@ -9,12 +9,23 @@ import {
   checkSampling,
   drawToken,
   logProbability,
-  penalizeRepeats,
+  penalize,
   type SamplingOptions,
   sampleToken,
 } from "./samplers.ts";
 
-const off: SamplingOptions = { temperature: 1, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, repeatLastN: 64 };
+const off: SamplingOptions = {
+  temperature: 1,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  typicalP: 1,
+  repeatPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repeatLastN: 64,
+  logitBias: [],
+};
 /** Logits whose softmax is these probabilities. */
 const logitsOf = (...probabilities: number[]) => Float32Array.from(probabilities, (p) => Math.log(p));
 const rounded = (x: ArrayLike<number>) => Array.from(x, (p) => Number(p.toFixed(6)));
@@ -68,8 +79,41 @@ test("the chain is llama.cpp's: top-p sums what top-k left, and temperature come
 
 test("the repeat penalty divides positive logits and multiplies negative ones, each recent token once", () => {
   const logits = Float32Array.of(2, -2, 0, 3);
-  penalizeRepeats(logits, [0, 1, 2, 0, 0], 2);
+  penalize(logits, [0, 1, 2, 0, 0], { ...off, repeatPenalty: 2 });
   expect([...logits]).toEqual([1, -4, 0, 3]);
+});
+
+test("presence counts once, frequency each time, both after the repeat penalty (llama.cpp's formula)", () => {
+  const logits = Float32Array.of(2, -2, 0, 3);
+  penalize(logits, [0, 1, 2, 0, 0], { repeatPenalty: 2, presencePenalty: 0.5, frequencyPenalty: 0.25 });
+  expect([...logits]).toEqual([1 - 3 * 0.25 - 0.5, -4 - 0.75, -0.75, 3]);
+});
+
+test("typical sampling keeps what is nearest the entropy in surprise, by Meister et al.'s definition", () => {
+  // Of 0.6, 0.2, 0.1, 0.1: H = 1.0889; surprises 0.5108, 1.6094, 2.3026, 2.3026; off by 0.5781,
+  // 0.5205, 1.2137, 1.2137: the order is 1, 0, 2, 3.
+  const logits = logitsOf(0.6, 0.2, 0.1, 0.1);
+  const kept = (typicalP: number) => [...candidatesOf(logits, { ...off, typicalP }).ids];
+  expect(kept(0.1)).toEqual([1]);
+  expect(kept(0.19)).toEqual([1]);
+  expect(kept(0.5)).toEqual([0, 1]);
+  expect(kept(0.85)).toEqual([0, 1, 2]);
+  // Before top-p and min-p: what typical leaves is what they judge. Of 0.6 and 0.2 the shares are 0.75 and 0.25.
+  expect([...candidatesOf(logits, { ...off, typicalP: 0.5, topP: 0.74 }).ids]).toEqual([0]);
+  expect([...candidatesOf(logits, { ...off, typicalP: 0.1, minP: 0.9 }).ids]).toEqual([1]);
+});
+
+test("a logit bias is added before all else, and -Infinity forbids a token", () => {
+  const draw = (logitBias: [number, number][]) =>
+    sampleToken(
+      Float32Array.of(3, 2, 1),
+      [0],
+      { ...off, temperature: 0, repeatPenalty: 4, logitBias },
+      createRandom(1),
+    );
+  expect(draw([])).toBe(1); // 3 / 4 < 2
+  expect(draw([[0, 6]])).toBe(0); // (3 + 6) / 4 > 2
+  expect(draw([[1, Number.NEGATIVE_INFINITY]])).toBe(2);
 });
 
 test("the repeat penalty looks back repeatLastN tokens: 0 none, -1 all", () => {
@@ -155,7 +199,13 @@ test("settings out of range are refused by name", () => {
     [{ minP: -0.1 }, "minP is -0.1"],
     [{ repeatPenalty: 0 }, "repeatPenalty is 0; expected a number above 0"],
     [{ repeatLastN: -2 }, "repeatLastN is -2"],
+    [{ typicalP: 2 }, "typicalP is 2; expected a number from 0 to 1"],
+    [{ presencePenalty: Number.NaN }, "presencePenalty is NaN"],
+    [{ frequencyPenalty: Number.POSITIVE_INFINITY }, "frequencyPenalty is Infinity"],
+    [{ logitBias: [[-1, 0]] }, "logitBias names token -1"],
+    [{ logitBias: [[9, 0]] }, "logitBias names token 9; the vocabulary has 9"],
+    [{ logitBias: [[1, Number.NaN]] }, "the logitBias of token 1 is NaN"],
   ];
-  for (const [options, message] of bad) expect(() => checkSampling({ ...off, ...options })).toThrow(message);
+  for (const [options, message] of bad) expect(() => checkSampling({ ...off, ...options }, 9)).toThrow(message);
   checkSampling(off);
 });

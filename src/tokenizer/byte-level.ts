@@ -70,6 +70,10 @@ export class ByteLevelTokenizer extends TokenizerBase {
     out.length += length;
   }
 
+  protected plainBytesOf(id: number): Uint8Array | null {
+    return this.bytesOfId[id] ?? null;
+  }
+
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.decodeBytes(ids, options));
   }

@@ -128,6 +128,10 @@ export class CodePointTokenizer extends TokenizerBase {
     );
   }
 
+  protected plainBytesOf(id: number): Uint8Array | null {
+    return this.bytesOfId[id] ?? null;
+  }
+
   decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
     const pieces: Uint8Array[] = [];
     let length = 0;

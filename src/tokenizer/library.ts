@@ -4,6 +4,7 @@
  */
 import { type Encoding, Tokenizer as LibraryModel } from "@huggingface/tokenizers";
 import { DataError, FormatError, UnsupportedError } from "../platform/errors.ts";
+import { tokenToBytes } from "./byte-alphabet.ts";
 import {
   type DecodeOptions,
   type EncodeOptions,
@@ -59,6 +60,13 @@ export class LibraryTokenizer extends TokenizerBase {
       skip_special_tokens: skipSpecialTokens,
       clean_up_tokenization_spaces: false,
     });
+  }
+
+  /** Known where tokens are spelled in GPT-2's byte alphabet; added tokens are spelled as they are. */
+  protected plainBytesOf(id: number): Uint8Array | null {
+    const token = this.tokens[id]!;
+    if (this.toJson().decoder?.type !== "ByteLevel") return null;
+    return this.added.has(token) ? new TextEncoder().encode(token) : tokenToBytes(token);
   }
 
   /** The same without special tokens, to take their names in a text as text. */

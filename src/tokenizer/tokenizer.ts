@@ -54,6 +54,11 @@ export interface Tokenizer {
   /** The token's text in the file ("Ġthe"); undefined outside the vocabulary. */
   tokenOf(id: number): string | undefined;
   idOf(token: string): number | undefined;
+  /**
+   * The bytes that the token adds to a text amid which it stands: what decoding it behind other tokens appends. null for a
+   * special token, an id outside the vocabulary, or where the tokenizer's decoder is of a kind whose tokens have none.
+   */
+  bytesOf(id: number): Uint8Array | null;
   /** The file's content. Not to be changed. */
   toJson(): TokenizerJson;
 }
@@ -177,6 +182,14 @@ export abstract class TokenizerBase implements Tokenizer {
   idOf(token: string): number | undefined {
     return this.ids.get(token);
   }
+
+  bytesOf(id: number): Uint8Array | null {
+    const token = this.tokens[id];
+    return token === undefined || this.specialTokens.get(token) === id ? null : this.plainBytesOf(id);
+  }
+
+  /** The bytes of a token of the vocabulary that is not special; null where they are not known. */
+  protected abstract plainBytesOf(id: number): Uint8Array | null;
 
   toJson(): TokenizerJson {
     return this.json;

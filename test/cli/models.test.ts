@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createReferenceBackend } from "../../src/backends/index.ts";
 import { saveCheckpoint } from "../../src/checkpoint/index.ts";
-import { generateText } from "../../src/infer/index.ts";
+import { generateText, TransformerEngine } from "../../src/infer/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../src/model/index.ts";
 import { createRandom } from "../../src/platform/random.ts";
 import { Runtime } from "../../src/tensor/index.ts";
@@ -60,7 +60,7 @@ describe("generate", () => {
   const greedy = { maxTokens: 12, temperature: 0, stopTokens: [], random: createRandom(1) };
 
   test("prints the prompt and its continuation, and nothing else, on the standard output", async () => {
-    const expected = await generateText(model, tokenizer, "the cat", greedy);
+    const expected = await generateText(new TransformerEngine(model), tokenizer, "the cat", greedy);
     const args = ["generate", "-m", at("model"), "-p", "the cat", "-n", "12", "--temp", "0", "--ignore-eos"];
     const { code, stdout, stderr } = await bitnet([...args, "--backend", "reference"]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: `the cat${expected.text}\n` });

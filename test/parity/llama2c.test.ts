@@ -10,7 +10,7 @@ import { basename, join } from "node:path";
 import { afterAll, expect } from "vitest";
 import { streamOfTokens } from "../../src/data/index.ts";
 import { evaluateLoss } from "../../src/eval/index.ts";
-import { generateText } from "../../src/infer/index.ts";
+import { generateText, TransformerEngine } from "../../src/infer/index.ts";
 import { createRandom } from "../../src/platform/random.ts";
 import { Runtime } from "../../src/tensor/index.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/tokenizer/index.ts";
@@ -78,13 +78,15 @@ forEachBackend((backend) => {
       [weights, tokens, "data/weights/golden.json"],
       async () => {
         const model = readLlama2c(sharedPath(weights), new Runtime(await backend.get()));
+        const engine = new TransformerEngine(model);
         const tokenizer = openTokenizer(sharedPath(tokens));
         const { prompt, prompt_ids, greedy_ids, greedy_text } = golden(file);
         const options = { maxTokens: greedy_ids.length, temperature: 0, random: createRandom(1), stopTokens: [] };
-        const fromIds = await generateText(model, tokenizer, prompt_ids, options);
+        const fromIds = await generateText(engine, tokenizer, prompt_ids, options);
         expect(fromIds.ids).toEqual(greedy_ids);
-        const fromText = await generateText(model, tokenizer, prompt, options);
+        const fromText = await generateText(engine, tokenizer, prompt, options);
         expect(prompt + fromText.text).toBe(greedy_text);
+        engine.dispose();
         model.dispose();
       },
     );

@@ -1,0 +1,50 @@
+/** What the commands that write share: opening an engine, printing a text as it comes, and what is said of it after. */
+import type { FinishReason, Generation, GenerationReport, OpenedEngine } from "../../infer/index.ts";
+import { formatCount, formatRate } from "./format.ts";
+import { noteRefused } from "./model.ts";
+import { type BackendOptions, backendChoice } from "./options.ts";
+
+/** Says on the standard error which newer checkpoints were passed over, and why. */
+export async function openForWriting(path: string, options: BackendOptions): Promise<OpenedEngine> {
+  const { openEngine } = await import("../../infer/index.ts");
+  const opened = await openEngine(path, { backend: backendChoice(options) });
+  noteRefused(opened.refused);
+  return opened;
+}
+
+/** Prints the text as it comes; ends with a newline. Returns the text. */
+export async function printText(generation: Generation, before = ""): Promise<string> {
+  let last = "";
+  let whole = "";
+  const write = (text: string) => {
+    if (text === "") return;
+    process.stdout.write(text);
+    last = text;
+  };
+  write(before);
+  for await (const { text } of generation) {
+    write(text);
+    whole += text;
+  }
+  if (!last.endsWith("\n")) process.stdout.write("\n");
+  return whole;
+}
+
+/** "prompt 5 tokens at 105 tokens/s; wrote 60 tokens at 104 tokens/s: as many as asked for" */
+export function describeReport(report: GenerationReport, contextLength: number): string {
+  const tokens = (n: number) => `${formatCount(n)} ${n === 1 ? "token" : "tokens"}`;
+  const rate = (perSecond: number | null) => (perSecond === null ? "" : ` at ${formatRate(perSecond, "tokens")}`);
+  const reasons: Record<FinishReason, string> = {
+    "end-of-text": "the model ended the text",
+    "stop-string": `${JSON.stringify(report.stopString)} came`,
+    grammar: "what the grammar describes is complete",
+    length: "as many as asked for",
+    context: `the model's context of ${formatCount(contextLength)} tokens is full`,
+    aborted: "interrupted",
+  };
+  const { promptTokens, promptTokensPerSecond, generatedTokens, generationTokensPerSecond, finish } = report;
+  const drafted = report.draftedTokens > 0 ? `, ${report.acceptedTokens} of ${report.draftedTokens} drafted` : "";
+  return `prompt ${tokens(promptTokens)}${rate(promptTokensPerSecond)}; wrote ${tokens(generatedTokens)}${rate(
+    generationTokensPerSecond,
+  )}${drafted}: ${reasons[finish ?? "aborted"]}`;
+}

@@ -1,0 +1,86 @@
+/**
+ * A path to something that writes: finds the model, chooses how to run it, and says what its texts start and end with.
+ * What cli/ and serve/ open models through.
+ */
+import { type Backend, type BackendChoice, createBackend } from "../backends/index.ts";
+import { loadModel, type OpenedModel } from "../checkpoint/index.ts";
+import type { ModelConfig } from "../model/index.ts";
+import { UsageError } from "../platform/errors.ts";
+import { Runtime } from "../tensor/index.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { readChatTemplate } from "./chat-template.ts";
+import type { Engine } from "./engine.ts";
+import { endTokensOf } from "./end-tokens.ts";
+import { TransformerEngine } from "./transformer-engine.ts";
+
+export interface OpenEngineOptions {
+  /** Where to compute; by default the best that there is. */
+  backend?: BackendChoice;
+}
+
+export interface OpenedEngine {
+  engine: Engine;
+  /** Which engine was chosen: "float" is the training-time model, whose linear layers run as in training. */
+  kind: "float";
+  config: ModelConfig;
+  tokenizer: Tokenizer;
+  /** The folder or file that was read. */
+  folder: string;
+  /** Steps of training behind it; null for a model that came without that knowledge. */
+  step: number | null;
+  /** Newer checkpoints of the run that were not whole, and why. */
+  refused: OpenedModel["refused"];
+  /**
+   * The token before a text: for a model that was trained here end-of-text, which stood before every document in its
+   * training; for one from elsewhere what its tokenizer says (begin-of-text, where it has one).
+   */
+  startToken: number | null;
+  /** Tokens that end a text or an answer. */
+  stopTokens: number[];
+  /** The model's own chat template (Jinja), null where it has none. */
+  chatTemplate: string | null;
+  backend: Pick<Backend, "name" | "isa" | "threads">;
+  close(): void;
+}
+
+/**
+ * Opens a checkpoint, a run's folder (its newest whole checkpoint), or a model folder from elsewhere.
+ *
+ * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
+ */
+export async function openEngine(path: string, options: OpenEngineOptions = {}): Promise<OpenedEngine> {
+  const backend = await createBackend(options.backend ?? { backend: "auto" });
+  try {
+    const opened = await loadModel(path, new Runtime(backend));
+    const { model, config, folder, step, refused } = opened;
+    const tokenizer = tokenizerOf(opened);
+    const engine = new TransformerEngine(model);
+    return {
+      ...{ engine, kind: "float" as const, config, tokenizer, folder, step, refused },
+      startToken: startTokenOf(step, tokenizer),
+      stopTokens: endTokensOf(tokenizer, folder),
+      chatTemplate: readChatTemplate(folder),
+      backend,
+      close() {
+        engine.dispose();
+        model.dispose();
+        backend.close();
+      },
+    };
+  } catch (error) {
+    backend.close();
+    throw error;
+  }
+}
+
+function tokenizerOf({ tokenizer, folder }: Pick<OpenedModel, "tokenizer" | "folder">): Tokenizer {
+  if (!tokenizer)
+    throw new UsageError(
+      `${folder}: has no tokenizer.json; put the tokenizer that the model was trained with beside it`,
+    );
+  return tokenizer;
+}
+
+/** @param step null for a model from elsewhere */
+export const startTokenOf = (step: number | null, tokenizer: Pick<Tokenizer, "bos" | "endOfText">): number | null =>
+  step === null ? (tokenizer.bos ?? tokenizer.endOfText) : tokenizer.endOfText;
