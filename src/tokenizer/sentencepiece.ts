@@ -11,7 +11,7 @@ import { splitMerges } from "./split-merges.ts";
 import { MAX_VOCABULARY, specialToken, type TokenizerJson } from "./tokenizer-json.ts";
 
 /** SentencePiece.Type in the proto. */
-const kinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+export const kinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 interface Field {
   number: number;
@@ -91,7 +91,7 @@ export function sentencePieceToJson(bytes: Uint8Array, where: string): SentenceP
       throw new FormatError(`${where}: a piece is not UTF-8; is this a SentencePiece model?`);
     }
   };
-  const pieces: { piece: string; score: number; kind: number }[] = [];
+  const pieces: Piece[] = [];
   // The defaults are the proto's.
   const trainer = { modelType: 1, byteFallback: 0, suffix: 0, unk: 0, bos: 1, eos: 2 };
   const normalizer = { name: "", map: 0, dummyPrefix: 1, removeExtra: 1, escape: 1 };
@@ -138,6 +138,39 @@ export function sentencePieceToJson(bytes: Uint8Array, where: string): SentenceP
     throw unsupported("a SentencePiece model without the space before a text");
 
   if (pieces.some(({ kind }) => kind === kinds.userDefined)) throw unsupported("a user-defined piece");
+  const has = (id: number) => id >= 0 && id < pieces.length;
+  const bos = has(trainer.bos) ? trainer.bos : null;
+  return {
+    bos,
+    eos: has(trainer.eos) ? trainer.eos : null,
+    json: piecesToJson(pieces, {
+      where,
+      squeeze: normalizer.removeExtra !== 0,
+      byteFallback: trainer.byteFallback !== 0,
+      unk: has(trainer.unk) ? trainer.unk : null,
+      prefix: bos,
+    }),
+  };
+}
+
+/** A piece as SentencePiece files, and GGUF files after them, have it. */
+export interface Piece {
+  piece: string;
+  score: number;
+  kind: number;
+}
+
+/**
+ * The tokenizer.json of a SentencePiece BPE model that puts a space before each text.
+ *
+ * @param options squeeze: several spaces count as one; prefix: the id put before a text that is to have special tokens
+ * @throws FormatError where two pieces are the same
+ */
+export function piecesToJson(
+  pieces: readonly Piece[],
+  options: { where: string; squeeze: boolean; byteFallback: boolean; unk: number | null; prefix: number | null },
+): TokenizerJson {
+  const { where, squeeze, unk, prefix } = options;
   const ids = new Map<string, number>();
   for (const [id, { piece }] of pieces.entries()) {
     if (ids.has(piece))
@@ -145,41 +178,35 @@ export function sentencePieceToJson(bytes: Uint8Array, where: string): SentenceP
     ids.set(piece, id);
   }
   const byteFallback =
-    trainer.byteFallback !== 0 && Array.from({ length: 256 }, (_, b) => byteTokenName(b)).every((t) => ids.has(t));
+    options.byteFallback && Array.from({ length: 256 }, (_, b) => byteTokenName(b)).every((t) => ids.has(t));
   // The best score first; the sort is stable, so equal scores keep the order of ids.
   const ranked = pieces.filter(({ kind }) => kind === kinds.normal).sort((a, b) => b.score - a.score);
-  const has = (id: number) => id >= 0 && id < pieces.length;
-  const bos = has(trainer.bos) ? trainer.bos : null;
-  const special = pieces.flatMap(({ piece, kind }, id) =>
-    kind === kinds.control || kind === kinds.unknown ? [specialToken(piece, id)] : [],
-  );
-  const bosName = bos === null ? null : pieces[bos].piece;
+  const added = pieces.flatMap(({ piece, kind }, id) => {
+    if (kind === kinds.control || kind === kinds.unknown) return [specialToken(piece, id)];
+    return kind === kinds.userDefined ? [{ ...specialToken(piece, id), special: false }] : [];
+  });
   return {
-    bos,
-    eos: has(trainer.eos) ? trainer.eos : null,
-    json: {
-      version: "1.0",
-      truncation: null,
-      padding: null,
-      added_tokens: special,
-      normalizer: normalizer.removeExtra === 0 ? markNormalizer : squeezeNormalizer,
-      pre_tokenizer: null,
-      post_processor: bosName === null ? null : templateWithPrefix(bosName, bos!),
-      decoder: markDecoder,
-      model: {
-        type: "BPE",
-        dropout: null,
-        unk_token: has(trainer.unk) ? pieces[trainer.unk].piece : null,
-        continuing_subword_prefix: null,
-        end_of_word_suffix: null,
-        fuse_unk: true,
-        byte_fallback: byteFallback,
-        vocab: Object.fromEntries(ids),
-        merges: splitMerges(
-          ranked.map(({ piece }) => piece),
-          ids,
-        ),
-      },
+    version: "1.0",
+    truncation: null,
+    padding: null,
+    added_tokens: added,
+    normalizer: squeeze ? squeezeNormalizer : markNormalizer,
+    pre_tokenizer: null,
+    post_processor: prefix === null ? null : templateWithPrefix(pieces[prefix].piece, prefix),
+    decoder: markDecoder,
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: unk === null ? null : pieces[unk].piece,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: true,
+      byte_fallback: byteFallback,
+      vocab: Object.fromEntries(ids),
+      merges: splitMerges(
+        ranked.map(({ piece }) => piece),
+        ids,
+      ),
     },
   };
 }

@@ -1,0 +1,136 @@
+/**
+ * Which GGUF architecture and tensor formats a model can be written in, and which programs then load it. What cannot be is
+ * refused with its reason: a file that loads and computes something else would be worse than none.
+ */
+import { headWidth, type ModelConfig } from "../../model/index.ts";
+import { UnsupportedError, UsageError } from "../../platform/errors.ts";
+import { type GgmlTypeName, rowMultiple } from "../../quant/ggml-types.ts";
+
+export const ggufArchitectures = ["bitnet", "bitnet-b1.58", "bitnet-25", "llama"] as const;
+export type GgufArchitecture = (typeof ggufArchitectures)[number];
+
+/** Formats of the blocks' matrices. */
+export const ggufExportTypes = ["f32", "f16", "bf16", "q8_0", "tq2_0", "tq1_0", "q2_0", "i2_s"] as const;
+export type GgufExportType = (typeof ggufExportTypes)[number];
+
+/** Formats of the embedding, and of a head of its own. */
+export const ggufEmbeddingTypes = ["f32", "f16", "bf16", "q8_0", "q6_k"] as const;
+export type GgufEmbeddingType = (typeof ggufEmbeddingTypes)[number];
+
+export const ternaryTypes: readonly GgufExportType[] = ["tq2_0", "tq1_0", "q2_0", "i2_s"];
+
+export const ggmlNameOf = (type: GgufExportType | GgufEmbeddingType): GgmlTypeName =>
+  type.toUpperCase() as GgmlTypeName;
+
+/** general.file_type. 40 for I2_S is bitnet.cpp's. */
+export const fileTypes: Record<GgufExportType, number> = {
+  f32: 0,
+  f16: 1,
+  q8_0: 7,
+  bf16: 32,
+  tq1_0: 36,
+  tq2_0: 37,
+  i2_s: 40,
+  q2_0: 41,
+};
+
+export interface GgufPlan {
+  architecture: GgufArchitecture;
+  type: GgufExportType;
+  embeddingType: GgufEmbeddingType;
+  /** Ternary matrices are written as codes of one unit with their float32 scale in a tensor of its own. */
+  scaleTensors: boolean;
+  /** For people: the programs that load it. */
+  loadsIn: string;
+}
+
+/**
+ * @param where names the model, for messages
+ * @throws UnsupportedError for a model that the architecture cannot hold; UsageError for options at odds
+ */
+export function planGguf(
+  config: ModelConfig,
+  options: { type: GgufExportType; embeddingType?: GgufEmbeddingType; architecture?: GgufArchitecture },
+  where: string,
+): GgufPlan {
+  const { type } = options;
+  const natural = config.variant === "full" ? "llama" : config.activation === "relu2" ? "bitnet-b1.58" : "bitnet";
+  const architecture = options.architecture ?? natural;
+  checkArchitecture(config, architecture, natural, where);
+  const ternary = ternaryTypes.includes(type);
+  if (ternary && architecture === "llama")
+    throw new UsageError(
+      `${where}: --type ${type} holds ternary weights, and this model's are not (variant "full"); use f16, bf16, f32 or q8_0`,
+    );
+  if (type === "q2_0" && architecture !== "bitnet")
+    throw new UnsupportedError(
+      `${where}: q2_0 is read by llama.cpp alone, which has no architecture "${architecture}"; use i2_s, tq2_0 or tq1_0`,
+    );
+  const embeddingType = options.embeddingType ?? (ternary ? "f16" : (type as GgufEmbeddingType));
+  checkWidths(config, type, embeddingType, where);
+  const fork = "bitnet.cpp";
+  const loadsIn =
+    architecture === "bitnet-b1.58" || architecture === "bitnet-25" || type === "i2_s"
+      ? `${fork} (not llama.cpp, which has no ${type === "i2_s" ? "I2_S" : `architecture "${architecture}"`})`
+      : type === "q2_0"
+        ? `llama.cpp (not ${fork}, which has no Q2_0)`
+        : `llama.cpp and ${fork}`;
+  return {
+    architecture,
+    type,
+    embeddingType,
+    // float32 holds the products exactly, I2_S has a scale of its own; bitnet.cpp's own architectures know no such tensor.
+    scaleTensors: architecture === "bitnet" && type !== "f32" && type !== "i2_s",
+    loadsIn,
+  };
+}
+
+function checkArchitecture(
+  config: ModelConfig,
+  architecture: GgufArchitecture,
+  natural: GgufArchitecture,
+  where: string,
+): void {
+  const refuse = (why: string) => {
+    throw new UnsupportedError(`${where}: cannot be written as GGUF architecture "${architecture}": ${why}`);
+  };
+  if (config.variant === "full") {
+    if (architecture !== "llama") refuse('it has sub-norms, and this model (variant "full") has none; use llama');
+    if (config.activation !== "silu")
+      refuse(`its feed-forward is SwiGLU, and this model's gate is ${config.activation}`);
+    return;
+  }
+  if (architecture === "llama") refuse(`it has no sub-norms, and this model (variant "bitnet") has; use ${natural}`);
+  if (architecture === "bitnet" && config.activation !== "silu")
+    refuse(
+      `its feed-forward is SwiGLU, and this model's gate is squared ReLU; use bitnet-b1.58, which bitnet.cpp loads`,
+    );
+  if (architecture !== "bitnet" && config.activation !== "relu2")
+    refuse("its gate is squared ReLU, and this model's feed-forward is SwiGLU; use bitnet");
+  if (!config.tiedHead)
+    refuse("its output head is always the embedding, and this model has a head of its own (tiedHead: false)");
+  if (headWidth(config) * config.heads !== config.width)
+    refuse("its heads times their width must be the model's width");
+}
+
+/** Rows must be whole blocks. */
+function checkWidths(config: ModelConfig, type: GgufExportType, embedding: GgufEmbeddingType, where: string): void {
+  const refuse = (kind: string, name: string, k: number, what: string, fits: string) => {
+    throw new UnsupportedError(
+      `${where}: ${name} has rows of ${k}, and ${kind} stores rows in blocks of ${rowMultiple(ggmlNameOf(what as GgufExportType))}; ${fits}`,
+    );
+  };
+  const { width: C, hiddenWidth: F } = config;
+  const blockRows: [string, number][] = [
+    ["attn_q (width)", C],
+    ["ffn_down (hiddenWidth)", F],
+  ];
+  for (const [name, k] of blockRows) {
+    if (k % rowMultiple(ggmlNameOf(type)) === 0) continue;
+    const candidates = config.variant === "bitnet" ? ggufExportTypes : (["f16", "bf16", "f32"] as const);
+    const fitting = candidates.filter((t) => [C, F].every((n) => n % rowMultiple(ggmlNameOf(t)) === 0));
+    refuse(type.toUpperCase(), name, k, type, `these fit: ${fitting.join(", ")}`);
+  }
+  if (C % rowMultiple(ggmlNameOf(embedding)) !== 0)
+    refuse(embedding.toUpperCase(), "token_embd (width)", C, embedding, "choose another --embedding-type");
+}

@@ -1,0 +1,13 @@
+/** Models as GGUF files: written for llama.cpp and bitnet.cpp, and read back. The file's own format is formats/gguf. */
+export {
+  type GgufArchitecture,
+  type GgufEmbeddingType,
+  type GgufExportType,
+  type GgufPlan,
+  ggufArchitectures,
+  ggufEmbeddingTypes,
+  ggufExportTypes,
+  planGguf,
+} from "./architecture.ts";
+export { exportGguf, type GgufExportOptions, type GgufExportReport } from "./export.ts";
+export { importGguf, isGgufFile, type LoadedGguf, loadGguf, readGgufConfig } from "./import.ts";
