@@ -53,7 +53,8 @@ const common: Record<string, string> = {
   char: '[^"\\\\\\x00-\\x1F] | "\\\\" (["\\\\/bfnrt] | "u" ([0-9A-Ca-cE-Fe-f] hex hex hex | [Dd] [0-7] hex hex))',
   hex: "[0-9A-Fa-f]",
   string: '"\\"" char* "\\""',
-  integer: '"-"? whole',
+  // 15 digits: every such integer is a double, exactly.
+  integer: '"-"? ("0" | [1-9] [0-9]{0,14})',
   // At most 16 digits before, and an exponent of two: a double holds it.
   whole: '"0" | [1-9] [0-9]{0,15}',
   number: '"-"? whole ("." [0-9]{1,16})? ([eE] [+-]? [0-9]{1,2})?',
@@ -440,7 +441,7 @@ class Converter {
   }
 }
 
-/** Decimal integers from low to high, either of which may be infinite (16 digits then). */
+/** Decimal integers from low to high, either of which may be infinite: then up to where doubles are exact. */
 export function integerRange(low: number, high: number): string {
   const ways: string[] = [];
   if (low < 0) {
@@ -453,7 +454,7 @@ export function integerRange(low: number, high: number): string {
 
 /** From 0 <= low <= high. */
 function naturalRange(low: number, high: number): string {
-  const most = high === Infinity ? "9".repeat(16) : String(high);
+  const most = String(Math.min(high, Number.MAX_SAFE_INTEGER));
   const least = String(low);
   const ways: string[] = [];
   for (let digits = least.length; digits <= most.length; digits++) {
