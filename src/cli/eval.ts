@@ -1,18 +1,19 @@
-/** `bitnet eval`: loss, perplexity and bits per byte of a model on a text, or a known task. Definitions: docs/evaluation.md. */
+/** `bitnet eval`: loss, perplexity and bits per byte of a model on a text, or known tasks. Definitions: docs/evaluation.md. */
 import { Command, Option } from "commander";
-import type { TokenStream } from "../data/index.ts";
-import type { LossResult, Progress, WikiTextResult } from "../eval/index.ts";
+import type { SourceFormat, TokenStream } from "../data/index.ts";
+import type { LossResult, Progress } from "../eval/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { addTaskOptions, runTasks, type TaskOptions } from "./support/eval-tasks.ts";
 import { formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
-import { type OpenedForUse, openModel, startTokenOf, tokenizerOf } from "./support/model.ts";
+import { type OpenedForUse, openModel, tokenizerOf } from "./support/model.ts";
 import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 
-interface EvalOptions extends BackendOptions {
-  checkpoint: string;
-  data: string[];
-  task?: "wikitext";
+interface EvalOptions extends BackendOptions, TaskOptions {
+  checkpoint?: string;
+  data?: string[];
+  format?: SourceFormat;
   split: "train" | "valid";
   separator?: string;
   field?: string;
@@ -28,28 +29,40 @@ interface EvalOptions extends BackendOptions {
 
 export function evalCommand(): Command {
   const command = new Command("eval")
-    .summary("loss, perplexity and bits per byte of a model on a text")
+    .summary("perplexity on a text; ARC, HellaSwag, HumanEval ...")
     .description(
-      "Scores every token of a text once, in order. Compare models of different tokenizers by bits per byte, never by perplexity.",
+      "Scores every token of a text once, in order, or runs tasks of lm-evaluation-harness. Compare models of different tokenizers by bits per byte, never by perplexity.",
     )
-    .requiredOption("-m, --checkpoint <folder>", "checkpoint, run folder (its newest checkpoint), or model folder")
-    .requiredOption(
+    .option("-m, --checkpoint <folder>", "checkpoint, run folder (its newest checkpoint), or model folder")
+    .option(
       "-d, --data <paths...>",
       "text: .txt, .jsonl, WikiText (.raw, .tokens), also .gz; folders of them; or one prepared dataset",
     )
-    .addOption(new Option("--task <name>", "score a known task instead of plain text").choices(["wikitext"]))
+    .addOption(
+      new Option("--format <name>", "what the files are, where their names do not tell").choices([
+        "text",
+        "jsonl",
+        "wikitext",
+      ]),
+    )
     .addOption(new Option("--split <name>", "of a prepared dataset").choices(["train", "valid"]).default("valid"))
     .option("--separator <text>", 'between documents of .txt files (default: "<|endoftext|>")')
     .option("--field <name>", 'with the text in .jsonl files (default: "text")')
-    .option("--batch <n>", "sequences at once: memory and speed, not the result", wholeNumber(1), 8)
+    .option(
+      "--batch <n>",
+      "sequences, or items of a task, at once: memory and speed, not the result",
+      wholeNumber(1),
+      8,
+    )
     .option("--sequence <n>", "tokens a window; default: the model's context", wholeNumber(1))
     .option("--stride <n>", "tokens between windows; default: the window, so that none overlap", wholeNumber(1))
     .option("--max-tokens <n>", "score only the first n tokens", wholeNumber(1))
     .option("--mask-documents", "attention stops at a document's start, as in a training with data.maskDocuments")
     .option("--no-score-end-of-text", "leave out the end-of-text tokens behind documents")
     .option("--cache-dir <folder>", "where encoded text is kept", "runs/cache")
-    .option("--json", "print the result as JSON");
-  return addBackendOptions(command)
+    .option("--json", "print the result as JSON")
+    .option("-o, --output <file>", "write the result there as JSON");
+  return addBackendOptions(addTaskOptions(command))
     .addHelpText(
       "after",
       `
@@ -59,32 +72,53 @@ takes as many times longer. End-of-text tokens are scored, but stand for no byte
 Examples:
   bitnet eval -m runs/tiny-bitnet-1 --data held-out.txt
   bitnet eval -m runs/tiny-bitnet-1 --data held-out.txt --stride 64 --json
-  bitnet eval -m runs/tiny-bitnet-1 --task wikitext --data wiki.valid.raw`,
+  bitnet eval -m runs/tiny-bitnet-1 --data c4-validation.00000-of-00008.json.gz --format jsonl
+  bitnet eval -m runs/tiny-bitnet-1 --data wiki.test.raw --format text --separator none --stride 128
+  bitnet eval -m runs/tiny-bitnet-1 --task wikitext --data wiki.valid.raw
+  bitnet eval -m runs/tiny-bitnet-1 --task arc_easy,hellaswag --task-data tasks/ --limit 500 -o results.json
+  bitnet eval -m runs/tiny-bitnet-1 --task piqa --num-fewshot 5 --log-samples samples/
+  bitnet eval -m runs/tiny-bitnet-1 --task humaneval --task-data HumanEval.jsonl.gz --allow-code-execution`,
     )
     .action(run);
 }
 
 async function run(options: EvalOptions): Promise<void> {
+  if (options.task) {
+    const { UsageError } = await import("../platform/errors.ts");
+    const text = ["stride", "maxTokens", "maskDocuments", "separator", "field", "format"] as const;
+    const wrong = text.find((key) => options[key]);
+    if (wrong)
+      throw new UsageError(`--${kebab(wrong)} has no meaning for --task ${options.task.join(",")}; leave it out`);
+    return runTasks({ ...options, task: options.task });
+  }
+  return runText(options);
+}
+
+/** Where `checkpoint` and `data` are there. */
+type TextOptions = EvalOptions & Required<Pick<EvalOptions, "checkpoint" | "data">>;
+
+async function runText(given: EvalOptions): Promise<void> {
   const { UsageError } = await import("../platform/errors.ts");
   const { systemClock } = await import("../platform/system.ts");
-  if (options.task) {
-    const wrong = (["stride", "maxTokens", "maskDocuments", "separator", "field"] as const).find((k) => options[k]);
-    if (wrong) throw new UsageError(`--${kebab(wrong)} has no meaning for --task ${options.task}; leave it out`);
-  }
+  const { checkpoint, data } = given;
+  if (checkpoint === undefined) throw new UsageError("say which model, with -m FOLDER");
+  if (data === undefined)
+    throw new UsageError("say what to score: a text with --data PATH, or a task with --task NAME");
+  const options: TextOptions = { ...given, checkpoint, data };
   const interruption = listenForInterrupts();
-  const opened = await openModel(options.checkpoint, options);
+  const opened = await openModel(checkpoint, options);
   const progress = createProgressLine("evaluating");
   try {
     const tokenizer = tokenizerOf(opened);
     const start = systemClock.monotonicMs();
     const onProgress = ({ tokens, totalTokens }: Progress) => {
       const rate = (1000 * tokens) / Math.max(1, systemClock.monotonicMs() - start);
-      progress.update(tokens, totalTokens ?? tokens, formatRate(rate, "tokens"));
+      const left = totalTokens === undefined ? "" : `, ${formatDuration((1000 * (totalTokens - tokens)) / rate)} left`;
+      progress.update(tokens, totalTokens ?? tokens, formatRate(rate, "tokens") + left);
     };
-    const score = options.task ? scoreTask : scoreText;
-    const result = await score(opened, tokenizer, options, interruption, onProgress);
+    const result = await scoreText(opened, tokenizer, options, interruption, onProgress);
     progress.close();
-    print(opened, options, result, systemClock.monotonicMs() - start);
+    await print(opened, options, result, systemClock.monotonicMs() - start);
   } finally {
     progress.close();
     interruption.release();
@@ -94,24 +128,10 @@ async function run(options: EvalOptions): Promise<void> {
 
 const kebab = (name: string) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 
-async function scoreTask(
-  opened: OpenedForUse,
-  tokenizer: Tokenizer,
-  { data, batch, sequence }: EvalOptions,
-  { signal }: Interruption,
-  onProgress: (progress: Progress) => void,
-): Promise<WikiTextResult> {
-  const { readDocuments } = await import("../data/index.ts");
-  const { evaluateWikiText } = await import("../eval/index.ts");
-  const pages = readDocuments(data, { format: "wikitext" });
-  const startToken = startTokenOf(opened, tokenizer);
-  return evaluateWikiText(opened.model, tokenizer, pages, { batch, sequence, startToken, signal, onProgress });
-}
-
 async function scoreText(
   { model }: OpenedForUse,
   tokenizer: Tokenizer,
-  options: EvalOptions,
+  options: TextOptions,
   { signal }: Interruption,
   onProgress: (progress: Progress) => void,
 ): Promise<LossResult> {
@@ -130,10 +150,10 @@ async function scoreText(
 }
 
 /** A prepared dataset's split, or files, encoded (or found encoded) in the cache. */
-async function openText(tokenizer: Tokenizer, options: EvalOptions, signal: AbortSignal): Promise<TokenStream> {
+async function openText(tokenizer: Tokenizer, options: TextOptions, signal: AbortSignal): Promise<TokenStream> {
   const { isDataset, openTokens, prepareTokens, readManifest } = await import("../data/index.ts");
   const { DataError } = await import("../platform/errors.ts");
-  const { data, split, separator, field, cacheDir } = options;
+  const { data, split, separator, field, format, cacheDir } = options;
   if (data.length === 1 && isDataset(data[0])) {
     if (readManifest(data[0]).tokenizer.hash !== tokenizer.hash)
       throw new DataError(
@@ -144,47 +164,54 @@ async function openText(tokenizer: Tokenizer, options: EvalOptions, signal: Abor
   const { createDocumentEncoder } = await import("../tokenizer/index.ts");
   const encoder = createDocumentEncoder(tokenizer, { threads: options.threads, signal });
   try {
-    const prepared = await prepareTokens({ sources: data, tokenizer: encoder, cacheDir, separator, field, signal });
+    const prepared = await prepareTokens({
+      sources: data,
+      tokenizer: encoder,
+      cacheDir,
+      separator,
+      field,
+      format,
+      signal,
+    });
     return openTokens(prepared.folder, "train");
   } finally {
     await encoder.close();
   }
 }
 
-function print(
-  opened: OpenedForUse,
-  options: EvalOptions,
-  result: LossResult | WikiTextResult,
-  elapsedMs: number,
-): void {
+async function print(opened: OpenedForUse, options: TextOptions, result: LossResult, elapsedMs: number): Promise<void> {
   const { folder, step, model } = opened;
   const { backend } = opened.runtime;
   const tokensPerSecond = (1000 * result.tokens) / elapsedMs;
+  const about = {
+    checkpoint: folder,
+    step,
+    variant: model.config.variant,
+    data: options.data,
+    backend: { name: backend.name, isa: backend.isa, threads: backend.threads },
+    elapsed_ms: Math.round(elapsedMs),
+    tokens_per_sec: Number(tokensPerSecond.toPrecision(6)),
+  };
+  const json = `${JSON.stringify({ ...snakeKeys(result), ...about }, null, 2)}\n`;
+  if (options.output !== undefined) {
+    const { writeAtomically } = await import("../platform/files.ts");
+    writeAtomically(options.output, json);
+  }
   if (options.json) {
-    const about = {
-      checkpoint: folder,
-      step,
-      variant: model.config.variant,
-      data: options.data,
-      ...(options.task ? { task: options.task } : {}),
-      backend: { name: backend.name, isa: backend.isa, threads: backend.threads },
-      elapsed_ms: Math.round(elapsedMs),
-      tokens_per_sec: Number(tokensPerSecond.toPrecision(6)),
-    };
-    process.stdout.write(`${JSON.stringify({ ...snakeKeys(result), ...about }, null, 2)}\n`);
+    process.stdout.write(json);
     return;
   }
   const rows: string[][] = [
     ["model", `${folder}${step === null ? "" : `, step ${formatCount(step)}`} (${model.config.variant})`],
     ["data", options.data.join(", ")],
-    ...("words" in result ? wikiTextRows(result) : lossRows(result)),
+    ...lossRows(result),
     ["time", `${formatDuration(elapsedMs)}, ${formatRate(tokensPerSecond, "tokens")}`],
   ];
   process.stdout.write(formatTable(rows));
 }
 
 function lossRows(result: LossResult): string[][] {
-  const { tokens, endOfTextTokens, bytes, documents, sequence, stride, bitsPerByte } = result;
+  const { tokens, endOfTextTokens, bytes, documents, sequence, stride, bitsPerByte, bytePerplexity } = result;
   const size = bytes === null ? "" : `; ${formatCount(bytes)} bytes`;
   const many = documents === null ? "" : ` in ${formatCount(documents)} documents`;
   return [
@@ -192,19 +219,8 @@ function lossRows(result: LossResult): string[][] {
     ["windows", `${formatCount(sequence)} tokens, ${formatCount(stride)} apart`],
     ["loss", `${result.lossNats.toFixed(4)} nats per token`],
     ["perplexity", `${result.perplexity.toPrecision(5)} per token`],
+    ["byte perplexity", bytePerplexity === null ? "unknown: so are the text's bytes" : bytePerplexity.toPrecision(5)],
     ["bits per byte", bitsPerByte === null ? "unknown: so are the text's bytes" : bitsPerByte.toFixed(4)],
-  ];
-}
-
-function wikiTextRows(result: WikiTextResult): string[][] {
-  const { tokens, words, bytes, pages, sequence } = result;
-  return [
-    ["pages", `${formatCount(pages)}: ${formatCount(words)} words, ${formatCount(bytes)} bytes`],
-    ["tokens", `${formatCount(tokens)}, in rolling windows of ${formatCount(sequence)}`],
-    ["word perplexity", result.wordPerplexity.toPrecision(6)],
-    ["byte perplexity", result.bytePerplexity.toPrecision(6)],
-    ["bits per byte", result.bitsPerByte.toFixed(4)],
-    ["token perplexity", result.tokenPerplexity.toPrecision(6)],
   ];
 }
 

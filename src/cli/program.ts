@@ -25,13 +25,28 @@ export const entries: readonly Entry[] = [
   },
   {
     name: "eval",
-    summary: "loss, perplexity and bits per byte of a model on a text",
+    summary: "perplexity on a text; ARC, HellaSwag, HumanEval ...",
     load: async () => (await import("./eval.ts")).evalCommand(),
   },
   {
     name: "generate",
     summary: "write text with a model",
     load: async () => (await import("./generate.ts")).generateCommand(),
+  },
+  {
+    name: "run",
+    summary: "answer one prompt",
+    load: async () => (await import("./run.ts")).runCommand(),
+  },
+  {
+    name: "chat",
+    summary: "talk with a model in the terminal",
+    load: async () => (await import("./chat.ts")).chatCommand(),
+  },
+  {
+    name: "perplexity",
+    summary: "perplexity as llama.cpp computes it",
+    load: async () => (await import("./perplexity.ts")).perplexityCommand(),
   },
   {
     name: "inspect",

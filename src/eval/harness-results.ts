@@ -77,13 +77,14 @@ export function toHarnessResults(
 
 /** A multiple-choice or LAMBADA result as the harness writes it. */
 export function toHarnessTask(result: TaskResult): HarnessTask {
-  const { baselines, withinNoise, truncatedRequests, tokens, source } = result;
+  const { metrics, truncatedRequests, tokens, source } = result;
+  const accuracies = metrics.filter(({ baselines }) => baselines);
   return {
     ...result,
     config: { target_delimiter: " ", fewshot_delimiter: "\n\n", fewshot_config: { seed: result.fewshotSeed } },
     details: {
-      within_noise: withinNoise,
-      baselines,
+      within_noise: Object.fromEntries(accuracies.map(({ name, withinNoise }) => [name, withinNoise])),
+      baselines: Object.fromEntries(accuracies.map(({ name, baselines }) => [name, baselines])),
       truncated_requests: truncatedRequests,
       tokens,
       source,

@@ -40,6 +40,7 @@ export {
   type TaskResult,
   type TaskSample,
 } from "./run-tasks.ts";
+export { evaluatePerplexity, type PerplexityOptions, type PerplexityResult } from "./perplexity.ts";
 export type { Progress, ScoringModel } from "./score.ts";
 export { isWithinNoise, meanStandardError, noiseStandardErrors, passAtK } from "./statistics.ts";
 export { readTaskRows, type TaskRow } from "./task-rows.ts";

@@ -36,6 +36,8 @@ export interface LossResult {
   perplexity: number;
   /** Nats of all targets / (ln 2 · bytes): comparable between tokenizers. null where the bytes are not known. */
   bitsPerByte: number | null;
+  /** e to the nats per byte, 2 to the bits per byte; null where the bytes are not known. */
+  bytePerplexity: number | null;
   /** Targets scored, end-of-text tokens among them unless left out. */
   tokens: number;
   /** Of these, end-of-text tokens. */
@@ -102,6 +104,7 @@ export async function evaluateLoss(
     lossNats,
     perplexity: Math.exp(lossNats),
     bitsPerByte: bytes ? nats / (Math.LN2 * bytes) : null,
+    bytePerplexity: bytes ? Math.exp(nats / bytes) : null,
     tokens: scored,
     endOfTextTokens,
     bytes,

@@ -44,6 +44,13 @@ export interface Metric {
   /** null where one item gives none. */
   standardError: number | null;
   higherIsBetter: boolean;
+  /**
+   * What needs no model: 1/choices; where lengths are not made up for, always the shortest answer; for tasks of fixed
+   * choices, always the same one.
+   */
+  baselines?: number[];
+  /** It says no more than those do: see isWithinNoise. */
+  withinNoise?: boolean;
 }
 
 export interface TaskResult {
@@ -55,10 +62,6 @@ export interface TaskResult {
   totalItems: number;
   fewshot: number;
   fewshotSeed: number;
-  /** Accuracies that need no model: 1/choices, and for tasks of fixed choices those of always giving one answer. */
-  baselines: number[];
-  /** The accuracy says no more than chance does; null for a task without one. */
-  withinNoise: boolean | null;
   /** Requests whose context lost its beginning, for want of room in the model's context. */
   truncatedRequests: number;
   tokens: number;
@@ -123,14 +126,16 @@ export async function evaluateTask(
     },
   });
   const answers = items.map((item, i) => judge(task, item, scored[i]));
-  const metrics = task.metrics.map((name) =>
-    summarize(
+  const metrics = task.metrics.map((name) => {
+    const metric = summarize(
       name,
-      answers.map((answer) => answer[name] as number),
-    ),
-  );
-  const accuracy = metrics.find(({ name }) => name === "acc");
-  const baselines = baselinesOf(task, items, engine.vocabSize);
+      answers.map((answer) => answer[name]),
+    );
+    if (name === "perplexity") return metric;
+    const baselines = baselinesOf(name, task, items, engine.vocabSize);
+    const withinNoise = isWithinNoise(metric.value, metric.standardError, items.length, baselines);
+    return { ...metric, baselines, withinNoise };
+  });
   return {
     task: task.name,
     version: task.version,
@@ -139,8 +144,6 @@ export async function evaluateTask(
     totalItems: data.rows.length,
     fewshot,
     fewshotSeed,
-    baselines,
-    withinNoise: accuracy ? isWithinNoise(accuracy.value, accuracy.standardError, items.length, baselines) : null,
     truncatedRequests: scored.flat().filter(({ truncated }) => truncated).length,
     tokens,
     source: data.source,
@@ -219,14 +222,28 @@ function summarize(name: string, values: readonly number[]): Metric {
   return { name, value: mean(values), standardError: meanStandardError(values), higherIsBetter: true };
 }
 
-function baselinesOf(task: LikelihoodTask, items: readonly Item[], vocabSize: number): number[] {
+function baselinesOf(
+  metric: "acc" | "acc_norm",
+  task: LikelihoodTask,
+  items: readonly Item[],
+  vocabSize: number,
+): number[] {
   const choices = items.filter(isChoice);
   if (choices.length === 0) return [1 / vocabSize];
   const baselines = [mean(choices.map((item) => 1 / item.choices.length))];
+  // Every token costs likelihood, so a model that knows nothing takes the shortest answer.
+  if (metric === "acc") baselines.push(mean(choices.map(shareOfShortest)));
   if (task.kind === "multiple-choice" && task.fixedChoices)
     for (let gold = 0; gold < choices[0].choices.length; gold++)
       baselines.push(mean(choices.map((item) => Number(item.gold === gold))));
   return baselines;
+}
+
+/** The chance that a draw among the shortest continuations is right. */
+function shareOfShortest({ continuations, gold }: ChoiceItem): number {
+  const lengths = continuations.map(countCodePoints);
+  const least = Math.min(...lengths);
+  return lengths[gold] === least ? 1 / lengths.filter((length) => length === least).length : 0;
 }
 
 function sampleOf(

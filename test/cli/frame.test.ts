@@ -64,7 +64,12 @@ test.for([
   [["generate", "-m", "x", "--temp", "-1"], "argument '-1' is invalid. Expected a number from 0."],
   [["generate", "-m", "x", "--top-p", "1.5"], "Expected a number from 0 to 1."],
   [["generate", "-m", "x", "--backend", "gpu"], "Allowed choices are auto, native, wasm, reference."],
-  [["eval", "-m", "x"], "required option '-d, --data <paths...>' not specified"],
+  [["eval", "-m", "x"], "say what to score: a text with --data PATH, or a task with --task NAME"],
+  [["eval", "-d", "x"], "say which model, with -m FOLDER"],
+  [["eval", "-m", "x", "--task", "arc"], 'unknown task "arc"; tasks are: arc_easy, arc_challenge, hellaswag'],
+  [["eval", "-m", "x", "--task", "humaneval"], "say that you want it with --allow-code-execution"],
+  [["eval", "-m", "x", "--task", "piqa", "-d", "y"], "its file goes with --task-data"],
+  [["eval", "-m", "x", "--task", "wikitext"], "--task wikitext needs the file: --data wiki.test.raw"],
   [
     ["eval", "-m", "x", "-d", "y", "--task", "wikitext", "--stride", "8"],
     "--stride has no meaning for --task wikitext",
