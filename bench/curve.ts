@@ -7,7 +7,7 @@
  *   tsx bench/curve.ts train   --batches batches.i32 --mode bitnet --out ours.json
  *   tsx bench/curve.ts compare ours.json pytorch.json
  *
- * batches.i32: little-endian int32, [steps, B, T + 1]. A curve: { log: [{ step, loss, grad_norm }] }.
+ * batches.i32: little-endian int32, [steps, B, T + 1]. A curve: { log: [{ step, loss, grad_norm }], ... }.
  */
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ import { createBatches, openTokens, prepareTokens } from "../src/data/index.ts";
 import { presetConfig, Transformer } from "../src/model/index.ts";
 import { Runtime } from "../src/tensor/index.ts";
 import { loadTokenizer } from "../src/tokenizer/index.ts";
-import { clipScale, createAdamW } from "../src/train/optimizers.ts";
+import { clipScale, createAdamW, createAdamW8bit } from "../src/train/optimizers.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -35,6 +35,7 @@ const { values, positionals } = parseArgs({
     threads: { type: "string", default: "2" },
     isa: { type: "string" },
     precision: { type: "string", default: "auto" },
+    optimizer: { type: "string", default: "adamw" },
     out: { type: "string" },
   },
 });
@@ -68,8 +69,15 @@ async function train(): Promise<void> {
   const precision = values.precision === "auto" ? (backend.supports.bf16 ? "bf16" : "fp32") : values.precision;
   const runtime = new Runtime(backend, precision as "fp32");
   const model = new Transformer(runtime, presetConfig("tiny", values.mode as "bitnet"), Number(values.seed));
-  const optimizer = createAdamW(runtime, model.parameters, { weightDecay: 0.1 });
+  const create = { adamw: createAdamW, adamw8bit: createAdamW8bit }[values.optimizer];
+  if (!create) throw new Error(`curve train: --optimizer ${values.optimizer}; expected adamw or adamw8bit`);
+  const optimizer = create(runtime, model.parameters, { weightDecay: 0.1 });
+  const stateBytes = optimizer.state.reduce((sum, { tensor }) => sum + tensor.buffer.sizeBytes, 0);
   const M = Number(values.micro);
+  if (data.length < steps * B * (T + 1) || B % M !== 0)
+    throw new Error(
+      `curve train: ${steps} steps of [${B}, ${T + 1}] in parts of ${M}, but ${values.batches} has ${data.length} tokens`,
+    );
   const log: { step: number; loss: number; grad_norm: number }[] = [];
   const started = performance.now();
   for (let s = 0; s < steps; s++) {
@@ -94,7 +102,11 @@ async function train(): Promise<void> {
         JSON.stringify({ ...log[s], tokens_per_sec: ((s + 1) * B * T * 1000) / (performance.now() - started) }),
       );
   }
-  if (values.out) writeFileSync(values.out, JSON.stringify({ mode: values.mode, precision, isa: backend.isa, log }));
+  if (values.out)
+    writeFileSync(
+      values.out,
+      JSON.stringify({ mode: values.mode, precision, isa: backend.isa, optimizer: optimizer.kind, stateBytes, log }),
+    );
   backend.close();
 }
 

@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { init } from "echarts";
 import { type EpochsResult, epochsPart, epochsPicture } from "./results-epochs.ts";
+import { type PrecisionCurves, precisionPart, precisionPicture } from "./results-precision.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -130,6 +131,7 @@ export function resultsPage(): string {
   };
   add<QuickstartResult>("quickstart", quickstart);
   add<CurveResult>("curve-tiny-bitnet", curve);
+  add<PrecisionCurves>("precision", precisionPart);
   add<EpochsResult>("epochs", epochsPart);
   add<TrainResult>("train", speed);
   add<MemoryResult>("train-memory", memory);
@@ -166,5 +168,7 @@ if (process.argv[1] === import.meta.filename) {
   if (result) writeFileSync(resolve(root, "docs/curves/tiny-bitnet.svg"), curvePicture(result));
   const epochs = read<EpochsResult>("epochs");
   if (epochs) writeFileSync(resolve(root, "docs/curves/epochs.svg"), epochsPicture(epochs));
+  const precision = read<PrecisionCurves>("precision");
+  if (precision) writeFileSync(resolve(root, "docs/curves/precision.svg"), precisionPicture(precision));
   console.log("written: docs/results.md, docs/curves/");
 }
