@@ -47,6 +47,7 @@ export {
 export { downloadModel, type HubOptions, type HubProgress, hubCacheFolder, isHubName } from "./hub.ts";
 export { type CardFacts, modelCard, type TrainingFacts } from "./model-card.ts";
 export { type LoadedModel, readModelConfig, readTokenizer, writeModelFiles } from "./model-folder.ts";
+export { type OnnxWeights, onnxWeights, type SaveOnnxOptions, saveOnnx } from "./onnx.ts";
 export { saveModelFolder } from "./save-folder.ts";
 export {
   restoreCheckpoint,

@@ -1,0 +1,329 @@
+/**
+ * The transformer as an ONNX graph: token ids [B, T] to logits [B, T, V], B and T of any size. What model/ and nn/ compute,
+ * in ONNX's standard operators alone, one for one:
+ *
+ *   BitLinear   codes = round(x · (127 / max(max|x|, 1e-5))) int8, half to even; MatMulInteger with the ternary weights,
+ *               exact; times (max|x| / 127) · gamma
+ *   packed      weights five to a byte, uint8 [N, ceil(K / 5)], and a table of 256 x 5: Gather unpacks them
+ *   float       weights -1, 0 and 1 as float32 [K, N] and MatMul: sums of integers below 2^24 are exact in float32 too,
+ *               and only the commonest operators are needed
+ *
+ * Up to where activations are rounded, and from there on, a runtime's floats differ from ours by rounding; docs/onnx.md
+ * says what that can change.
+ */
+import { Graph, writeOnnx } from "../formats/onnx/index.ts";
+import { headWidth, type Transformer } from "../model/index.ts";
+import { rotaryTable } from "../ops/rotary/index.ts";
+import { UnsupportedError, UsageError } from "../platform/errors.ts";
+import { packTrits, tritBytes, tritsPerByte, tritTable } from "../quant/trits.ts";
+import type { Parameter } from "../tensor/index.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+
+/** How the matrices of the blocks are stored. */
+export const onnxWeights = ["packed", "float"] as const;
+export type OnnxWeights = (typeof onnxWeights)[number];
+
+export interface SaveOnnxOptions {
+  /** Default: packed for a ternary model; float, the only one, for a full-precision one. */
+  weights?: OnnxWeights;
+  /** Operators as of this opset, 21 to 26; default: 26. The graph is the same; older runtimes want a lower one. */
+  opset?: number;
+  /** Weights in `<path>.data`; default: where one file would pass 2 GiB. */
+  externalData?: boolean;
+  /** Steps of training behind the model, for its metadata. */
+  step?: number | null;
+  /** Of bitnet.ts, for its metadata. */
+  version?: string;
+}
+
+/** Opsets whose operators are as the graph uses them; 26 is the newest that onnxruntime 1.30 takes. */
+const opsets = { least: 21, newest: 26 };
+/** Of opset 21's time: nothing in the file is newer, so that older runtimes take it too. */
+const irVersion = 10;
+
+/** Of the activations' quantisation (ops/bit-linear). */
+const activationEps = 1e-5;
+/** Sums of so many products of int8 codes by -1, 0 and 1 stay below 2^24, where float32 counts every integer. */
+const maxExactWidth = Math.floor(2 ** 24 / 127);
+
+/**
+ * Writes a model as ONNX, whole or not at all.
+ *
+ * @returns the files written
+ * @throws FileError when the disk refuses; UsageError for packed weights of a full-precision model
+ */
+export async function saveOnnx(
+  path: string,
+  model: Transformer,
+  tokenizer: Tokenizer | null,
+  options: SaveOnnxOptions = {},
+): Promise<{ path: string; sizeBytes: number }[]> {
+  const { config } = model;
+  const { opset = opsets.newest, version: producerVersion = "", externalData } = options;
+  if (!(Number.isInteger(opset) && opset >= opsets.least && opset <= opsets.newest))
+    throw new UsageError(`onnx: opset ${opset} is not written; opsets are ${opsets.least} to ${opsets.newest}`);
+  const ternary = config.variant === "bitnet";
+  const weights = options.weights ?? (ternary ? "packed" : "float");
+  if (!ternary && weights === "packed")
+    throw new UsageError("a full-precision model has no ternary weights to pack; use type float");
+  if (ternary && Math.max(config.width, config.hiddenWidth) > maxExactWidth)
+    throw new UnsupportedError(
+      `onnx: a layer of ${Math.max(config.width, config.hiddenWidth)} inputs; up to ${maxExactWidth} its sums are exact`,
+    );
+  const metadata: Record<string, string> = {
+    "bitnet.config": JSON.stringify(config),
+    "bitnet.weights": weights,
+    ...(options.step == null ? {} : { "bitnet.step": String(options.step) }),
+    ...(tokenizer?.bos == null ? {} : { bos_token_id: String(tokenizer.bos) }),
+    ...(tokenizer?.eos == null ? {} : { eos_token_id: String(tokenizer.eos) }),
+  };
+  const graph = new TransformerGraph(model, weights).graph;
+  return writeOnnx(path, graph, { opset, irVersion, producerVersion, metadata, externalData });
+}
+
+/** An input of linear layers: as it is, or its codes and their scale. */
+type LinearInput = { x: string } | { codes: string; scale: string };
+
+class TransformerGraph {
+  readonly graph: Graph;
+  private readonly parameters: Map<string, Parameter>;
+  private table: string | null = null;
+
+  constructor(
+    private readonly model: Transformer,
+    private readonly weights: OnnxWeights,
+  ) {
+    const { config } = model;
+    this.parameters = new Map(model.parameters.map((parameter) => [parameter.name, parameter]));
+    this.graph = new Graph(
+      "bitnet",
+      [{ name: "input_ids", type: "int64", dims: ["batch", "tokens"] }],
+      [{ name: "logits", type: "float", dims: ["batch", "tokens", config.vocabSize] }],
+    );
+    const { graph } = this;
+    const embedding = this.floats("model.embed_tokens.weight");
+    const positions = this.positions();
+    let x = graph.node("Gather", [embedding, "input_ids"], {}, "embedded");
+    for (let layer = 0; layer < config.layers; layer++)
+      x = graph.within(`layers.${layer}`, () => this.block(`model.layers.${layer}`, x, positions));
+    const normed = graph.within("norm", () => this.norm(x, "model.norm.weight"));
+    const head = config.tiedHead
+      ? graph.node("Transpose", [embedding], { perm: [1, 0] })
+      : this.transposed("lm_head.weight");
+    graph.node("MatMul", [normed, head], {}, "logits");
+  }
+
+  /** What all blocks share: rows of the rotary table for T tokens, and which keys a query sees. */
+  private positions(): { cos: string; sin: string; visible: string } {
+    const { graph } = this;
+    const { contextLength, ropeBase } = this.model.config;
+    const D = headWidth(this.model.config);
+    return graph.within("positions", () => {
+      const tokens = graph.node("Shape", ["input_ids"], { start: 1, end: 2 });
+      const rows = (name: string, half: 0 | 1) => {
+        const table = rotaryTable(contextLength, D, ropeBase);
+        const data = new Float32Array((contextLength * D) / 2);
+        for (let t = 0; t < contextLength; t++)
+          data.set(table.subarray(t * D + (half * D) / 2, t * D + ((half + 1) * D) / 2), (t * D) / 2);
+        // [S, 1, 1, D / 2], against [B, T, G, H / G, D / 2].
+        graph.initializer({ name, type: "float", dims: [contextLength, 1, 1, D / 2], data: () => data });
+        return graph.node("Slice", [name, graph.constant("int64", [0]), tokens, graph.constant("int64", [0])]);
+      };
+      const count = graph.node("Squeeze", [tokens]);
+      const range = graph.node("Range", [graph.constant("int64", [0], []), count, graph.constant("int64", [1], [])]);
+      const queries = graph.node("Unsqueeze", [range, graph.constant("int64", [1])]);
+      return {
+        cos: rows("rotary.cos", 0),
+        sin: rows("rotary.sin", 1),
+        visible: graph.node("GreaterOrEqual", [queries, range]),
+      };
+    });
+  }
+
+  private block(name: string, x: string, positions: { cos: string; sin: string; visible: string }): string {
+    const { graph } = this;
+    const attended = graph.within("attention", () => this.attention(name, x, positions));
+    const middle = graph.node("Add", [x, attended]);
+    const fed = graph.within("feed_forward", () => this.feedForward(name, middle));
+    return graph.node("Add", [middle, fed]);
+  }
+
+  private attention(
+    name: string,
+    x: string,
+    { cos, sin, visible }: { cos: string; sin: string; visible: string },
+  ): string {
+    const { graph } = this;
+    const { heads: H, kvHeads: G, variant } = this.model.config;
+    const D = headWidth(this.model.config);
+    const input = this.linearInput(this.norm(x, `${name}.input_layernorm.weight`));
+    // Query head h reads key/value head floor(h / (H / G)): as [G, H / G] they stand beside their keys.
+    const headsOf = (part: string, perHead: number) => {
+      const y = this.linear(input, `${name}.self_attn.${part}_proj.weight`);
+      return graph.node("Reshape", [y, graph.constant("int64", [0, 0, G, perHead, D])]);
+    };
+    const q = graph.node("Transpose", [this.rotated(headsOf("q", H / G), cos, sin)], { perm: [0, 2, 3, 1, 4] });
+    const k = graph.node("Transpose", [this.rotated(headsOf("k", 1), cos, sin)], { perm: [0, 2, 3, 4, 1] });
+    const v = graph.node("Transpose", [headsOf("v", 1)], { perm: [0, 2, 3, 1, 4] });
+    const scores = graph.node("Mul", [graph.node("MatMul", [q, k]), graph.constant("float", [1 / Math.sqrt(D)], [])]);
+    const masked = graph.node("Where", [visible, scores, graph.constant("float", [Number.NEGATIVE_INFINITY], [])]);
+    const mixed = graph.node("MatMul", [graph.node("Softmax", [masked], { axis: -1 }), v]);
+    const rows = graph.node("Transpose", [mixed], { perm: [0, 3, 1, 2, 4] });
+    let y = graph.node("Reshape", [rows, graph.constant("int64", [0, 0, H * D])]);
+    if (variant === "bitnet") y = this.norm(y, `${name}.self_attn.attn_sub_norm.weight`);
+    return this.linear(this.linearInput(y), `${name}.self_attn.o_proj.weight`);
+  }
+
+  /** Half-split rotary positions of [B, T, G, *, D]. */
+  private rotated(x: string, cos: string, sin: string): string {
+    const { graph } = this;
+    const [a, b] = graph.split("Split", [x], { axis: -1, num_outputs: 2 });
+    const mul = (left: string, right: string) => graph.node("Mul", [left, right]);
+    const first = graph.node("Sub", [mul(a, cos), mul(b, sin)]);
+    const second = graph.node("Add", [mul(b, cos), mul(a, sin)]);
+    return graph.node("Concat", [first, second], { axis: -1 });
+  }
+
+  private feedForward(name: string, x: string): string {
+    const { graph } = this;
+    const { activation, variant } = this.model.config;
+    const input = this.linearInput(this.norm(x, `${name}.post_attention_layernorm.weight`));
+    const gate = this.linear(input, `${name}.mlp.gate_proj.weight`);
+    const up = this.linear(input, `${name}.mlp.up_proj.weight`);
+    const positive = activation === "relu2" ? graph.node("Relu", [gate]) : gate;
+    const factor = activation === "relu2" ? positive : graph.node("Sigmoid", [gate]);
+    let y = graph.node("Mul", [graph.node("Mul", [positive, factor]), up]);
+    if (variant === "bitnet") y = this.norm(y, `${name}.mlp.ffn_sub_norm.weight`);
+    return this.linear(this.linearInput(y), `${name}.mlp.down_proj.weight`);
+  }
+
+  /** y = gain · (x / sqrt(mean(x²) + eps)). */
+  private norm(x: string, gain: string): string {
+    const { graph } = this;
+    const axis = graph.constant("int64", [-1]);
+    const mean = graph.node("ReduceMean", [graph.node("Mul", [x, x]), axis], { keepdims: 1 });
+    const root = graph.node("Sqrt", [
+      graph.node("Add", [mean, graph.constant("float", [this.model.config.normEps], [])]),
+    ]);
+    const inverse = graph.node("Div", [graph.constant("float", [1], []), root]);
+    return graph.node("Mul", [this.floats(gain), graph.node("Mul", [x, inverse])]);
+  }
+
+  /** Quantised once for all the layers that read it (ops/activation-quant). */
+  private linearInput(x: string): LinearInput {
+    if (this.model.config.variant === "full") return { x };
+    const { graph } = this;
+    const axis = graph.constant("int64", [-1]);
+    const largest = graph.node("ReduceMax", [graph.node("Abs", [x]), axis], { keepdims: 1 });
+    const bounded = graph.node("Max", [largest, graph.constant("float", [activationEps], [])]);
+    const most = graph.constant("float", [127], []);
+    const scaled = graph.node("Mul", [x, graph.node("Div", [most, bounded])]);
+    // Half to even, as ours. |x| <= bounded, so that only rounding of the factor could pass 127.5: it never does.
+    const clipped = graph.node("Clip", [graph.node("Round", [scaled]), graph.constant("float", [-127], []), most]);
+    const codes = this.weights === "packed" ? graph.node("Cast", [clipped], { to: 3 }) : clipped;
+    return { codes, scale: graph.node("Div", [bounded, most]) };
+  }
+
+  private linear(input: LinearInput, name: string): string {
+    const { graph } = this;
+    if ("x" in input) return graph.node("MatMul", [input.x, this.transposed(name)]);
+    const { codes, scale } = input;
+    const gamma = this.gammaOf(name);
+    const times = graph.node("Mul", [scale, gamma]);
+    if (this.weights === "float")
+      return graph.node("Mul", [graph.node("MatMul", [codes, this.ternaryFloats(name)]), times]);
+    const sums = graph.node("MatMulInteger", [codes, this.unpacked(name)]);
+    return graph.node("Mul", [graph.node("Cast", [sums], { to: 1 }), times]);
+  }
+
+  private layerOf(name: string) {
+    return this.model.ternaryLayers.find((layer) => layer.weight.name === name)!;
+  }
+
+  private async codesOf(name: string): Promise<Uint8Array> {
+    const { runtime } = this.model;
+    return (await runtime.read(this.layerOf(name).quantized(runtime).codes)) as Uint8Array;
+  }
+
+  private gammaOf(name: string): string {
+    const { runtime } = this.model;
+    return this.graph.initializer({
+      name: `${name}_scale`,
+      type: "float",
+      dims: [],
+      data: () => runtime.readFloats(this.layerOf(name).quantized(runtime).scale),
+    });
+  }
+
+  /** int8 [K, N] out of five weights a byte. */
+  private unpacked(name: string): string {
+    const { graph } = this;
+    const [N, K] = this.parameters.get(name)!.shape;
+    const rowBytes = tritBytes(K);
+    graph.initializer({
+      name,
+      type: "uint8",
+      dims: [N, rowBytes],
+      data: async () => {
+        const codes = await this.codesOf(name);
+        const bytes = new Uint8Array(N * rowBytes);
+        for (let n = 0; n < N; n++)
+          packTrits(codes.subarray(n * K, (n + 1) * K), bytes.subarray(n * rowBytes, (n + 1) * rowBytes));
+        return bytes;
+      },
+    });
+    this.table ??= graph.initializer({
+      name: "five_weights_of_a_byte",
+      type: "int8",
+      dims: [256, tritsPerByte],
+      data: () => Int8Array.from(tritTable, (code) => code - 1),
+    });
+    const indices = graph.node("Cast", [name], { to: 6 });
+    const five = graph.node("Gather", [this.table, indices]);
+    let matrix = graph.node("Reshape", [five, graph.constant("int64", [N, rowBytes * tritsPerByte])]);
+    if (K % tritsPerByte !== 0)
+      matrix = graph.node("Slice", [matrix, ...[0, K, 1].map((n) => graph.constant("int64", [n]))]);
+    return graph.node("Transpose", [matrix], { perm: [1, 0] });
+  }
+
+  /** -1, 0 and 1 as float32 [K, N]. */
+  private ternaryFloats(name: string): string {
+    const [N, K] = this.parameters.get(name)!.shape;
+    return this.graph.initializer({
+      name,
+      type: "float",
+      dims: [K, N],
+      data: async () => Float32Array.from(transpose(await this.codesOf(name), N, K), (code) => code - 1),
+    });
+  }
+
+  /** A parameter as it is. */
+  private floats(name: string): string {
+    const { tensor, shape } = this.parameters.get(name)!;
+    return this.graph.initializer({
+      name,
+      type: "float",
+      dims: shape,
+      data: () => this.model.runtime.readFloats(tensor),
+    });
+  }
+
+  /** A float matrix [N, K] as [K, N], the way that MatMul reads it. */
+  private transposed(name: string): string {
+    const { tensor, shape } = this.parameters.get(name)!;
+    const [N, K] = shape;
+    return this.graph.initializer({
+      name,
+      type: "float",
+      dims: [K, N],
+      data: async () => transpose(await this.model.runtime.readFloats(tensor), N, K),
+    });
+  }
+}
+
+/** [N, K] to [K, N]. */
+function transpose<T extends Float32Array | Uint8Array>(values: T, N: number, K: number): T {
+  const out = values.slice() as T;
+  for (let n = 0; n < N; n++) for (let k = 0; k < K; k++) out[k * N + n] = values[n * K + k];
+  return out;
+}

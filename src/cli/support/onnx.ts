@@ -1,0 +1,44 @@
+/** ONNX files for `export`. */
+import { type Command, Option } from "commander";
+import type { OnnxWeights } from "../../checkpoint/onnx.ts";
+import { UsageError } from "../../platform/errors.ts";
+import type { ExportRequest } from "./export-formats.ts";
+import { formatBytes } from "./format.ts";
+import { openModel } from "./model.ts";
+import { wholeNumber } from "./options.ts";
+
+export function addOnnxOptions(command: Command): void {
+  command
+    .option(
+      "--opset <n>",
+      "onnx: operators as of this opset, 21 to 26; older runtimes want a lower one",
+      wholeNumber(1),
+    )
+    .addOption(
+      new Option("--external-data", "onnx: weights in a file beside it, .data; of itself where one would pass 2 GiB"),
+    );
+}
+
+export async function exportOnnx(request: ExportRequest): Promise<string> {
+  const { onnxWeights, saveOnnx } = await import("../../checkpoint/onnx.ts");
+  const { absolutePath, baseName } = await import("../../platform/files.ts");
+  const { packageVersion } = await import("../../platform/system.ts");
+  const { input, output = `${baseName(absolutePath(input)).replace(/\.(bitnet|gguf)$/i, "")}.onnx`, type } = request;
+  if (type !== undefined && !(onnxWeights as readonly string[]).includes(type))
+    throw new UsageError(`--type ${type} is unknown to --format onnx; types are: ${onnxWeights.join(", ")}`);
+  const { opset, externalData } = request.options as { opset?: number; externalData?: boolean };
+  const opened = await openModel(input, request.backend);
+  try {
+    const { model, tokenizer, step } = opened;
+    const written = await saveOnnx(output, model, tokenizer, {
+      weights: type as OnnxWeights | undefined,
+      opset,
+      externalData,
+      step,
+      version: packageVersion().version,
+    });
+    return `${written.map(({ path, sizeBytes }) => `${path}: ${formatBytes(sizeBytes)}`).join("\n")}\n`;
+  } finally {
+    opened.close();
+  }
+}
