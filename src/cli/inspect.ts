@@ -34,6 +34,8 @@ const optimizerLabels: Record<OptimizerChoice["kind"], string> = {
   sgd: "SGD's momentum",
 };
 
+const isKnownOptimizer = (kind: string): kind is OptimizerChoice["kind"] => Object.hasOwn(optimizerLabels, kind);
+
 export function inspectCommand(): Command {
   const command = new Command("inspect")
     .summary("layers, parameters and memory of a preset, config or checkpoint")
@@ -131,7 +133,11 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
     const { describeModel } = await import("../checkpoint/index.ts");
     const { folder, step, config, refused, optimizer } = describeModel(what);
     noteRefused(refused);
-    const trainedBy = kind ?? ((optimizer ?? "adamw") as OptimizerChoice["kind"]);
+    const trainedBy = kind ?? optimizer ?? "adamw";
+    if (!isKnownOptimizer(trainedBy))
+      throw new UsageError(
+        `${folder}: was trained by optimizer "${trainedBy}", which is not known here; name one by --optimizer to count its memory`,
+      );
     return {
       title: `${folder}${step === null ? "" : `, step ${formatCount(step)}`}`,
       config,
