@@ -61,7 +61,7 @@ export interface OursOptions extends StepShape {
   steps: number;
   warm?: number;
   isa?: string;
-  backend?: "native" | "wasm";
+  backend?: "auto" | "native" | "wasm";
 }
 
 /** This package; the untrained model's loss must be ln V. */
@@ -196,10 +196,10 @@ export async function checkSmallStep(choice: {
   preset: string;
   threads: number;
   isa?: string;
-  backend?: "native" | "wasm";
+  backend?: "auto" | "native" | "wasm";
   precision?: "auto" | "fp32";
 }): Promise<{ loss: number; expected: number }> {
-  const answer = async (name: "native" | "wasm" | "reference") => {
+  const answer = async (name: "auto" | "native" | "wasm" | "reference") => {
     const isReference = name === "reference";
     const backend = await createBackend({
       backend: name,

@@ -10,15 +10,11 @@
  * PyTorch is the program that stands beside the checkout in ../shared/anchors; without it, or without python3 and torch,
  * only ours is timed, and the run says so. It runs at its best: OpenMP OpenBLAS where it is found, memory kept.
  */
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { execFileSync } from "node:child_process";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { createBackend } from "../src/backends/index.ts";
-import { presetConfig, Transformer } from "../src/model/index.ts";
-import { createRandom } from "../src/platform/random.ts";
-import { Runtime } from "../src/tensor/index.ts";
-import { createAdamW } from "../src/train/optimizers.ts";
+import { presetConfig } from "../src/model/index.ts";
+import { type Contender, checkSmallStep, findPython, ours, pytorchProgram, type Timing } from "./contenders.ts";
 import { medianOf, provenance, writeResult } from "./machine.ts";
 
 const { values } = parseArgs({
@@ -37,103 +33,18 @@ const { values } = parseArgs({
 });
 
 const here = import.meta.dirname;
-const anchors = resolve(here, "../../shared/anchors");
+const threads = Number(values.threads);
+const shape = {
+  preset: values.preset,
+  batch: Number(values.batch),
+  sequence: presetConfig(values.preset).contextLength,
+  threads,
+};
+const backend = values.backend as "auto" | "native" | "wasm";
 
-interface Timing {
-  tokensPerSecond: number;
-  peakRssMiB: number;
-}
-interface Contender {
-  name: string;
-  run(): Timing;
-}
-
-function ours(variant: "bitnet" | "full", precision: "auto" | "fp32"): Contender {
-  const args = ["--preset", values.preset, "--batch", values.batch, "--threads", values.threads];
-  args.push("--variant", variant, "--precision", precision, "--steps", values.steps, "--backend", values.backend);
-  if (values.isa) args.push("--isa", values.isa);
-  return {
-    name: `bitnet.ts ${variant} ${precision === "auto" ? "(auto precision)" : precision}`,
-    run() {
-      const out = execFileSync(process.execPath, ["--import", "tsx", resolve(here, "train-steps.ts"), ...args], {
-        encoding: "utf8",
-        stdio: ["ignore", "pipe", "inherit"],
-      });
-      const result = JSON.parse(out.trim().split("\n").at(-1)!);
-      // Held here, before any time is believed: an untrained model knows nothing, so its loss is ln V.
-      if (Math.abs(result.firstLoss / result.expectedFirstLoss - 1) > 0.02)
-        throw new Error(`${this.name}: the first loss is ${result.firstLoss}, expected ${result.expectedFirstLoss}`);
-      return { tokensPerSecond: result.tokensPerSecond, peakRssMiB: result.peakRssMiB };
-    },
-  };
-}
-
-/** A python3 that imports torch, or why there is none. */
-function findPython(): { python: string } | { reason: string } {
-  if (!existsSync(resolve(anchors, "train_step.py"))) return { reason: "../shared/anchors is not there" };
-  for (const python of ["/usr/bin/python3", "python3"])
-    if (spawnSync(python, ["-c", "import torch, numpy"]).status === 0) return { python };
-  return { reason: "no python3 with torch and numpy was found" };
-}
-
-function pytorch(python: string, mode: string): Contender {
-  const openmp = "/usr/lib/x86_64-linux-gnu/openblas-openmp";
-  return {
-    name: `PyTorch ${mode}`,
-    run() {
-      const out = execFileSync(
-        python,
-        // biome-ignore format: one option a pair
-        ["train_step.py", "--config", values.preset, "--mode", mode, "--batch", values.batch,
-         "--threads", values.threads, "--steps", values.steps, "--warm", "1"],
-        {
-          cwd: anchors,
-          encoding: "utf8",
-          env: {
-            ...process.env,
-            PYTHONDONTWRITEBYTECODE: "1",
-            MALLOC_MMAP_MAX_: "0",
-            MALLOC_TRIM_THRESHOLD_: "100000000000",
-            MALLOC_TOP_PAD_: "268435456",
-            ...(existsSync(openmp) ? { LD_LIBRARY_PATH: openmp } : {}),
-          },
-        },
-      );
-      const result = JSON.parse(out.trim().split("\n").at(-1)!);
-      return { tokensPerSecond: result.tokens_per_sec, peakRssMiB: result.peak_rss_mib };
-    },
-  };
-}
-
-/** Loss and gradient norm of one small batch, held to the reference backend's: a wrong answer is not worth timing. */
-async function checkAnswer(): Promise<void> {
-  const answer = async (name: "auto" | "native" | "wasm" | "reference") => {
-    const isa = name === "reference" ? undefined : values.isa;
-    const backend = await createBackend({
-      backend: name,
-      isa,
-      threads: name === "reference" ? 1 : Number(values.threads),
-    });
-    const runtime = new Runtime(backend, backend.supports.bf16 ? "bf16" : "fp32");
-    const config = { ...presetConfig(values.preset), layers: 2, vocabSize: 64 };
-    const model = new Transformer(runtime, config, 1);
-    const random = createRandom(2);
-    const ids = () => Int32Array.from({ length: 16 }, () => random.integer(64));
-    const batch = { tokens: ids(), batch: 1, length: 16 };
-    const targets = ids();
-    const value = runtime.gradient(() => model.loss(batch, targets).loss);
-    const [loss] = await runtime.readFloats(value);
-    const norm = await createAdamW(runtime, model.parameters).gradientNorm();
-    backend.close();
-    return { loss, norm };
-  };
-  const expected = await answer("reference");
-  const actual = await answer(values.backend as "auto");
-  // bfloat16 rounds operands by 2^-9; a fiftieth leaves room for int8 codes near a tie that fall the other way.
-  for (const key of ["loss", "norm"] as const)
-    if (!(Math.abs(actual[key] / expected[key] - 1) < 0.02))
-      throw new Error(`the ${key} of a small batch is ${actual[key]}, the reference backend's ${expected[key]}`);
-  console.log(`answer checked: loss ${actual.loss.toFixed(4)} (reference ${expected.loss.toFixed(4)})`);
+function contender(variant: "bitnet" | "full", precision: "auto" | "fp32"): Contender {
+  const name = `bitnet.ts ${variant} ${precision === "auto" ? "(auto precision)" : precision}`;
+  return ours(name, { ...shape, variant, precision, steps: Number(values.steps), warm: 2, isa: values.isa, backend });
 }
 
 function memory(): void {
@@ -154,10 +65,11 @@ function memory(): void {
 const commandLine = () => ["npm run bench:train --", ...process.argv.slice(2)].join(" ");
 
 function speed(): void {
-  const contenders = [ours("bitnet", "auto"), ours("bitnet", "fp32"), ours("full", "auto")];
-  const found = values["no-pytorch"] ? { reason: "--no-pytorch" } : findPython();
+  const contenders = [contender("bitnet", "auto"), contender("bitnet", "fp32"), contender("full", "auto")];
+  const found = values["no-pytorch"] ? { reason: "--no-pytorch" } : findPython(["/usr/bin/python3", "python3"]);
   if ("python" in found)
-    for (const mode of ["bitnet_bf16", "bitnet", "full_bf16", "full"]) contenders.push(pytorch(found.python, mode));
+    for (const mode of ["bitnet_bf16", "bitnet", "full_bf16", "full"] as const)
+      contenders.push(pytorchProgram(found, mode, shape, Number(values.steps)));
   else console.log(`PyTorch is not timed: ${found.reason}`);
 
   const timings = new Map<string, Timing[]>(contenders.map((c) => [c.name, []]));
@@ -197,6 +109,7 @@ function speed(): void {
   });
 }
 
-await checkAnswer();
+const { loss, expected } = await checkSmallStep({ preset: values.preset, threads, isa: values.isa, backend });
+console.log(`answer checked: loss ${loss.toFixed(4)} (reference ${expected.toFixed(4)})`);
 if (values.memory) memory();
 else speed();
