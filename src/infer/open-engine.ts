@@ -3,7 +3,7 @@
  * What cli/ and serve/ open models through.
  */
 import { type Backend, type BackendChoice, createBackend } from "../backends/index.ts";
-import { loadModel, type OpenedModel } from "../checkpoint/index.ts";
+import { type HubOptions, loadModel, type OpenedModel } from "../checkpoint/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { Runtime } from "../tensor/index.ts";
@@ -16,6 +16,8 @@ import { TransformerEngine } from "./transformer-engine.ts";
 export interface OpenEngineOptions {
   /** Where to compute; by default the best that there is. */
   backend?: BackendChoice;
+  /** Of a download, where the path is a name on the hub. */
+  hub?: HubOptions;
 }
 
 export interface OpenedEngine {
@@ -44,14 +46,15 @@ export interface OpenedEngine {
 }
 
 /**
- * Opens a checkpoint, a run's folder (its newest whole checkpoint), or a model folder from elsewhere.
+ * Opens a checkpoint, a run's folder (its newest whole checkpoint), a model folder from elsewhere, a GGUF or compact file,
+ * or a name on the hub.
  *
  * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
  */
 export async function openEngine(path: string, options: OpenEngineOptions = {}): Promise<OpenedEngine> {
   const backend = await createBackend(options.backend ?? { backend: "auto" });
   try {
-    const opened = await loadModel(path, new Runtime(backend));
+    const opened = await loadModel(path, new Runtime(backend), options.hub);
     const { model, config, folder, step, refused } = opened;
     const tokenizer = tokenizerOf(opened);
     const engine = new TransformerEngine(model);
@@ -59,7 +62,7 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
       ...{ engine, kind: "float" as const, config, tokenizer, folder, step, refused },
       startToken: startTokenOf(step, tokenizer),
       stopTokens: endTokensOf(tokenizer, folder),
-      chatTemplate: readChatTemplate(folder),
+      chatTemplate: opened.chatTemplate === undefined ? readChatTemplate(folder) : opened.chatTemplate,
       backend,
       close() {
         engine.dispose();
