@@ -32,7 +32,9 @@ docs/formats.md tells what loads where.
 
 Examples:
   bitnet export runs/tiny-bitnet-1 --format gguf --type tq2_0 -o tiny.gguf
-  bitnet export runs/tiny-bitnet-1 --type f16`,
+  bitnet export runs/tiny-bitnet-1 --type f16
+  bitnet export runs/tiny-bitnet-1 --format compact --embeddings int8 -o tiny.bitnet
+  bitnet export runs/tiny-bitnet-1 --format onnx -o tiny.onnx`,
     )
     .action((input: string, options: ExportOptions) => run(command, input, options));
 }

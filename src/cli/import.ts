@@ -32,7 +32,8 @@ Formats:
 ${importFormats.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join("\n")}
 
 Examples:
-  bitnet import model.gguf -o model`,
+  bitnet import model.gguf -o model
+  bitnet import tiny.bitnet -o model`,
     )
     .action((input: string, options: ImportOptions) => run(command, input, options));
 }

@@ -42,7 +42,10 @@ export function inspectCommand(): Command {
     .description(
       "Tells what a model is made of and what it costs. Only a checkpoint's weights are read; of the largest presets nothing is allocated.",
     )
-    .argument("<what>", "a preset (bitnet inspect presets lists them), a run's config.yaml, or a checkpoint's folder")
+    .argument(
+      "<what>",
+      "a preset (bitnet inspect presets lists them), a run's config.yaml, a checkpoint's folder, or a compact file",
+    )
     .addOption(new Option("--variant <name>", "of a preset or config").choices(["bitnet", "full"]))
     .addOption(
       new Option("--optimizer <kind>", "as if trained by this one; default: the config's").choices(
@@ -65,7 +68,8 @@ Examples:
   bitnet inspect tiny --batch 32
   bitnet inspect 700m --optimizer adamw8bit --recompute
   bitnet inspect 2b4t --variant full --json
-  bitnet inspect runs/tiny-bitnet-1`,
+  bitnet inspect runs/tiny-bitnet-1
+  bitnet inspect tiny.bitnet`,
     )
     .action(run);
 }
@@ -77,6 +81,12 @@ async function run(what: string, options: InspectOptions): Promise<void> {
   const dry = () => new Runtime(createDryBackend());
   if (what === "presets") {
     printPresets(presets, (config) => inspectModel(config, dry, { batch: 1, sequence: 1 }), options);
+    return;
+  }
+  const { isCompactPath } = await import("../checkpoint/index.ts");
+  if (!Object.hasOwn(presets, what) && isCompactPath(what)) {
+    const { inspectCompact } = await import("./support/compact.ts");
+    process.stdout.write(await inspectCompact(what, options.json === true));
     return;
   }
   const subject = await findSubject(what, options);
