@@ -3,6 +3,8 @@
  * format: a file beside this, and an entry here.
  */
 import type { Command } from "commander";
+import { addCompactOptions } from "./compact.ts";
+import { addOnnxOptions } from "./onnx.ts";
 import type { BackendOptions } from "./options.ts";
 
 /** What was asked for. */
@@ -33,5 +35,17 @@ export const exportFormats: readonly ExportFormat[] = [
     name: "gguf",
     summary: "one file for llama.cpp and bitnet.cpp; --type tq2_0, tq1_0, i2_s, q8_0, f16, bf16 or f32",
     load: async () => (await import("./gguf.ts")).exportGguf,
+  },
+  {
+    name: "compact",
+    summary: "one small file of our own, for bitnet.ts; --type smallest, entropy or trits",
+    addOptions: addCompactOptions,
+    load: async () => (await import("./compact.ts")).exportCompact,
+  },
+  {
+    name: "onnx",
+    summary: "a graph for onnxruntime and others; --type packed (default) or float",
+    addOptions: addOnnxOptions,
+    load: async () => (await import("./onnx.ts")).exportOnnx,
   },
 ];

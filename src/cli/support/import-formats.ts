@@ -33,4 +33,10 @@ export const importFormats: readonly ImportFormat[] = [
     accepts: (path) => /\.gguf$/i.test(path),
     load: async () => (await import("./gguf.ts")).importGguf,
   },
+  {
+    name: "compact",
+    summary: "a compact file of our own (.bitnet)",
+    accepts: (path) => /\.bitnet$/i.test(path),
+    load: async () => (await import("./compact.ts")).importCompact,
+  },
 ];
