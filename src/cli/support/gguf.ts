@@ -1,12 +1,92 @@
 /** GGUF files for `export` and `import`. */
-import { UnsupportedError } from "../../platform/errors.ts";
+import { type Command, Option } from "commander";
 import type { ExportRequest } from "./export-formats.ts";
+import { formatBytes } from "./format.ts";
 import type { ImportRequest } from "./import-formats.ts";
+import { listenForInterrupts } from "./interrupt.ts";
+import { openModel, startTokenOf } from "./model.ts";
 
-export async function exportGguf(request: ExportRequest): Promise<string> {
-  throw new UnsupportedError(`${request.input}: GGUF is not written yet`);
+/** --embedding-type and --arch. */
+export function addGgufOptions(command: Command): void {
+  command
+    .addOption(
+      new Option("--embedding-type <name>", "how the embedding (and head) is stored; beside ternary types f16").choices(
+        ["f32", "f16", "bf16", "q8_0", "q6_k"],
+      ),
+    )
+    .addOption(
+      new Option(
+        "--arch <name>",
+        "the file's architecture; default: the one that computes what the model does",
+      ).choices(["bitnet", "bitnet-b1.58", "bitnet-25", "llama"]),
+    );
 }
 
-export async function importGguf(request: ImportRequest): Promise<string> {
-  throw new UnsupportedError(`${request.input}: GGUF is not read yet`);
+export async function exportGguf(request: ExportRequest): Promise<string> {
+  const { exportGguf: write, ggufExportTypes, isGgufFile } = await import("../../checkpoint/gguf/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { describePath, exists } = await import("../../platform/files.ts");
+  const { input, backend, options } = request;
+  const type = ggufExportTypes.find((known) => known === (request.type ?? "f16").toLowerCase());
+  if (!type)
+    throw new UsageError(`--type ${request.type} is not written to GGUF; types are: ${ggufExportTypes.join(", ")}`);
+  const interruption = listenForInterrupts();
+  const opened = await openModel(input, backend);
+  try {
+    const name = modelName(opened.folder);
+    const output = request.output ?? `${name}-${type}.gguf`;
+    if (exists(output) && (describePath(output).kind === "folder" || !isGgufFile(output)))
+      throw new UsageError(`${output}: is there already, and is no GGUF file; name another with -o`);
+    const { tokenizer } = opened;
+    const report = await write(output, opened.model, tokenizer, {
+      type,
+      name,
+      embeddingType: options.embeddingType as never,
+      architecture: options.arch as never,
+      ...(tokenizer ? { startToken: startTokenOf(opened, tokenizer) } : {}),
+      chatTemplate: await templateOf(opened),
+      signal: interruption.signal,
+    });
+    return [
+      `${output}: ${formatBytes(report.sizeBytes)}, architecture ${report.architecture}, ${report.tensors} tensors, ${report.bitsPerWeight.toFixed(2)} bits a parameter`,
+      `matrices ${report.type}, embedding ${report.embeddingType}; for ${report.loadsIn}`,
+      ...report.notes.map((note) => `note: ${note}`),
+      "",
+    ].join("\n");
+  } finally {
+    interruption.release();
+    opened.close();
+  }
+}
+
+async function templateOf(opened: { folder: string; chatTemplate?: string | null }): Promise<string | null> {
+  if (opened.chatTemplate !== undefined) return opened.chatTemplate;
+  const { readChatTemplate } = await import("../../infer/index.ts");
+  return readChatTemplate(opened.folder);
+}
+
+/** Of runs/tiny/checkpoints/step_000500 "tiny"; of any other folder or file its own name. */
+function modelName(folder: string): string {
+  const parts = folder.split(/[\\/]+/).filter((part) => part !== "" && part !== ".");
+  const own = parts.at(-1) ?? "model";
+  const name = /^step_\d+$/.test(own) && parts.at(-2) === "checkpoints" ? (parts.at(-3) ?? own) : own;
+  return name.replace(/\.gguf$/i, "");
+}
+
+export async function importGguf({ input, output, backend }: ImportRequest): Promise<string> {
+  const { createBackend } = await import("../../backends/index.ts");
+  const { importGguf: read } = await import("../../checkpoint/gguf/index.ts");
+  const { Runtime } = await import("../../tensor/index.ts");
+  const { backendChoice } = await import("./options.ts");
+  const { formatCount } = await import("./format.ts");
+  const device = await createBackend(backendChoice(backend));
+  try {
+    const { config, parameters, tokenizer } = await read(input, output, new Runtime(device));
+    const words = tokenizer
+      ? `a tokenizer of ${formatCount(tokenizer.vocabSize)} tokens`
+      : "no tokenizer (the file has none)";
+    return `${output}: ${config.variant} model of ${formatCount(parameters)} parameters, ${words}\n`;
+  } finally {
+    device.close();
+  }
 }
