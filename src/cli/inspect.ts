@@ -44,7 +44,7 @@ export function inspectCommand(): Command {
     )
     .argument(
       "<what>",
-      "a preset (bitnet inspect presets lists them), a run's config.yaml, a checkpoint's folder, or a compact file",
+      "a preset (bitnet inspect presets lists them), a run's config.yaml, a checkpoint's folder, a compact or a GGUF file",
     )
     .addOption(new Option("--variant <name>", "of a preset or config").choices(["bitnet", "full"]))
     .addOption(
@@ -138,7 +138,8 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
     throw new UsageError(
       `"${what}" is neither a preset nor a file or folder; presets are: ${Object.keys(presets).join(", ")}`,
     );
-  if (describePath(what).kind === "folder") {
+  const { isGgufPath } = await import("../checkpoint/index.ts");
+  if (describePath(what).kind === "folder" || isGgufPath(what)) {
     if (options.variant) throw new UsageError("--variant is of a preset or config; a checkpoint has its own");
     const { describeModel } = await import("../checkpoint/index.ts");
     const { folder, step, config, refused, optimizer } = describeModel(what);
