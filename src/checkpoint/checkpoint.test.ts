@@ -308,9 +308,7 @@ describe("config.json", () => {
     expect(refused({ rope_scaling: { type: "linear" } })).toThrow(/rope_scaling/);
     expect(refused({ head_dim: 64 })).toThrow(/head_dim is 64/);
     expect(refused({ hidden_size: undefined })).toThrow(/a\/config.json: hidden_size/);
-    expect(refused({ quantization_config: { quant_method: "bitnet", quantization_mode: "offline" } })).toThrow(
-      /packed/,
-    );
+    expect(refused({ quantization_config: { quant_method: "gptq" } })).toThrow(/is quantised by "gptq"/);
     expect(() => fromHuggingFaceConfig(null, "a/config.json")).toThrow(/a\/config.json/);
   });
 

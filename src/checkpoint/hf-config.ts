@@ -32,15 +32,35 @@ function sizesOf(config: ModelConfig) {
   };
 }
 
-const quantizationConfig = {
-  quant_method: "bitnet",
-  linear_class: "autobitlinear",
-  // The file holds float weights, made ternary in each forward pass.
-  quantization_mode: "online",
-};
+/**
+ * How the matrices of a file's ternary layers are stored, in the words of transformers' `quantization_config`:
+ *
+ *   float            [N, K] float master weights, made ternary in each forward pass (autobitlinear, online)
+ *   packed           [N / 4, K] bytes of four codes, and weight_scale s: w = s · q (autobitlinear, offline)
+ *   packed-inverse   the same with weight_scale 1 / s (bitlinear; what conversions of 2024 wrote)
+ */
+export type WeightLayout = "float" | "packed" | "packed-inverse";
+
+/** Names that PyTorch gives the dtypes of float tensors. */
+export type FloatDType = "float32" | "float16" | "bfloat16";
+
+export interface HuggingFaceConfigOptions {
+  layout?: "float" | "packed";
+  /** Of the float tensors. */
+  dtype?: FloatDType;
+}
 
 /** The content of config.json. */
-export function toHuggingFaceConfig(config: ModelConfig, roles: TokenRoles): Record<string, unknown> {
+export function toHuggingFaceConfig(
+  config: ModelConfig,
+  roles: TokenRoles,
+  { layout = "float", dtype = "float32" }: HuggingFaceConfigOptions = {},
+): Record<string, unknown> {
+  const quantizationConfig = {
+    quant_method: "bitnet",
+    linear_class: "autobitlinear",
+    quantization_mode: layout === "float" ? "online" : "offline",
+  };
   const bitnet = config.variant === "bitnet";
   return {
     architectures: [bitnet ? "BitNetForCausalLM" : "LlamaForCausalLM"],
@@ -54,7 +74,7 @@ export function toHuggingFaceConfig(config: ModelConfig, roles: TokenRoles): Rec
     initializer_range: config.initStd,
     bos_token_id: roles.bos,
     eos_token_id: roles.eos,
-    torch_dtype: "float32",
+    torch_dtype: dtype,
     use_cache: true,
     ...(bitnet ? { quantization_config: quantizationConfig } : {}),
     bitnet_ts: { version: ownVersion, model: config },
@@ -72,13 +92,27 @@ export function toGenerationConfig(config: ModelConfig, roles: TokenRoles): Reco
 }
 
 const count = z.int().positive();
+const quantizationSchema = z.looseObject({
+  quant_method: z.string(),
+  linear_class: z.enum(["bitlinear", "autobitlinear"]).default("bitlinear"),
+  quantization_mode: z.enum(["online", "offline"]).default("offline"),
+  use_rms_norm: z.boolean().nullish(),
+  modules_to_not_convert: z.array(z.string()).nullish(),
+});
+const ropeSchema = z.looseObject({
+  rope_type: z.string().optional(),
+  /** What older files call it. */
+  type: z.string().optional(),
+  rope_theta: z.number().positive().optional(),
+});
 const foreignSchema = z.looseObject({
   model_type: z.string(),
+  architectures: z.array(z.string()).nullish(),
   hidden_size: count,
   intermediate_size: count,
   num_hidden_layers: count,
   num_attention_heads: count,
-  num_key_value_heads: count.optional(),
+  num_key_value_heads: count.nullish(),
   max_position_embeddings: count,
   vocab_size: count,
   rms_norm_eps: z.number().positive(),
@@ -88,8 +122,14 @@ const foreignSchema = z.looseObject({
   head_dim: count.nullish(),
   attention_bias: z.boolean().nullish(),
   mlp_bias: z.boolean().nullish(),
-  rope_scaling: z.unknown(),
-  quantization_config: z.looseObject({ quant_method: z.string(), quantization_mode: z.string().optional() }).nullish(),
+  rope_scaling: ropeSchema.nullish(),
+  /** Where transformers 5 writes base and scaling. */
+  rope_parameters: ropeSchema.nullish(),
+  partial_rotary_factor: z.number().nullish(),
+  /** The first reproduction's way to say that its weights are ternary. */
+  weight_bits: z.number().nullish(),
+  input_bits: z.number().nullish(),
+  quantization_config: quantizationSchema.nullish(),
 });
 
 /**
@@ -123,17 +163,33 @@ function readForeign(content: unknown, where: string): ModelConfig {
   const refuse = (what: string): never => {
     throw new UnsupportedError(`${where}: ${what}`);
   };
-  const bitnet = found.quantization_config?.quant_method === "bitnet";
+  const quantization = found.quantization_config;
+  if (quantization && quantization.quant_method !== "bitnet")
+    refuse(`is quantised by ${JSON.stringify(quantization.quant_method)}; use the model's float weights`);
   if (!["llama", "bitnet"].includes(found.model_type))
     refuse(`model_type is ${JSON.stringify(found.model_type)}; only "llama" and "bitnet" can be read`);
-  if (found.model_type === "bitnet" && !bitnet)
-    refuse(`has no quantization_config of quant_method "bitnet"; expected one for model_type "bitnet"`);
-  if (bitnet && found.quantization_config?.quantization_mode === "offline")
-    refuse(`holds packed ternary weights (quantization_mode "offline"); use the model's float weights`);
+  // microsoft's and ours say so by model_type; the first reproduction by its architecture and bits.
+  const reproduction = /^bitnet/i.test(found.architectures?.[0] ?? "") && (found.weight_bits ?? 1) === 1;
+  if (found.model_type === "llama" && quantization && !reproduction)
+    refuse(
+      'is a LLaMA model made ternary without sub-norms (model_type "llama", quant_method "bitnet"), which cannot be run; use the float model that it was made from and convert it with --to bitnet',
+    );
+  const bitnet = found.model_type === "bitnet" || reproduction;
+  if (reproduction && (found.input_bits ?? 8) !== 8) refuse(`input_bits is ${found.input_bits}; only 8 can be run`);
+  if (quantization?.use_rms_norm) refuse("use_rms_norm is true; only norms that are layers of their own can be run");
+  const excluded = quantization?.modules_to_not_convert?.find((name) => !/^(lm_head|model\.embed_tokens)$/.test(name));
+  if (excluded !== undefined)
+    refuse(`modules_to_not_convert has ${JSON.stringify(excluded)}; only lm_head can be left as it is`);
   if (found.hidden_act !== "silu" && found.hidden_act !== "relu2")
     refuse(`hidden_act is ${JSON.stringify(found.hidden_act)}; only "silu" and "relu2" can be run`);
   if (found.attention_bias || found.mlp_bias) refuse("has biases; only models without can be run");
-  if (found.rope_scaling !== undefined && found.rope_scaling !== null) refuse("rope_scaling is not supported");
+  for (const key of ["rope_scaling", "rope_parameters"] as const) {
+    const kind = found[key]?.rope_type ?? found[key]?.type;
+    if (kind !== undefined ? kind !== "default" : key === "rope_scaling" && found[key])
+      refuse(`${key} is of type ${JSON.stringify(kind ?? "unknown")}; only plain rotary positions can be run`);
+  }
+  if ((found.partial_rotary_factor ?? 1) !== 1)
+    refuse(`partial_rotary_factor is ${found.partial_rotary_factor}; only 1 can be run`);
   if (found.head_dim && found.head_dim * found.num_attention_heads !== found.hidden_size)
     refuse(`head_dim is ${found.head_dim}; only hidden_size / num_attention_heads can be run`);
   const { initStd, requantizeEvery, recompute } = presets.tiny;
@@ -148,7 +204,12 @@ function readForeign(content: unknown, where: string): ModelConfig {
     contextLength: found.max_position_embeddings,
     tiedHead: found.tie_word_embeddings ?? false,
     activation: found.hidden_act as ModelConfig["activation"],
-    ropeBase: found.rope_theta ?? 10000,
+    // transformers' own defaults: 500000 in its BitNetConfig, 10000 in its LlamaConfig.
+    ropeBase:
+      found.rope_parameters?.rope_theta ??
+      found.rope_theta ??
+      found.rope_scaling?.rope_theta ??
+      (found.model_type === "bitnet" ? 500000 : 10000),
     normEps: found.rms_norm_eps,
     initStd,
     // As Hugging Face's AutoBitLinear makes them ternary.
@@ -158,6 +219,22 @@ function readForeign(content: unknown, where: string): ModelConfig {
     recompute,
   };
   return check(modelConfigSchema, config, where);
+}
+
+/**
+ * How a config.json says that its model's matrices are stored.
+ *
+ * @throws FormatError, UnsupportedError
+ */
+export function readWeightLayout(content: unknown, where: string): WeightLayout {
+  const { quantization_config: found } = check(
+    z.looseObject({ quantization_config: quantizationSchema.nullish() }),
+    content,
+    where,
+  );
+  if (!found) return "float";
+  if (found.linear_class === "bitlinear") return "packed-inverse";
+  return found.quantization_mode === "online" ? "float" : "packed";
 }
 
 function check<T>(schema: z.ZodType<T>, value: unknown, where: string): T {

@@ -3,34 +3,45 @@
  * tied head stored once), config.json, tokenizer.json, tokenizer_config.json, generation_config.json. Read here for
  * evaluation, generation and inspection; training-state.ts adds what training needs to go on.
  */
-import { readSafetensors, type SafetensorsFile, writeSafetensors } from "../formats/safetensors.ts";
+import { type SafetensorsFile, writeSafetensors } from "../formats/safetensors.ts";
+import { hasSafetensors } from "../formats/safetensors-shards.ts";
 import { type ModelConfig, Transformer } from "../model/index.ts";
-import { FileError, FormatError, UsageError } from "../platform/errors.ts";
-import { describePath, exists, joinPath, listFolder, readWhole, sha256Of, writeAtomically } from "../platform/files.ts";
-import type { Parameter, Runtime } from "../tensor/index.ts";
+import { FileError, FormatError, UnsupportedError, UsageError } from "../platform/errors.ts";
+import { describePath, exists, joinPath, listFolder, sha256Of, writeAtomically } from "../platform/files.ts";
+import type { Runtime } from "../tensor/index.ts";
 import { formatTokenizerConfig, formatTokenizerJson, loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
 import { fromHuggingFaceConfig, toGenerationConfig, toHuggingFaceConfig } from "./hf-config.ts";
+import { openWeights } from "./hf-weights.ts";
+import { configFile, generationFile, jsonText, readJson } from "./json-file.ts";
+import { besideTokenizer, tokenizerTexts } from "./tokenizer-files.ts";
+
+export { configFile, jsonText, readJson } from "./json-file.ts";
 
 export const modelFile = "model.safetensors";
-export const configFile = "config.json";
 const tokenizerFile = "tokenizer.json";
 const tokenizerConfigFile = "tokenizer_config.json";
-const generationFile = "generation_config.json";
 
-export const modelFiles = [modelFile, configFile, tokenizerFile, tokenizerConfigFile, generationFile];
-
-/** Config files have some kilobytes. */
-const maxJsonBytes = 2 ** 24;
+export const modelFiles = [
+  modelFile,
+  configFile,
+  tokenizerFile,
+  tokenizerConfigFile,
+  generationFile,
+  ...besideTokenizer,
+];
 
 /**
  * Writes the model's files into an existing folder (the caller makes the folder whole: see writeFolderAtomically).
  *
+ * @param source the folder that the model came from: what its tokenizer's files say beyond ours, such as a chat template,
+ *               is kept
  * @returns SHA-256 of each file
  */
 export async function writeModelFiles(
   folder: string,
   model: Transformer,
   tokenizer: Tokenizer | null,
+  source?: string,
 ): Promise<Record<string, string>> {
   const hashes: Record<string, string> = {};
   const { sha256 } = await writeSafetensors(
@@ -52,26 +63,14 @@ export async function writeModelFiles(
   };
   if (tokenizer) {
     texts[tokenizerFile] = formatTokenizerJson(tokenizer.toJson());
-    texts[tokenizerConfigFile] = formatTokenizerConfig(tokenizer);
+    if (source === undefined) texts[tokenizerConfigFile] = formatTokenizerConfig(tokenizer);
+    else Object.assign(texts, tokenizerTexts(tokenizer, source));
   }
   for (const [name, text] of Object.entries(texts)) {
     writeAtomically(joinPath(folder, name), text);
     hashes[name] = sha256Of(text);
   }
   return hashes;
-}
-
-export const jsonText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
-
-/** The JSON in a file of ours. @throws FileError, FormatError */
-export function readJson(path: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(readWhole(path, maxJsonBytes)));
-  } catch (cause) {
-    if (cause instanceof SyntaxError || cause instanceof TypeError)
-      throw new FormatError(`${path}: is not JSON (${cause.message}); is it cut short?`, { cause });
-    throw cause;
-  }
 }
 
 /** The config of the model in a folder. @throws FileError, FormatError, UnsupportedError */
@@ -102,7 +101,7 @@ export interface LoadedModel {
 export async function loadModelFolder(folder: string, runtime: Runtime): Promise<LoadedModel> {
   const config = readModelConfig(folder);
   const tokenizer = readTokenizer(folder, config);
-  const model = new Transformer(runtime, config, 0);
+  const model = new Transformer(runtime, config, null);
   try {
     await restoreWeights(folder, model);
     return { model, config, tokenizer };
@@ -118,30 +117,18 @@ export async function loadModelFolder(folder: string, runtime: Runtime): Promise
  * @throws FormatError for a tensor that is missing, of another shape, or of no parameter of this model
  */
 export async function restoreWeights(folder: string, model: Transformer): Promise<void> {
-  const file = await readSafetensors(joinPath(folder, modelFile));
+  const { runtime, parameters, config } = model;
+  const weights = await openWeights(folder, config, parameters);
   try {
-    checkTensors(
-      file,
-      model.parameters.map(({ name, shape }) => ({ name, shape })),
-      "the model",
-    );
-    for (const parameter of model.parameters) await fillParameter(file, parameter, model.runtime);
+    for (const parameter of parameters) {
+      runtime.backend.upload(parameter.tensor.buffer, await weights.read(parameter));
+      parameter.changed();
+    }
   } finally {
-    file.close();
+    weights.close();
   }
   for (const layer of model.ternaryLayers) layer.forgetQuantized();
 }
-
-async function fillParameter(file: SafetensorsFile, parameter: Parameter, runtime: Runtime): Promise<void> {
-  const values = await file.read(parameter.name);
-  if (!(values instanceof Float32Array))
-    throw new FormatError(`${file.path}: tensor ${parameter.name} holds integers; expected float weights`);
-  runtime.backend.upload(parameter.tensor.buffer, values);
-  parameter.changed();
-}
-
-/** Tables that old exporters put among the weights; they are computed. */
-const isComputed = (name: string) => name.endsWith(".rotary_emb.inv_freq");
 
 /** @throws FormatError unless the file holds exactly the tensors wanted */
 export function checkTensors(
@@ -159,7 +146,7 @@ export function checkTensors(
       );
   }
   const known = new Set(wanted.map(({ name }) => name));
-  const stranger = [...file.tensors.keys()].find((name) => !known.has(name) && !isComputed(name));
+  const stranger = [...file.tensors.keys()].find((name) => !known.has(name));
   if (stranger !== undefined)
     throw new FormatError(`${file.path}: holds tensor ${stranger}, which ${what} has not; is it of another model?`);
 }
@@ -169,9 +156,18 @@ export function checkModelFolder(path: string): void {
   if (!exists(path)) throw new FileError(`${path}: no such file or folder; expected a checkpoint folder`);
   if (describePath(path).kind !== "folder")
     throw new UsageError(`${path}: is a file; expected the checkpoint's folder, with ${modelFile} and ${configFile}`);
-  for (const name of [modelFile, configFile])
-    if (!exists(joinPath(path, name))) {
-      const held = listFolder(path).slice(0, 5).join(", ") || "nothing";
-      throw new FormatError(`${path}: is not a model's folder: has no ${name} (it holds ${held})`);
+  const held = () => listFolder(path).slice(0, 5).join(", ") || "nothing";
+  for (const [name, there] of [
+    [modelFile, hasSafetensors(path)],
+    [configFile, exists(joinPath(path, configFile))],
+  ] as const)
+    if (!there) {
+      const pickled =
+        name === modelFile && listFolder(path).find((one) => /^(pytorch_model.*\.bin|.*\.pt|.*\.pth)$/.test(one));
+      if (pickled)
+        throw new UnsupportedError(
+          `${path}: its weights are in ${pickled}, a Python pickle, which is not read; convert it to safetensors (most models on the hub have them)`,
+        );
+      throw new FormatError(`${path}: is not a model's folder: has no ${name} (it holds ${held()})`);
     }
 }

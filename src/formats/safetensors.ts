@@ -86,14 +86,22 @@ function summary(tensors: ReadonlyMap<string, unknown>): string {
   return names.length > 5 ? `${some} and ${names.length - 5} more` : some || "none";
 }
 
-const writable = { F32: Float32Array, I32: Int32Array, I8: Int8Array, U8: Uint8Array } as const;
+/** F16 and BF16 are written from their 16 bits. */
+const writable = {
+  F32: Float32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I32: Int32Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+} as const;
 
 /** A tensor to write. A function for `data` is called when its turn comes, so that only one tensor is in memory. */
 export interface SafetensorsTensor {
   readonly name: string;
   readonly dtype: keyof typeof writable;
   readonly shape: readonly number[];
-  readonly data: TensorData | (() => Promise<TensorData>);
+  readonly data: TensorData | Uint16Array | (() => Promise<TensorData | Uint16Array>);
 }
 
 /**

@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
+import { homedir } from "node:os";
 import * as nodePath from "node:path";
 import { createGunzip } from "node:zlib";
 import { FileError, FormatError } from "./errors.ts";
@@ -366,6 +367,14 @@ export function describePath(path: string): { kind: "file" | "folder"; sizeBytes
 export function removePath(path: string): void {
   attempt("remove", path, () => fs.rmSync(path, { recursive: true, force: true }));
 }
+
+/** Gives a file or folder another name on the same disk; a file that has that name is replaced. */
+export function movePath(from: string, to: string): void {
+  attempt("rename", from, () => fs.renameSync(from, to));
+}
+
+/** The user's own folder. */
+export const homeFolder = (): string => homedir();
 
 export const joinPath = (...parts: string[]): string => nodePath.join(...parts);
 export const absolutePath = (path: string): string => nodePath.resolve(path);

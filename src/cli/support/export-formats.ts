@@ -3,7 +3,9 @@
  * format: a file beside this, and an entry here.
  */
 import type { Command } from "commander";
+import { addGgufOptions } from "./gguf.ts";
 import { addCompactOptions } from "./compact.ts";
+import { addHfExportOptions } from "./hf.ts";
 import { addOnnxOptions } from "./onnx.ts";
 import type { BackendOptions } from "./options.ts";
 
@@ -33,8 +35,15 @@ export interface ExportFormat {
 export const exportFormats: readonly ExportFormat[] = [
   {
     name: "gguf",
-    summary: "one file for llama.cpp and bitnet.cpp; --type tq2_0, tq1_0, i2_s, q8_0, f16, bf16 or f32",
+    summary: "one file for llama.cpp and bitnet.cpp; --type tq2_0, tq1_0, i2_s, q2_0, q8_0, f16 (default), bf16, f32",
+    addOptions: addGgufOptions,
     load: async () => (await import("./gguf.ts")).exportGguf,
+  },
+  {
+    name: "hf",
+    summary: "a folder for Hugging Face's transformers; --type f32, bf16, f16 or packed (ternary, four a byte)",
+    addOptions: addHfExportOptions,
+    load: async () => (await import("./hf.ts")).exportHf,
   },
   {
     name: "compact",

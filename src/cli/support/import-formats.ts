@@ -3,6 +3,7 @@
  * when it is asked for. To add a format: a file beside this, and an entry here.
  */
 import type { Command } from "commander";
+import { acceptsHf, addHfImportOptions } from "./hf.ts";
 import type { BackendOptions } from "./options.ts";
 
 export interface ImportRequest {
@@ -32,6 +33,13 @@ export const importFormats: readonly ImportFormat[] = [
     summary: "a file of llama.cpp's or bitnet.cpp's kind (.gguf)",
     accepts: (path) => /\.gguf$/i.test(path),
     load: async () => (await import("./gguf.ts")).importGguf,
+  },
+  {
+    name: "hf",
+    summary: "a Hugging Face folder, or org/name on the hub: LLaMA-style and BitNet b1.58 models",
+    accepts: acceptsHf,
+    addOptions: addHfImportOptions,
+    load: async () => (await import("./hf.ts")).importHf,
   },
   {
     name: "compact",

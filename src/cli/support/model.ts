@@ -4,6 +4,7 @@ import { UsageError } from "../../platform/errors.ts";
 import type { Runtime } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { type BackendOptions, backendChoice } from "./options.ts";
+import { createProgressLine } from "./progress.ts";
 
 export interface OpenedForUse extends OpenedModel {
   runtime: Runtime;
@@ -18,7 +19,11 @@ export async function openModel(path: string, options: BackendOptions): Promise<
   const backend = await createBackend(backendChoice(options));
   try {
     const runtime = new Runtime(backend);
-    const opened = await loadModel(path, runtime);
+    const progress = createProgressLine("downloading");
+    const opened = await loadModel(path, runtime, {
+      onProgress: ({ file, doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes, file),
+      onNote: (text) => process.stderr.write(`bitnet: ${text}\n`),
+    }).finally(() => progress.close());
     noteRefused(opened.refused);
     return { ...opened, runtime, close: () => backend.close() };
   } catch (error) {

@@ -1,0 +1,171 @@
+/**
+ * The weights in a Hugging Face folder as the float32 values of our parameters: one file or shards, float of any width
+ * or packed ternary, by today's names or those of the first reproduction. Exactly the tensors that the model has are
+ * wanted; what is missing or left over is named.
+ */
+import type { SafetensorsFile } from "../formats/safetensors.ts";
+import { openSafetensorsFolder } from "../formats/safetensors-shards.ts";
+import type { ModelConfig } from "../model/index.ts";
+import { FormatError } from "../platform/errors.ts";
+import { joinPath } from "../platform/files.ts";
+import { unpackHuggingFace } from "../quant/hf-pack.ts";
+import { masterWeightsOf, ternaryOf } from "../quant/ternary.ts";
+import type { Parameter } from "../tensor/index.ts";
+import { readWeightLayout, type WeightLayout } from "./hf-config.ts";
+import { configFile, readJson } from "./json-file.ts";
+
+type Wanted = Pick<Parameter, "name" | "role" | "shape">;
+
+export interface WeightsReader {
+  /** Float32 values of one of the parameters, row-major. @throws FormatError */
+  read(parameter: Wanted): Promise<Float32Array>;
+  close(): void;
+}
+
+/** Other names of a parameter: 1bitLLM's reproduction calls its sub-norms so. */
+function namesOf(name: string): string[] {
+  const older = name
+    .replace(".self_attn.attn_sub_norm.", ".self_attn.inner_attn_ln.")
+    .replace(".mlp.ffn_sub_norm.", ".mlp.ffn_layernorm.");
+  return older === name ? [name] : [name, older];
+}
+
+const scaleName = (name: string) => `${name}_scale`;
+/** Tables that old exporters put among the weights; they are computed. */
+const isComputed = (name: string) => name.endsWith(".rotary_emb.inv_freq");
+const embeddingName = "model.embed_tokens.weight";
+const headName = "lm_head.weight";
+
+/**
+ * Opens a folder's weights for a model. The caller closes it.
+ *
+ * @throws FileError; FormatError naming tensors that are missing, of another shape, or nobody's
+ */
+export async function openWeights(
+  folder: string,
+  config: ModelConfig,
+  parameters: readonly Wanted[],
+): Promise<WeightsReader> {
+  const configPath = joinPath(folder, configFile);
+  const layout = readWeightLayout(readJson(configPath), configPath);
+  const file = await openSafetensorsFolder(folder);
+  try {
+    const found = findTensors(file, layout, parameters);
+    await refuseStrangers(file, found, config);
+    return {
+      read: (parameter) => readParameter(file, found.get(parameter.name)!, parameter, layout, config),
+      close: () => file.close(),
+    };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+interface Found {
+  /** Its name in the file. */
+  name: string;
+  /** The name of the scale beside it, where there is one. */
+  scale?: string;
+}
+
+/** What stands behind the first of several names: how many more, and some of them. */
+function others(names: readonly string[]): string {
+  if (names.length < 2) return "";
+  const some = names.slice(1, 6).join(", ");
+  return `, and ${names.length - 1} more (${some}${names.length > 6 ? ", ..." : ""})`;
+}
+
+function findTensors(file: SafetensorsFile, layout: WeightLayout, parameters: readonly Wanted[]): Map<string, Found> {
+  const found = new Map<string, Found>();
+  const missing: string[] = [];
+  for (const { name, role, shape } of parameters) {
+    const there = namesOf(name).find((one) => file.tensors.has(one));
+    if (there === undefined) {
+      missing.push(name);
+      continue;
+    }
+    const entry = file.tensors.get(there)!;
+    const scale = role === "ternary" && layout !== "float" ? scaleName(there) : undefined;
+    const packed = scale !== undefined && entry.dtype === "U8";
+    const wanted = packed ? [shape[0] / 4, ...shape.slice(1)] : shape;
+    if (entry.shape.join() !== wanted.join())
+      throw new FormatError(
+        `${file.path}: tensor ${there} is [${entry.shape}]; the model wants [${wanted}]${packed ? " (four weights a byte)" : ""}; is it of another model?`,
+      );
+    if (scale !== undefined) {
+      const beside = file.tensors.get(scale);
+      if (!beside) missing.push(scale);
+      else if (beside.shape.reduce((a, b) => a * b, 1) !== 1)
+        throw new FormatError(`${file.path}: tensor ${scale} is [${beside.shape}]; expected one number`);
+    }
+    found.set(name, { name: there, scale });
+  }
+  if (missing.length > 0)
+    throw new FormatError(
+      `${file.path}: has no tensor ${missing[0]}, which the model has${others(missing)}; is it of another model?`,
+    );
+  return found;
+}
+
+async function refuseStrangers(file: SafetensorsFile, found: Map<string, Found>, config: ModelConfig): Promise<void> {
+  const known = new Set(
+    [...found.values()].flatMap(({ name, scale }) => (scale === undefined ? [name] : [name, scale])),
+  );
+  const strangers = [...file.tensors.keys()].filter((name) => !known.has(name) && !isComputed(name));
+  // A tied head may be stored all the same; then it must be the embedding.
+  if (config.tiedHead && strangers.includes(headName)) {
+    const [head, table] = [await file.read(headName), await file.read(found.get(embeddingName)!.name)];
+    if (head.length !== table.length || head.some((value, i) => !Object.is(value, table[i])))
+      throw new FormatError(
+        `${file.path}: tensor ${headName} is not the embedding, but the config ties them (tie_word_embeddings); set it to false if the head is one of its own`,
+      );
+    strangers.splice(strangers.indexOf(headName), 1);
+  }
+  if (strangers.length > 0)
+    throw new FormatError(
+      `${file.path}: holds tensor ${strangers[0]}, which the model has not${others(strangers)}; is it of another model?`,
+    );
+}
+
+async function readParameter(
+  file: SafetensorsFile,
+  { name, scale }: Found,
+  { shape }: Wanted,
+  layout: WeightLayout,
+  config: ModelConfig,
+): Promise<Float32Array> {
+  const values = await file.read(name);
+  if (scale === undefined) {
+    if (values instanceof Float32Array) return values;
+    throw new FormatError(`${file.path}: tensor ${name} holds integers; expected float weights`);
+  }
+  const stored = (await file.read(scale))[0];
+  const gamma = layout === "packed-inverse" ? Math.fround(1 / stored) : stored;
+  if (!(gamma > 0 && Number.isFinite(gamma)))
+    throw new FormatError(`${file.path}: tensor ${scale} is ${stored}; expected a finite number above 0`);
+  const codes = values instanceof Uint8Array ? unpacked(values, file, name, shape) : ternaryCodes(values, file, name);
+  const zeros = codes.every((code) => code === 1);
+  if (!zeros && gamma < config.weightEps)
+    throw new FormatError(
+      `${file.path}: tensor ${scale} makes a scale of ${gamma}, below the least that the quantiser gives (${config.weightEps})`,
+    );
+  return masterWeightsOf({ codes, scale: gamma });
+}
+
+function unpacked(packed: Uint8Array, file: SafetensorsFile, name: string, shape: readonly number[]): Uint8Array {
+  const { codes, wrongAt } = unpackHuggingFace(packed);
+  if (wrongAt !== null)
+    throw new FormatError(
+      `${file.path}: tensor ${name}: byte ${wrongAt} (row ${Math.floor(wrongAt / shape[1])}) is ${packed[wrongAt]}, which holds a code 3; expected codes 0, 1 and 2`,
+    );
+  return codes;
+}
+
+/** Ternary weights in a float tensor, beside a scale of their own. */
+function ternaryCodes(values: ArrayLike<number>, file: SafetensorsFile, name: string): Uint8Array {
+  const found = values instanceof Float32Array ? ternaryOf(values) : null;
+  if (!found || (found.scale !== 1 && found.scale !== 0))
+    throw new FormatError(`${file.path}: tensor ${name}: expected weights of -1, 0 and 1 beside ${scaleName(name)}`);
+  return found.codes;
+}

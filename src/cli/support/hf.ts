@@ -1,0 +1,151 @@
+/** Hugging Face folders for `export` and `import`, and the options that they add. */
+import { type Command, Option } from "commander";
+import type { HuggingFaceFloatType, HuggingFaceType, OpenedModel, TrainingFacts } from "../../checkpoint/index.ts";
+import { UsageError } from "../../platform/errors.ts";
+import type { ExportRequest } from "./export-formats.ts";
+import { formatBytes, formatCount } from "./format.ts";
+import type { ImportRequest } from "./import-formats.ts";
+import { listenForInterrupts } from "./interrupt.ts";
+
+const floatTypes = ["f32", "bf16", "f16"];
+
+export function addHfExportOptions(command: Command): void {
+  command
+    .addOption(
+      new Option("--float-type <name>", "hf, --type packed: embedding, norms and head (default: f32)").choices(
+        floatTypes,
+      ),
+    )
+    .option("--shard-size <size>", "hf: the most that one file of weights holds, such as 500MB (default: 5GB)")
+    .option("--no-card", "hf: write no model card (README.md)");
+}
+
+export async function exportHf(request: ExportRequest): Promise<string> {
+  const { exportHuggingFace, huggingFaceTypes, modelCard } = await import("../../checkpoint/index.ts");
+  const { absolutePath, baseName } = await import("../../platform/files.ts");
+  const { openModel } = await import("./model.ts");
+  const { type = "f32", options } = request;
+  if (!huggingFaceTypes.includes(type as HuggingFaceType))
+    throw new UsageError(`--type ${type} is none of the hf format's: ${huggingFaceTypes.join(", ")}`);
+  const shardBytes = options.shardSize === undefined ? undefined : parseBytes(String(options.shardSize));
+  const interruption = listenForInterrupts();
+  const opened = await openModel(request.input, request.backend);
+  try {
+    const output = request.output ?? `${baseName(absolutePath(request.input))}-hf`;
+    const facts = await trainingFacts(opened);
+    const { tokenizer } = opened;
+    const written = await exportHuggingFace(opened.model, tokenizer, output, {
+      type: type as HuggingFaceType,
+      floatType: options.floatType as HuggingFaceFloatType | undefined,
+      shardBytes,
+      source: opened.folder,
+      signal: interruption.signal,
+      card:
+        options.card === false
+          ? undefined
+          : (found) =>
+              modelCard({
+                ...found,
+                name: baseName(absolutePath(output)),
+                tokenizer: tokenizer && { name: tokenizer.name, vocabSize: tokenizer.vocabSize },
+                training: facts,
+              }),
+    });
+    const lines = [
+      `wrote ${output}: ${written.files.length} files, ${formatCount(written.parameters)} parameters in ${formatBytes(written.tensorBytes)} as ${type}${type === "packed" ? ` (embedding, norms and head ${written.floatType})` : ""}`,
+    ];
+    if (written.ternaryWeights > 0)
+      lines.push(
+        `ternary: ${formatCount(written.ternaryWeights)} weights; codes and scales are those of the model${written.fittedMatrices > 0 ? `; float weights of ${written.fittedMatrices} matrices were fitted so that transformers makes the same` : ""}`,
+      );
+    if (!tokenizer) lines.push("no tokenizer: the model came without one");
+    return `${lines.join("\n")}\n`;
+  } finally {
+    opened.close();
+    interruption.release();
+  }
+}
+
+/** 500MB, 2GiB, 5e9. @throws UsageError */
+function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmg]i?)?b?$/i.exec(text.trim());
+  const unit = (match?.[2] ?? "").toLowerCase();
+  const power = " kmg".indexOf(unit[0] ?? " ");
+  const bytes = match ? Number(match[1]) * (unit.endsWith("i") ? 1024 : 1000) ** power : Number.NaN;
+  if (!(bytes >= 1)) throw new UsageError(`--shard-size ${text}: expected a size such as 500MB or 2GiB`);
+  return bytes;
+}
+
+/** What the run that the checkpoint stands in has written down. */
+async function trainingFacts({ folder, step }: OpenedModel): Promise<TrainingFacts | null> {
+  if (step === null) return null;
+  const { isRun, readMeta, readRunConfig, readScalars, runPaths } = await import("../../train/index.ts");
+  const { verifyCheckpoint } = await import("../../checkpoint/index.ts");
+  const { absolutePath, exists, joinPath } = await import("../../platform/files.ts");
+  const state = verifyCheckpoint(folder).training as { totalTokens?: number } | null;
+  const facts: TrainingFacts = { step, totalTokens: state?.totalTokens };
+  const run = absolutePath(joinPath(folder, "..", ".."));
+  const meta = isRun(run) ? readMeta(run) : null;
+  if (!meta) return facts;
+  const paths = runPaths(run);
+  const evaluated = exists(paths.scalars)
+    ? readScalars(paths.scalars).findLast((line) => typeof line.val_loss === "number" && line.step <= step)
+    : undefined;
+  const { version, commit } = (meta.sessions.at(-1) ?? {}) as { version?: string; commit?: string | null };
+  const bits = evaluated?.bits_per_byte;
+  return {
+    ...facts,
+    preset: meta.preset,
+    textTokens: meta.data?.tokens,
+    textDocuments: meta.data?.documents,
+    optimizer: readRunConfig(run).optimizer?.kind,
+    validation: evaluated && {
+      step: evaluated.step,
+      lossNats: evaluated.val_loss as number,
+      bitsPerByte: typeof bits === "number" ? bits : undefined,
+    },
+    version,
+    commit,
+  };
+}
+
+export function addHfImportOptions(command: Command): void {
+  command.addOption(
+    new Option("--to <variant>", "hf: bitnet: make a full-precision model ternary, to train it on").choices(["bitnet"]),
+  );
+}
+
+/** A folder with a config.json, or a name on the hub. */
+export async function acceptsHf(path: string): Promise<boolean> {
+  const { isHubName } = await import("../../checkpoint/index.ts");
+  const { exists, joinPath } = await import("../../platform/files.ts");
+  return exists(joinPath(path, "config.json")) || isHubName(path);
+}
+
+export async function importHf(request: ImportRequest): Promise<string> {
+  const { convertToBitnet, saveModelFolder } = await import("../../checkpoint/index.ts");
+  const { openModel } = await import("./model.ts");
+  const opened = await openModel(request.input, request.backend);
+  try {
+    const { model, tokenizer, folder } = opened;
+    const convert = request.options.to === "bitnet";
+    const { model: made, added } = convert ? await convertToBitnet(model) : { model, added: [] as string[] };
+    try {
+      await saveModelFolder(request.output, made, tokenizer, folder);
+    } finally {
+      if (made !== model) made.dispose();
+    }
+    const { variant } = made.config;
+    const count = made.parameters.reduce((sum, { size }) => sum + size, 0);
+    const lines = [`wrote ${request.output}: ${formatCount(count)} parameters, variant ${variant}`];
+    if (!tokenizer) lines.push("no tokenizer: the model came without one");
+    if (convert)
+      lines.push(
+        `its matrices are ternary from now on, and ${added.length} sub-norms were added (gain 1): what it could do is largely gone until it is trained on`,
+        `next        bitnet train --from ${request.output} --data FILE`,
+      );
+    return `${lines.join("\n")}\n`;
+  } finally {
+    opened.close();
+  }
+}
