@@ -8,7 +8,7 @@ import { bytesToToken, byteToChar } from "./byte-alphabet.ts";
 import { LLAMA3_PATTERN } from "./pretokenize.ts";
 import { templateWithPrefix } from "./sentencepiece.ts";
 import { splitMerges } from "./split-merges.ts";
-import { MAX_VOCABULARY, specialToken, type TokenizerJson } from "./tokenizer-json.ts";
+import { bpeTokenizerJson, MAX_VOCABULARY, specialToken, type TokenizerJson, vocabOf } from "./tokenizer-json.ts";
 
 /** Tokens in LLaMA-3's file. Other rank files (cl100k, o200k) have other counts and other patterns. */
 export const LLAMA3_RANKS = 128_000;
@@ -69,38 +69,25 @@ export function llama3ToJson(text: string, where: string): TokenizerJson {
 export function ranksToJson(tokens: readonly string[]): TokenizerJson {
   const ids = new Map(tokens.map((token, rank) => [token, rank]));
   const [begin] = llama3SpecialTokens;
-  return {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: llama3SpecialTokens.map((name, i) => specialToken(name, tokens.length + i)),
-    normalizer: null,
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [
-        { type: "Split", pattern: { Regex: LLAMA3_PATTERN }, behavior: "Isolated", invert: false },
-        { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
-      ],
+  return bpeTokenizerJson(
+    { vocab: vocabOf(tokens), merges: splitMerges(tokens, ids), ignore_merges: true },
+    {
+      added_tokens: llama3SpecialTokens.map((name, i) => specialToken(name, tokens.length + i)),
+      pre_tokenizer: {
+        type: "Sequence",
+        pretokenizers: [
+          { type: "Split", pattern: { Regex: LLAMA3_PATTERN }, behavior: "Isolated", invert: false },
+          { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
+        ],
+      },
+      post_processor: {
+        type: "Sequence",
+        processors: [
+          { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true },
+          templateWithPrefix(begin, tokens.length),
+        ],
+      },
+      decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     },
-    post_processor: {
-      type: "Sequence",
-      processors: [
-        { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true },
-        templateWithPrefix(begin, tokens.length),
-      ],
-    },
-    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: true,
-      vocab: Object.fromEntries(ids),
-      merges: splitMerges(tokens, ids),
-    },
-  };
+  );
 }

@@ -50,6 +50,42 @@ export function specialToken(content: string, id: number): AddedToken {
   return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
 }
 
+/** A BPE tokenizer as a file: what is given, and of the rest what says "none". `vocab` is token to id. */
+export function bpeTokenizerJson(
+  model: { vocab: Record<string, number>; merges: string[] } & Partial<TokenizerModel>,
+  parts: Partial<TokenizerJson>,
+): TokenizerJson {
+  const { vocab, merges, ...settings } = model;
+  return {
+    version: "1.0",
+    truncation: null,
+    padding: null,
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: null,
+    ...parts,
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      ...settings,
+      vocab,
+      merges,
+    },
+  };
+}
+
+/** The vocabulary of tokens that are numbered in order. */
+export const vocabOf = (tokens: readonly string[]): Record<string, number> =>
+  Object.fromEntries(tokens.map((token, id) => [token, id]));
+
 /**
  * Reads a tokenizer.json.
  *

@@ -13,7 +13,7 @@ import { countPretokens, type PretokenCounts } from "./count-pretokens.ts";
 import { learnMerges } from "./learn-merges.ts";
 import { GPT2_PATTERN } from "./pretokenize.ts";
 import { type Tokenizer, vocabularyOf } from "./tokenizer.ts";
-import { MAX_VOCABULARY, specialToken, type TokenizerJson } from "./tokenizer-json.ts";
+import { bpeTokenizerJson, MAX_VOCABULARY, specialToken, vocabOf } from "./tokenizer-json.ts";
 
 export const defaultSpecialTokens: readonly string[] = ["<|endoftext|>"];
 
@@ -103,35 +103,22 @@ export async function trainBpe(
     merges.push(`${tokens[l]} ${tokens[right[rank]]}`);
     tokens.push(tokens[l] + tokens[right[rank]]);
   }
-  const json: TokenizerJson = {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: specialTokens.map(specialToken),
-    normalizer: null,
-    // Written out, not left to ByteLevel's own pattern: the JavaScript library reads `\s` there in its own way.
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [
-        { type: "Split", pattern: { Regex: GPT2_PATTERN }, behavior: "Isolated", invert: false },
-        { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
-      ],
+  const json = bpeTokenizerJson(
+    { vocab: vocabOf(tokens), merges },
+    {
+      added_tokens: specialTokens.map(specialToken),
+      // Written out, not left to ByteLevel's own pattern: the JavaScript library reads `\s` there in its own way.
+      pre_tokenizer: {
+        type: "Sequence",
+        pretokenizers: [
+          { type: "Split", pattern: { Regex: GPT2_PATTERN }, behavior: "Isolated", invert: false },
+          { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
+        ],
+      },
+      post_processor: { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true },
+      decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     },
-    post_processor: { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true },
-    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges,
-    },
-  };
+  );
   const plan = planByteLevel(json, vocabularyOf(json));
   if (typeof plan === "string") throw new Error(`trained a tokenizer that we cannot run: ${plan}`);
   const endOfText = specialTokens.length > 0 ? 0 : null;

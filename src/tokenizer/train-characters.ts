@@ -5,7 +5,7 @@
 import { DataError, UsageError } from "../platform/errors.ts";
 import { bytesDecoder, byteTokenName, CodePointTokenizer, planCodePoints } from "./code-points.ts";
 import { vocabularyOf } from "./tokenizer.ts";
-import { specialToken, type TokenizerJson } from "./tokenizer-json.ts";
+import { bpeTokenizerJson, specialToken, vocabOf } from "./tokenizer-json.ts";
 import { checkSpecialTokens, defaultSpecialTokens, type TrainedTokenizer, type TrainProgress } from "./train-bpe.ts";
 
 export interface TrainCharactersOptions {
@@ -68,28 +68,10 @@ export async function trainCharacters(
     throw new DataError(
       `the text has ${characters.length} different characters, which makes ${tokens.length} tokens; expected at most ${maxVocabSize}; allow more, or train a BPE tokenizer`,
     );
-  const json: TokenizerJson = {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: specialTokens.map(specialToken),
-    normalizer: null,
-    pre_tokenizer: null,
-    post_processor: null,
-    decoder: bytesDecoder,
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: unknown === "bytes",
-      ignore_merges: false,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: [],
-    },
-  };
+  const json = bpeTokenizerJson(
+    { vocab: vocabOf(tokens), merges: [], byte_fallback: unknown === "bytes" },
+    { added_tokens: specialTokens.map(specialToken), decoder: bytesDecoder },
+  );
   const plan = planCodePoints(json, vocabularyOf(json));
   if (typeof plan === "string") throw new Error(`trained a tokenizer that we cannot run: ${plan}`);
   const endOfText = specialTokens.length > 0 ? 0 : null;
