@@ -121,11 +121,9 @@ export function productsOf(plain: Backend, operands: Operands): { products: Prod
   const quantized = [put([m, k], "i8", codes), put([m], "f32", scales), put([m], "i32", sums)];
   const bitInputs = [...quantized, W, put([n, k], "u8", ternary), put([1], "f32", weightScale)];
   // What the integer products stand for, for `exact`.
-  const real: Operands = {
-    ...{ m, k, n, dy },
-    x: Float32Array.from(codes, (code, i) => code * scales[Math.floor(i / k)]),
-    w: Float32Array.from(ternary, (code) => (code - 1) * scale),
-  };
+  const real: Operands = { ...{ m, k, n, dy }, x: new Float32Array(m * k), w: new Float32Array(n * k) };
+  for (let i = 0; i < m; i++) for (let p = i * k; p < (i + 1) * k; p++) real.x[p] = codes[p] * scales[i];
+  for (let p = 0; p < n * k; p++) real.w[p] = (ternary[p] - 1) * scale;
 
   function product<P>(kind: Kind, layout: Layout, op: Op<P>, inputs: NDArray[], params: P, input: number): Product {
     const precision: Precision = kind.endsWith("bfloat16") ? "bf16" : "fp32";

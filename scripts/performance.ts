@@ -120,7 +120,8 @@ ${table(
       : `### What a current PyTorch can do
 
 PyTorch ${result.currentTorch}, every variant once, its loss held to the program's as it is; the fastest races above. sdpa: its own flash attention; lean:
-quantisers outside autograd; fused: its fused AdamW.
+quantisers outside autograd; fused: its fused AdamW. Not among them: parameters in bfloat16, in whose rounding small updates are lost, and
+max-autotune, whose products on a processor want weights that do not change.
 
 ${table(
   ["variant", "tokens/s", "peak memory, MiB"],
