@@ -250,31 +250,18 @@ ${origin(result)}
 ${missing(result.leftOut)}`;
 }
 
-/** Sections of the log that say in their title what did not help, whole; and links to those on speed. */
+/** Sections of the log that say in their title that something did not help, whole. */
 function tried(): string {
   const sections = readFileSync(resolve(root, "docs/log.md"), "utf8").split(/^## /m).slice(1);
-  const parse = (section: string) => {
+  const bodies = sections.flatMap((section) => {
     const end = section.indexOf("\n");
-    return { title: section.slice(0, end), body: section.slice(end).trim() };
-  };
-  const slug = (title: string) =>
-    title
-      .toLowerCase()
-      .replaceAll(/[^\w\s-]/g, "")
-      .replaceAll(" ", "-");
-  const all = sections.map(parse);
-  const whole = all.filter(({ title }) => /did not help/i.test(title));
-  const links = all.filter(
-    (section) =>
-      !whole.includes(section) &&
-      /kernel|product|attention|thread|memory|fused|cache|optimi[sz]er|step|speed|faster/i.test(section.title),
-  );
+    return /did not help/i.test(section.slice(0, end)) ? [section.slice(end).trim()] : [];
+  });
   return `## What was tried and did not help
 
-${whole.map(({ title, body }) => `### ${title.replace(/^[\d-]+: */, "")}\n\n${body}\n`).join("\n")}
-Measured with what was kept, in the log:
+${bodies.join("\n\n")}
 
-${links.map(({ title }) => `- [${title}](log.md#${slug(title)})`).join("\n")}
+From [the log](log.md), which also has what was measured along with what was kept.
 `;
 }
 
