@@ -244,7 +244,7 @@ describe("constrained output", () => {
           if (report.generatedTokens < maxTokens) short++;
         },
       ),
-      { seed: 4, numRuns: 40 },
+      { seed: 4, numRuns: 25 },
     );
     expect(short).toBeGreaterThan(5);
   });
@@ -267,7 +267,7 @@ describe("constrained output", () => {
     });
     const options = { maxTokens: 1, temperature: 1, topK: 0, topP: 1, minP: 0, grammar: new Grammar("root ::= [bc]") };
     let b = 0;
-    const n = 2000;
+    const n = 1000;
     const random = createRandom(3);
     for (let i = 0; i < n; i++) if ((await generateText(engine, bytes, "x", { ...options, random })).text === "b") b++;
     expect(Math.abs(b / n - 0.75)).toBeLessThan(4 * Math.sqrt((0.75 * 0.25) / n));

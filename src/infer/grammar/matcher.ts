@@ -16,7 +16,6 @@ interface Place {
   readonly parent: Place | null;
   /** Bytes to the text's end at least. */
   readonly least: number;
-  closure: { places: readonly Place[]; ends: boolean } | null;
 }
 
 export interface MatcherState {
@@ -60,14 +59,7 @@ export class Matcher {
   constructor(private readonly grammar: ByteGrammar) {
     for (const alternatives of grammar.rules)
       for (const sequence of alternatives) this.ids.set(sequence, this.sequencesById.push(sequence) - 1);
-    const found: Place[] = [];
-    let ends = false;
-    for (const sequence of grammar.rules[0]) {
-      const closure = this.closureOf(this.place(sequence, 0, 0, null));
-      found.push(...closure.places);
-      ends ||= closure.ends;
-    }
-    this.start = this.state(found, ends);
+    this.start = this.reach(grammar.rules[0].map((sequence) => this.place(sequence, 0, 0, null)))!;
   }
 
   /** The state after one more byte; null where the grammar has no text that goes on so. */
@@ -75,16 +67,13 @@ export class Matcher {
     const from = state as State;
     const known = from.next[byte];
     if (known !== undefined) return known;
-    const found: Place[] = [];
-    let ends = false;
+    const behind: (Place | null)[] = [];
     for (const place of from.places) {
       const element = place.sequence.elements[place.at];
-      if (element.kind !== "bytes" || element.set[byte] === 0) continue;
-      const closure = this.closureOf(this.place(place.sequence, place.at + 1, 0, place.parent));
-      for (const reached of closure.places) found.push(reached);
-      ends ||= closure.ends;
+      if (element.kind === "bytes" && element.set[byte] === 1)
+        behind.push(this.place(place.sequence, place.at + 1, 0, place.parent));
     }
-    const to = found.length === 0 && !ends ? null : this.state(found, ends);
+    const to = this.reach(behind);
     from.next[byte] = to;
     return to;
   }
@@ -99,27 +88,25 @@ export class Matcher {
     const done = element.kind === "rule" ? Math.min(count, element.min) : 0;
     const doneBytes = done > 0 && element.kind === "rule" ? done * this.grammar.least[element.rule] : 0;
     const least = sequence.least[at] - doneBytes + (parent?.least ?? 0);
-    const made: Place = { key: this.keys++, sequence, at, count, parent, least, closure: null };
+    const made: Place = { key: this.keys++, sequence, at, count, parent, least };
     this.places.set(key, made);
     return made;
   }
 
-  /** The places before bytes that can be come to from here without a byte, and whether the text's end can. */
-  private closureOf(from: Place | null): { places: readonly Place[]; ends: boolean } {
-    if (from === null) return { places: [], ends: true };
-    if (from.closure) return from.closure;
+  /** The state of all places before bytes that can be come to from these without a byte; null stands for the text's end. */
+  private reach(from: readonly (Place | null)[]): State | null {
     const places: Place[] = [];
     let ends = false;
     const seen = new Set<Place>();
     const waiting: Place[] = [];
-    const reach = (place: Place | null) => {
+    const visit = (place: Place | null) => {
       if (place === null) ends = true;
       else if (!seen.has(place)) {
         seen.add(place);
         waiting.push(place);
       }
     };
-    reach(from);
+    for (const place of from) visit(place);
     for (let place = waiting.pop(); place; place = waiting.pop()) {
       const { sequence, at, count, parent } = place;
       const element = sequence.elements[at];
@@ -128,26 +115,21 @@ export class Matcher {
         continue;
       }
       const behind = this.place(sequence, at + 1, 0, parent);
-      if (count >= element.min) reach(behind);
+      if (count >= element.min) visit(behind);
       if (count >= element.max) continue;
       const counted = element.max === Number.POSITIVE_INFINITY ? Math.min(count + 1, element.min) : count + 1;
       const again = counted === element.max ? behind : this.place(sequence, at, counted, parent);
-      for (const alternative of this.grammar.rules[element.rule]) reach(this.place(alternative, 0, 0, again));
+      for (const alternative of this.grammar.rules[element.rule]) visit(this.place(alternative, 0, 0, again));
       if (seen.size > maxPlaces)
         throw new DataError(
           `grammar: a text can be read in more than ${maxPlaces} ways at once; write the grammar with fewer alternatives that match the same`,
         );
     }
-    from.closure = { places, ends };
-    return from.closure;
+    return places.length === 0 && !ends ? null : this.state(places, ends);
   }
 
   private state(found: readonly Place[], ends: boolean): State {
-    const places = [...new Set(found)].sort((a, b) => a.key - b.key);
-    if (places.length > maxPlaces)
-      throw new DataError(
-        `grammar: a text can be read in more than ${maxPlaces} ways at once; write the grammar with fewer alternatives that match the same`,
-      );
+    const places = [...found].sort((a, b) => a.key - b.key);
     const key = `${ends ? "." : ""}${places.map((place) => place.key).join()}`;
     const known = this.states.get(key);
     if (known) return known;
