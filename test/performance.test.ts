@@ -60,6 +60,9 @@ describe("ratios", () => {
     expect(of(/our own/)).toMatchObject({ is: "0.80", reached: false });
     expect(of(/peak memory/)).toMatchObject({ is: "1.05 GB", reached: false });
   });
+  test("stand beside their rows in the page", () => {
+    expect(performancePage({ ...nothing, steps })).toContain("| old-bitnet | 100 | 100 | 81920 | 1000 | 4.00 |");
+  });
   test("of products have a geometric mean", () => {
     expect(geometricMean([1, 4])).toBeCloseTo(2, 12);
     expect(geometricMean([0.5, 2, 1])).toBeCloseTo(1, 12);
