@@ -1,19 +1,13 @@
 // Compact files, over formats/compact and checkpoint. Oracle: the model that was saved: its codes, its scale, its logits
 // to the last bit; Shannon's bound on bits; and for hostile files the rule that each is refused or harmless.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createReferenceBackend } from "../src/backends/index.ts";
-import {
-  type CompactOptions,
-  describeModel,
-  loadModel,
-  saveCompact,
-  saveModelFolder,
-} from "../src/checkpoint/index.ts";
+import { type CompactOptions, describeModel, loadModel, saveCompact, importCompact } from "../src/checkpoint/index.ts";
 import { openCompact, writeCompact } from "../src/formats/compact/index.ts";
 import { type ModelConfig, presets, Transformer } from "../src/model/index.ts";
 import { FormatError, UnsupportedError } from "../src/platform/errors.ts";
@@ -81,9 +75,15 @@ describe("a model in a compact file", () => {
   test.for(rules)("has the same codes, scales and logits to the last bit ($weightScale $weightEps)", async (rule) => {
     for (let seed = 0; seed < 4; seed++) {
       const model = made({ ...rule, tiedHead: seed % 2 === 0 }, seed);
-      const { path } = await save(model, { types: lossless, step: 12 });
+      const { path } = await save(model, { types: lossless, step: 12, chatTemplate: "{{ messages }}" });
       const opened = await loadModel(path, newRuntime());
-      expect(opened).toMatchObject({ config: model.config, step: 12, folder: path, refused: [] });
+      expect(opened).toMatchObject({
+        config: model.config,
+        step: 12,
+        chatTemplate: "{{ messages }}",
+        folder: path,
+        refused: [],
+      });
       expect(opened.tokenizer!.hash).toBe(tokenizer.hash);
       expect(opened.tokenizer!.endOfText).toBe(tokenizer.endOfText);
       const [before, after] = [await quantizedOf(model), await quantizedOf(opened.model)];
@@ -105,9 +105,8 @@ describe("a model in a compact file", () => {
   test("becomes a folder again with the same logits, and from it the same file", async () => {
     const model = made();
     const { path } = await save(model, { types: lossless });
-    const opened = await loadModel(path, newRuntime());
     const folder = join(root, `folder-${++files}`);
-    await saveModelFolder(folder, opened.model, opened.tokenizer);
+    await importCompact(path, folder, newRuntime());
     const again = await loadModel(folder, newRuntime());
     expect(same(await logitsOf(again.model), await logitsOf(model))).toBe(true);
     const twice = newPath();
@@ -174,6 +173,13 @@ describe("a model in a compact file", () => {
     expect(() => readFileSync(path)).toThrow(/ENOENT/);
   });
 
+  test("leaves no file where its writing is ended", async () => {
+    const path = newPath();
+    const signal = AbortSignal.abort(new Error("ended"));
+    await expect(saveCompact(path, made(), tokenizer, { signal })).rejects.toThrow("ended");
+    expect(readdirSync(root).filter((name) => name.startsWith(`${files}.`))).toEqual([]);
+  });
+
   test("is streamed in pieces of at most 65536 weights", async () => {
     const codes = Uint8Array.from({ length: 200_000 }, (_, i) => (i * i) % 3);
     const path = newPath();
@@ -204,7 +210,7 @@ describe("a damaged file", () => {
       await loadModel(bad, newRuntime());
     };
     await read(good);
-    for (let at = 0; at < good.length; at += at < 64 ? 1 : 23) {
+    for (let at = 0; at < good.length; at += at < 64 ? 1 : 71) {
       const bytes = Buffer.from(good);
       bytes[at] ^= 1 << (at & 7);
       await expect(read(bytes), `byte ${at}`).rejects.toThrow(/: byte \d+|no model|is a file; expected/);

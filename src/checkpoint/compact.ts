@@ -17,12 +17,12 @@ import {
 } from "../formats/compact/index.ts";
 import { headWidth, type ModelConfig, modelConfigSchema, Transformer } from "../model/index.ts";
 import { FormatError } from "../platform/errors.ts";
-import { baseName } from "../platform/files.ts";
+import { baseName, joinPath, listFolder, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import type { RowTypeName } from "../quant/row-types.ts";
 import { masterWeightsOf } from "../quant/ternary.ts";
 import { type ParameterRole, Runtime } from "../tensor/index.ts";
 import { createTokenizer, formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
-import type { LoadedModel } from "./model-folder.ts";
+import { type LoadedModel, modelFiles, writeModelFiles } from "./model-folder.ts";
 
 /** The number type of every tensor that is not ternary, by what it is. */
 export interface CompactTypes {
@@ -40,6 +40,10 @@ export interface CompactOptions {
   ternary?: TernaryEncoding | "smallest";
   /** Steps of training behind the model; null where unknown. */
   step?: number | null;
+  /** Jinja, for chat; null where there is none. */
+  chatTemplate?: string | null;
+  /** Ends the writing between two tensors; nothing is left. */
+  signal?: AbortSignal;
 }
 
 /** Half precision for what is large, float32 for gains, which are few. */
@@ -80,6 +84,7 @@ export async function saveCompact(
     config: modelConfigSchema.parse(config),
     step: options.step ?? null,
     tokenizer: tokenizer && rolesOf(tokenizer),
+    chatTemplate: options.chatTemplate ?? null,
   };
   const text = tokenizer && formatTokenizerJson(tokenizer.toJson());
   const written = await writeCompact(path, metadata, text, tensors, options);
@@ -104,6 +109,7 @@ const metadataSchema = z.strictObject({
       endOfText: z.string().nullable(),
     })
     .nullable(),
+  chatTemplate: z.string().nullable(),
 });
 
 /** What a compact file says of its model, its tensors checked against the config. The caller closes the file. */
@@ -111,6 +117,7 @@ export interface OpenedCompact {
   file: CompactFile;
   config: ModelConfig;
   step: number | null;
+  chatTemplate: string | null;
   readTokenizer(): Tokenizer | null;
 }
 
@@ -127,13 +134,13 @@ export function openCompactModel(path: string): OpenedCompact {
       const [issue] = parsed.error.issues;
       throw new FormatError(`${path}: byte 48: header: metadata.${issue.path.join(".")}: ${issue.message}`);
     }
-    const { config, step, tokenizer: roles } = parsed.data;
+    const { config, step, chatTemplate, tokenizer: roles } = parsed.data;
     checkTensors(file, config);
     if ((roles === null) !== (file.tokenizer === null))
       throw new FormatError(
         `${path}: byte 48: header: metadata.tokenizer is ${roles ? "there" : "null"}, but the file has ${file.tokenizer ? "a" : "no"} tokenizer`,
       );
-    return { file, config, step, readTokenizer: () => roles && readTokenizer(file, roles, config) };
+    return { file, config, step, chatTemplate, readTokenizer: () => roles && readTokenizer(file, roles, config) };
   } catch (error) {
     file.close();
     throw error;
@@ -201,9 +208,38 @@ function checkTensors(file: CompactFile, config: ModelConfig): void {
   model.dispose();
 }
 
+/**
+ * Writes the model in a compact file as a model folder (model-folder.ts), whole or not at all.
+ *
+ * @throws as openCompactModel; FileError when the disk refuses, or the folder holds other things
+ */
+export async function importCompact(
+  path: string,
+  folder: string,
+  runtime: Runtime,
+): Promise<{ config: ModelConfig; parameters: number }> {
+  const { model, config, tokenizer, chatTemplate } = await loadCompact(path, runtime);
+  try {
+    await writeFolderAtomically(
+      folder,
+      async (temporary) => {
+        await writeModelFiles(temporary, model, tokenizer);
+        if (chatTemplate !== null) writeAtomically(joinPath(temporary, "chat_template.jinja"), chatTemplate);
+      },
+      { mayReplace: (existing) => listFolder(existing).every((name) => modelFiles.includes(name)) },
+    );
+    return { config, parameters: model.parameters.reduce((sum, { size }) => sum + size, 0) };
+  } finally {
+    model.dispose();
+  }
+}
+
 /** Builds the model in a compact file and fills it, tensor by tensor. @throws as openCompactModel */
-export async function loadCompact(path: string, runtime: Runtime): Promise<LoadedModel & { step: number | null }> {
-  const { file, config, step, readTokenizer } = openCompactModel(path);
+export async function loadCompact(
+  path: string,
+  runtime: Runtime,
+): Promise<LoadedModel & Pick<OpenedCompact, "step" | "chatTemplate">> {
+  const { file, config, step, chatTemplate, readTokenizer } = openCompactModel(path);
   try {
     const tokenizer = readTokenizer();
     const model = new Transformer(runtime, config, null);
@@ -215,7 +251,7 @@ export async function loadCompact(path: string, runtime: Runtime): Promise<Loade
         runtime.backend.upload(parameter.tensor.buffer, values);
         parameter.changed();
       }
-      return { model, config, tokenizer, step };
+      return { model, config, tokenizer, step, chatTemplate };
     } catch (error) {
       model.dispose();
       throw error;

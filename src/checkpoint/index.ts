@@ -13,6 +13,7 @@ export {
   type CompactOptions,
   type CompactTypes,
   compactTypes,
+  importCompact,
   loadCompact,
   type OpenedCompact,
   openCompactModel,

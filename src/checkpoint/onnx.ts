@@ -34,6 +34,8 @@ export interface SaveOnnxOptions {
   step?: number | null;
   /** Of bitnet.ts, for its metadata. */
   version?: string;
+  /** Ends the writing between two tensors; nothing is left. */
+  signal?: AbortSignal;
 }
 
 /** Opsets whose operators are as the graph uses them; 26 is the newest that onnxruntime 1.30 takes. */
@@ -59,7 +61,7 @@ export async function saveOnnx(
   options: SaveOnnxOptions = {},
 ): Promise<{ path: string; sizeBytes: number }[]> {
   const { config } = model;
-  const { opset = opsets.newest, version: producerVersion = "", externalData } = options;
+  const { opset = opsets.newest, version: producerVersion = "", externalData, signal } = options;
   if (!(Number.isInteger(opset) && opset >= opsets.least && opset <= opsets.newest))
     throw new UsageError(`onnx: opset ${opset} is not written; opsets are ${opsets.least} to ${opsets.newest}`);
   const ternary = config.variant === "bitnet";
@@ -78,7 +80,7 @@ export async function saveOnnx(
     ...(tokenizer?.eos == null ? {} : { eos_token_id: String(tokenizer.eos) }),
   };
   const graph = new TransformerGraph(model, weights).graph;
-  return writeOnnx(path, graph, { opset, irVersion, producerVersion, metadata, externalData });
+  return writeOnnx(path, graph, { opset, irVersion, producerVersion, metadata, externalData, signal });
 }
 
 /** An input of linear layers: as it is, or its codes and their scale. */

@@ -7,7 +7,10 @@ import type { RowTypeName } from "../../quant/row-types.ts";
 import type { ExportRequest } from "./export-formats.ts";
 import { formatBytes, formatCount, formatShare, formatTable } from "./format.ts";
 import type { ImportRequest } from "./import-formats.ts";
+import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";
+import { modelName } from "./model-name.ts";
+import { backendChoice } from "./options.ts";
 
 const types: readonly RowTypeName[] = ["f32", "f16", "bf16", "int8", "q4"];
 const encodings = ["smallest", "entropy", "trits"] as const;
@@ -28,16 +31,21 @@ export function addCompactOptions(command: Command): void {
 }
 
 export async function exportCompact(request: ExportRequest): Promise<string> {
-  const { saveCompact } = await import("../../checkpoint/index.ts");
-  const { absolutePath, baseName } = await import("../../platform/files.ts");
-  const { input, output = `${baseName(absolutePath(input)).replace(/\.(bitnet|gguf)$/i, "")}.bitnet` } = request;
+  const { isCompactPath, saveCompact } = await import("../../checkpoint/index.ts");
+  const { readChatTemplate } = await import("../../infer/index.ts");
+  const { exists } = await import("../../platform/files.ts");
+  const { input } = request;
   const ternary = (request.type ?? "smallest") as TernaryEncoding | "smallest";
   if (!encodings.includes(ternary))
     throw new UsageError(`--type ${ternary} is unknown to --format compact; types are: ${encodings.join(", ")}`);
   const chosen = (part: keyof CompactTypes) => request.options[optionNames[part]] as RowTypeName;
+  const interruption = listenForInterrupts();
   const opened = await openModel(input, request.backend);
   try {
-    const { model, tokenizer, step } = opened;
+    const { model, tokenizer, step, folder } = opened;
+    const output = request.output ?? `${modelName(folder)}.bitnet`;
+    if (exists(output) && !isCompactPath(output))
+      throw new UsageError(`${output}: is there already, and is no compact file; name another with -o`);
     const { sizeBytes, tensors } = await saveCompact(output, model, tokenizer, {
       types: {
         embedding: chosen("embedding"),
@@ -47,6 +55,8 @@ export async function exportCompact(request: ExportRequest): Promise<string> {
       },
       ternary,
       step,
+      chatTemplate: opened.chatTemplate === undefined ? readChatTemplate(folder) : opened.chatTemplate,
+      signal: interruption.signal,
     });
     const rounded = tensors.filter(({ role }) => role === "embedding" || role === "head" || role === "linear");
     const worst = rounded.reduce((most, tensor) => Math.max(most, tensor.relativeError ?? 0), 0);
@@ -60,21 +70,23 @@ export async function exportCompact(request: ExportRequest): Promise<string> {
     }
     return `${lines.join("\n")}\n`;
   } finally {
+    interruption.release();
     opened.close();
   }
 }
 
 export async function importCompact({ input, output, backend }: ImportRequest): Promise<string> {
-  const { isCompactPath, saveModelFolder } = await import("../../checkpoint/index.ts");
+  const { createBackend } = await import("../../backends/index.ts");
+  const { importCompact: read, isCompactPath } = await import("../../checkpoint/index.ts");
+  const { Runtime } = await import("../../tensor/index.ts");
   if (!isCompactPath(input))
     throw new UsageError(`${input}: is not a compact file; bitnet export --format compact writes them`);
-  const opened = await openModel(input, backend);
+  const device = await createBackend(backendChoice(backend));
   try {
-    await saveModelFolder(output, opened.model, opened.tokenizer);
-    const parameters = opened.model.parameters.reduce((sum, { size }) => sum + size, 0);
-    return `${output}: ${formatCount(parameters)} parameters (${opened.config.variant})\n`;
+    const { config, parameters } = await read(input, output, new Runtime(device));
+    return `${output}: ${config.variant} model of ${formatCount(parameters)} parameters\n`;
   } finally {
-    opened.close();
+    device.close();
   }
 }
 

@@ -4,7 +4,9 @@ import type { OnnxWeights } from "../../checkpoint/onnx.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { ExportRequest } from "./export-formats.ts";
 import { formatBytes } from "./format.ts";
+import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";
+import { modelName } from "./model-name.ts";
 import { wholeNumber } from "./options.ts";
 
 export function addOnnxOptions(command: Command): void {
@@ -21,24 +23,27 @@ export function addOnnxOptions(command: Command): void {
 
 export async function exportOnnx(request: ExportRequest): Promise<string> {
   const { onnxWeights, saveOnnx } = await import("../../checkpoint/onnx.ts");
-  const { absolutePath, baseName } = await import("../../platform/files.ts");
   const { packageVersion } = await import("../../platform/system.ts");
-  const { input, output = `${baseName(absolutePath(input)).replace(/\.(bitnet|gguf)$/i, "")}.onnx`, type } = request;
+  const { input, type } = request;
   if (type !== undefined && !(onnxWeights as readonly string[]).includes(type))
     throw new UsageError(`--type ${type} is unknown to --format onnx; types are: ${onnxWeights.join(", ")}`);
   const { opset, externalData } = request.options as { opset?: number; externalData?: boolean };
+  const interruption = listenForInterrupts();
   const opened = await openModel(input, request.backend);
   try {
-    const { model, tokenizer, step } = opened;
+    const { model, tokenizer, step, folder } = opened;
+    const output = request.output ?? `${modelName(folder)}.onnx`;
     const written = await saveOnnx(output, model, tokenizer, {
       weights: type as OnnxWeights | undefined,
       opset,
       externalData,
       step,
       version: packageVersion().version,
+      signal: interruption.signal,
     });
     return `${written.map(({ path, sizeBytes }) => `${path}: ${formatBytes(sizeBytes)}`).join("\n")}\n`;
   } finally {
+    interruption.release();
     opened.close();
   }
 }

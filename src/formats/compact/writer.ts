@@ -32,7 +32,7 @@ export interface WrittenTensor extends Omit<CompactEntry, "offset"> {
  *
  * @param metadata  plain JSON, for whoever reads
  * @param tokenizer JSON text of the tokenizer, or null
- * @param options   ternary: how ternary matrices are coded, if not as each is smallest
+ * @param options   ternary: how ternary matrices are coded, if not as each is smallest; signal: ends between two tensors, with its reason
  * @throws FileError; Error for a name given twice, or data that is not of its shape
  */
 export async function writeCompact(
@@ -40,7 +40,7 @@ export async function writeCompact(
   metadata: Readonly<Record<string, unknown>>,
   tokenizer: string | null,
   tensors: readonly CompactTensor[],
-  { ternary = "smallest" }: { ternary?: TernaryEncoding | "smallest" } = {},
+  { ternary = "smallest", signal }: { ternary?: TernaryEncoding | "smallest"; signal?: AbortSignal } = {},
 ): Promise<{ sizeBytes: number; tensors: WrittenTensor[] }> {
   const names = new Set(tensors.map(({ name }) => name));
   if (names.size !== tensors.length) throw new Error("compact: two tensors have one name");
@@ -54,6 +54,7 @@ export async function writeCompact(
     if (packed) file.append(packed);
     const written: WrittenTensor[] = [];
     for (const tensor of tensors) {
+      signal?.throwIfAborted();
       const start = file.sizeBytes;
       const hasher = createHasher();
       const put = (bytes: Uint8Array) => {

@@ -14,6 +14,8 @@ export interface OnnxOptions {
   metadata: Readonly<Record<string, string>>;
   /** Large initialisers to `<path>.data`; default: where the model would pass 2 GiB. */
   externalData?: boolean;
+  /** Ends the writing between two initialisers, with its reason; nothing is left. */
+  signal?: AbortSignal;
 }
 
 /** Protobuf's limit on a message. */
@@ -45,6 +47,7 @@ export async function writeOnnx(
   try {
     file.append(plan.head);
     for (const { initializer, head, offset } of plan.initializers) {
+      options.signal?.throwIfAborted();
       file.append(head);
       const bytes = await bytesOf(initializer);
       if (offset === null) {
