@@ -126,7 +126,9 @@ function sentencePieceKeys(
       "llama.cpp does not make several spaces one, as this tokenizer does: texts with such get other tokens there",
     );
   if (!plan.bytesForUnknown)
-    notes.push("the tokenizer has no tokens for bytes: llama.cpp fails at characters that are not in its vocabulary");
+    throw new UnsupportedError(
+      `tokenizer ${tokenizer.name}: has no tokens for bytes; llama.cpp ends at a character that is not in the vocabulary (train one with bytes for unknown characters, or byte-level BPE)`,
+    );
   const entries: [string, GgufValue][] = [
     ["model", text("llama")],
     ["pre", text("default")],

@@ -88,7 +88,7 @@ test("every type of value comes back as it was written", async () => {
     ["b", float(0.1)],
     ["c", bool(true)],
     ["d", text("gamma \u0263 \ud83d\ude00")],
-    ["e", texts(["", "\u2581the", "\u0120"])],
+    ["e", texts(["", "\u2581the", "\u0120", "\ufeff"])],
     ["f", { type: "u64", value: 2n ** 63n }],
     ["g", { type: "i64", value: -5n }],
     ["h", { type: "f64", value: Math.PI }],

@@ -51,7 +51,8 @@ class Cursor {
   at = 0;
   private window = new Uint8Array(0);
   private windowAt = 0;
-  private readonly utf8 = new TextDecoder();
+  // A byte-order mark is a token of LLaMA-2: it stays.
+  private readonly utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   private readonly strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
   constructor(private readonly file: ReadableFile) {}
