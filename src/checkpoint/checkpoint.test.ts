@@ -300,7 +300,7 @@ describe("config.json", () => {
   });
 
   test("of something that we do not run is refused by name", () => {
-    const { bitnet_ts: _, ...foreign } = toHuggingFaceConfig(presets.tiny, roles);
+    const { bitnet_ts: _, architectures: __, ...foreign } = toHuggingFaceConfig(presets.tiny, roles);
     const refused = (changes: object) => () => fromHuggingFaceConfig({ ...foreign, ...changes }, "a/config.json");
     expect(refused({ model_type: "gpt2" })).toThrow(/a\/config.json: model_type is "gpt2"/);
     expect(refused({ hidden_act: "gelu" })).toThrow(/hidden_act is "gelu"/);
@@ -309,6 +309,16 @@ describe("config.json", () => {
     expect(refused({ head_dim: 64 })).toThrow(/head_dim is 64/);
     expect(refused({ hidden_size: undefined })).toThrow(/a\/config.json: hidden_size/);
     expect(refused({ quantization_config: { quant_method: "gptq" } })).toThrow(/is quantised by "gptq"/);
+    expect(refused({ quantization_config: undefined })).toThrow(/has no quantization_config of quant_method "bitnet"/);
+    const bitnet = { quant_method: "bitnet", linear_class: "autobitlinear", quantization_mode: "online" };
+    expect(refused({ quantization_config: { ...bitnet, use_rms_norm: true } })).toThrow(/use_rms_norm is true/);
+    expect(refused({ quantization_config: { ...bitnet, modules_to_not_convert: ["model.layers.0"] } })).toThrow(
+      /modules_to_not_convert has "model.layers.0"/,
+    );
+    expect(refused({ model_type: "llama" })).toThrow(/made ternary without sub-norms/);
+    expect(refused({ rope_parameters: { rope_type: "llama3", rope_theta: 1 } })).toThrow(
+      /rope_parameters is of type "llama3"/,
+    );
     expect(() => fromHuggingFaceConfig(null, "a/config.json")).toThrow(/a\/config.json/);
   });
 

@@ -174,6 +174,9 @@ function readForeign(content: unknown, where: string): ModelConfig {
     refuse(
       'is a LLaMA model made ternary without sub-norms (model_type "llama", quant_method "bitnet"), which cannot be run; use the float model that it was made from and convert it with --to bitnet',
     );
+  // transformers runs such a model in full precision, which nobody means.
+  if (found.model_type === "bitnet" && !quantization && !reproduction)
+    refuse(`has no quantization_config of quant_method "bitnet"; expected one for model_type "bitnet"`);
   const bitnet = found.model_type === "bitnet" || reproduction;
   if (reproduction && (found.input_bits ?? 8) !== 8) refuse(`input_bits is ${found.input_bits}; only 8 can be run`);
   if (quantization?.use_rms_norm) refuse("use_rms_norm is true; only norms that are layers of their own can be run");

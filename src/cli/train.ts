@@ -18,6 +18,7 @@ interface TrainCommandOptions {
   backend?: "auto" | "native" | "wasm" | "reference";
   isa?: string;
   runDir?: string;
+  from?: string;
   resume?: string | true;
   logEvery: number;
   printConfig?: true;
@@ -34,6 +35,9 @@ Examples:
 
   # The full-precision twin, three times over the text, with validation text of its own
   bitnet train tiny --variant full --data stories.txt --val-data more.txt --epochs 3
+
+  # Begin from weights that are there: another run's, an imported model's (bitnet import --help)
+  bitnet train tiny --from runs/tiny-bitnet-1 --data more.txt --epochs 1
 
   # Other values
   bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
@@ -73,6 +77,7 @@ export function trainCommand(): Command {
     .addOption(new Option("--backend <name>", "where to compute").choices(["auto", "native", "wasm", "reference"]))
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
     .option("--run-dir <folder>", "the run's folder; else a new one in runs/")
+    .option("--from <model>", "begin from the weights, config and tokenizer of a model folder, checkpoint or run")
     .option("--resume [run]", "go on with a run or checkpoint; without a path: with the newest, in --run-dir or runs/")
     .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
     .option("--print-config", "print the config that would be used, and do nothing")
@@ -101,6 +106,7 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
     report = await train({
       config: layers,
       runFolder: options.runDir,
+      from: options.from,
       resume: options.resume === true ? "auto" : options.resume,
       callbacks: [progress.callback],
       onNote: progress.say,

@@ -34,7 +34,7 @@ export type ValidationSource = "files" | "documents" | "tail";
 const expectedHeldOut = 10;
 
 export interface CorpusOptions {
-  /** Stands over the config's: the tokenizer of the checkpoint that a run goes on from. */
+  /** Stands over the config's: the tokenizer of the checkpoint that a run goes on or begins from. */
   tokenizer?: Tokenizer;
   /** Told what is being done, for people. */
   onNote?: (text: string) => void;
@@ -59,7 +59,8 @@ export async function prepareCorpus(config: RunConfig, options: CorpusOptions = 
   const source = dataset ? validationOfDataset(dataset, config) : await chooseValidation(config);
   const held = (text: string) => source === "documents" && isValidationDocument(text, data.validFraction);
   const tokenizer = options.tokenizer ?? (await makeTokenizer(config, held, options));
-  checkVocabulary(config, tokenizer);
+  // That of a model that is there may leave rows of its vocabulary unused, as published models often do.
+  if (!options.tokenizer || tokenizer.vocabSize > config.model.vocabSize) checkVocabulary(config, tokenizer);
   if (dataset && readManifest(dataset).tokenizer.hash !== tokenizer.hash)
     throw new UsageError(
       `${dataset}: was encoded with another tokenizer than ${tokenizer.name}; prepare it with this one, or train on the text itself`,

@@ -4,6 +4,7 @@
  */
 import { type Backend, createBackend } from "../backends/index.ts";
 import { readTokenizer, restoreCheckpoint, saveCheckpoint } from "../checkpoint/index.ts";
+import { restoreWeights } from "../checkpoint/model-folder.ts";
 import { createBatches } from "../data/index.ts";
 import { Transformer } from "../model/index.ts";
 import type { Precision } from "../ops/op.ts";
@@ -46,6 +47,7 @@ import {
   type Session,
   writeMeta,
 } from "./run-folder.ts";
+import { checkStart, type StartingPoint, startingPoint, startTokenizer } from "./starting-point.ts";
 import { runTraining } from "./trainer.ts";
 
 export interface TrainOptions {
@@ -55,6 +57,11 @@ export interface TrainOptions {
   runFolder?: string;
   /** Where runs are. Default "runs". */
   runsFolder?: string;
+  /**
+   * Begin from the weights, tokenizer and model config of a model folder, a checkpoint or a run instead of from random
+   * ones. Where the run is resumed, it goes on from its own.
+   */
+  from?: string;
   /** Go on with a run: "auto" (`runFolder`, or the newest in `runsFolder`), a run's folder, or a checkpoint in one. */
   resume?: string;
   /** Makes the sampler of a model, where samples are wanted: infer/ is not known here. */
@@ -114,8 +121,11 @@ export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "bes
  */
 export async function train(options: TrainOptions): Promise<TrainReport> {
   const { clock = systemClock, signal, onNote = () => {} } = options;
-  const layers = layersOf(options.config);
+  const start = options.from === undefined ? null : await startingPoint(options.from, onNote);
+  // Under everything that is asked for: what contradicts the weights is then seen, and refused.
+  const layers = [...(start?.layers ?? []), ...layersOf(options.config)];
   const { config, resume, folder } = chooseRun(options, layers, clock);
+  if (start) checkStart(start, config);
   for (const { path, reason } of resume?.refused ?? []) onNote(`not using ${path}: ${reason}`);
   if (resume) {
     const from = resume.checkpoint
@@ -136,10 +146,11 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const undo = resume ? () => {} : makeRunFolder(folder);
     let corpus: Corpus;
     try {
-      const tokenizer = resume && savedTokenizer(resume, config);
+      const tokenizer = resume ? savedTokenizer(resume, config) : start && startTokenizer(start, config);
+      if (start && !resume?.checkpoint) onNote(`beginning from the weights in ${start.folder}`);
       corpus = await prepareCorpus(config, { tokenizer: tokenizer ?? undefined, onNote, signal });
       open.push(corpus);
-      return await runWith({ config, corpus, backend, precision, resume, folder, clock, options });
+      return await runWith({ config, corpus, backend, precision, resume, start, folder, clock, options });
     } catch (error) {
       undo();
       throw error;
@@ -202,11 +213,12 @@ async function runWith(parts: {
   backend: Backend;
   precision: Precision;
   resume: ResumePoint | null;
+  start: StartingPoint | null;
   folder: string;
   clock: Clock;
   options: TrainOptions;
 }): Promise<TrainReport> {
-  const { config, corpus, backend, precision, resume, folder, clock, options } = parts;
+  const { config, corpus, backend, precision, resume, start, folder, clock, options } = parts;
   const { tokenizer } = corpus;
   const { batch, sequence, seed } = config.train;
   const data = createBatches({
@@ -228,7 +240,7 @@ async function runWith(parts: {
       await restoreCheckpoint(path, saved, model, optimizer);
       state = saved.training as TrainingState;
       data.restore(state.data);
-    }
+    } else if (start) await restoreWeights(start.folder, model);
     const paths = runPaths(folder);
     const ready: ReadyRun = {
       config,
