@@ -31,6 +31,7 @@ ${exportFormats.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).jo
 docs/formats.md tells what loads where.
 
 Examples:
+  bitnet export runs/tiny-bitnet-1 --format hf --type packed -o tiny-hf
   bitnet export runs/tiny-bitnet-1 --format gguf --type tq2_0 -o tiny.gguf
   bitnet export runs/tiny-bitnet-1 --type f16
   bitnet export runs/tiny-bitnet-1 --format compact --embeddings int8 -o tiny.bitnet

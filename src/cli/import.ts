@@ -32,6 +32,8 @@ Formats:
 ${importFormats.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join("\n")}
 
 Examples:
+  bitnet import org/name -o model
+  bitnet import path/to/llama --to bitnet -o converted
   bitnet import model.gguf -o model
   bitnet import tiny.bitnet -o model`,
     )
