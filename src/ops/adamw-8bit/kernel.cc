@@ -31,7 +31,6 @@ struct Codebook {
 constexpr Codebook<true> kSignedCodes;
 constexpr Codebook<false> kUnsignedCodes;
 
-// Lookups are scalar: the load ports are free here, and gathers are no faster.
 template <class Codes>
 INLINE void decode(float* to, const uint8_t* codes, size_t n, float scale, const Codes& book) {
   for (size_t i = 0; i < n; i++) to[i] = book.values[codes[i]] * scale;
