@@ -30,7 +30,7 @@ BITNET_ISAS(DECLARE)
 namespace {
 
 // Raised when the functions below change, so that native.ts can tell an addon of another version.
-constexpr int kInterface = 1;
+constexpr int kInterface = 2;
 
 #define NAME(name) #name,
 const char* const kernel_names[] = {BITNET_KERNELS(NAME) nullptr};
@@ -52,11 +52,20 @@ bool supported(size_t isa) {
   return answers[isa];
 }
 
-constexpr size_t kMaxArguments = 32;  // buffers, and numbers, of one kernel
+constexpr size_t kMaxArguments = Command::kMost;  // buffers, and numbers, of one kernel
+
+// Commands of one instruction set. They were checked when there had been `frees` frees; after another, addresses are
+// looked up again before they run.
+struct Program {
+  uint64_t frees;
+  std::vector<Command> commands;
+};
 
 struct Instance {
   std::unordered_map<uintptr_t, size_t> allocations;
+  uint64_t frees = 0;
   std::vector<Pool*> pools;  // by id; null where closed
+  std::vector<Program*> programs;  // the same
 };
 
 // ---- memory: 64-byte aligned; large blocks straight from the system, so that freeing gives them back, and in huge
@@ -203,6 +212,7 @@ napi_value release(napi_env env, napi_callback_info info) {
   if (!args.ok) return nullptr;
   give_memory(reinterpret_cast<void*>(found->first), found->second);
   allocations.erase(found);
+  args.instance->frees++;
   return nullptr;
 }
 
@@ -239,6 +249,91 @@ napi_value read_bytes(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// The buffers and numbers of one kernel into a command; address 0 is a null buffer.
+void fill_command(Arguments& args, uint64_t isa, uint64_t kernel, const double* addresses, size_t count,
+                  const double* numbers, size_t number_count, Command* command) {
+  if (args.ok && (isa >= kIsas || !supported(isa))) args.fail("native addon: no such instruction set");
+  if (args.ok && kernel >= kKernels) args.fail("native addon: no such kernel");
+  if (args.ok && (count > kMaxArguments || number_count > kMaxArguments))
+    args.fail("native addon: a kernel has at most 32 buffers and 32 numbers");
+  if (!args.ok) return;
+  command->kernel = tables[isa][kernel];
+  for (size_t i = 0; i < kMaxArguments; i++) {
+    const uintptr_t address = i >= count ? 0 : addresses[i] >= 0 ? static_cast<uintptr_t>(addresses[i]) : 1;
+    if (address != 0 && args.instance->allocations.count(address) == 0)
+      args.fail("native addon: launch with an unknown address");
+    command->buffers[i] = reinterpret_cast<void*>(address);
+    command->numbers[i] = i < number_count ? numbers[i] : 0;
+  }
+}
+
+// createProgram(isa, commands: Float64Array): id. A command is 65 numbers: the kernel, 32 addresses, 32 numbers.
+napi_value create_program(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  const uint64_t isa = args.number(0);
+  size_t bytes = 0;
+  const double* from = static_cast<const double*>(args.bytes(1, &bytes));
+  constexpr size_t kEach = 1 + 2 * kMaxArguments;
+  const size_t count = bytes / sizeof(double) / kEach;
+  if (args.ok && bytes != count * kEach * sizeof(double)) args.fail("native addon: commands are not whole");
+  if (!args.ok) return nullptr;
+  Program* program = new (std::nothrow) Program{args.instance->frees, {}};
+  if (!program) {
+    args.fail("native addon: no memory for a program");
+    return nullptr;
+  }
+  program->commands.resize(count);
+  for (size_t i = 0; i < count && args.ok; i++, from += kEach) {
+    const uint64_t kernel = from[0] >= 0 ? static_cast<uint64_t>(from[0]) : kKernels;
+    fill_command(args, isa, kernel, from + 1, kMaxArguments, from + 1 + kMaxArguments, kMaxArguments,
+                 &program->commands[i]);
+  }
+  if (!args.ok) {
+    delete program;
+    return nullptr;
+  }
+  args.instance->programs.push_back(program);
+  napi_value id;
+  napi_create_uint32(env, static_cast<uint32_t>(args.instance->programs.size() - 1), &id);
+  return id;
+}
+
+// runProgram(pool, id): returns when all its kernels have ended.
+napi_value run_program(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  Pool* pool = pool_of(args, 0);
+  const uint64_t id = args.number(1);
+  const auto& programs = args.instance->programs;
+  Program* program = id < programs.size() ? programs[id] : nullptr;
+  if (args.ok && !program) args.fail("native addon: no such program");
+  if (!args.ok) return nullptr;
+  if (program->frees != args.instance->frees) {
+    for (const Command& command : program->commands) {
+      for (void* buffer : command.buffers) {
+        if (buffer && args.instance->allocations.count(reinterpret_cast<uintptr_t>(buffer)) == 0)
+          args.fail("native addon: a program's memory was freed");
+      }
+    }
+    if (!args.ok) return nullptr;
+    program->frees = args.instance->frees;
+  }
+  pool->run(program->commands.data(), program->commands.size());
+  return nullptr;
+}
+
+// freeProgram(id)
+napi_value free_program(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  const uint64_t id = args.number(0);
+  auto& programs = args.instance->programs;
+  if (args.ok && (id >= programs.size() || !programs[id])) args.fail("native addon: no such program");
+  if (!args.ok) return nullptr;
+  delete programs[id];
+  programs[id] = nullptr;
+  while (!programs.empty() && !programs.back()) programs.pop_back();
+  return nullptr;
+}
+
 // launch(pool, isa, kernel, addresses: Float64Array, numbers: Float64Array); address 0 is a null buffer. Returns when
 // the kernel has ended.
 napi_value launch(napi_env env, napi_callback_info info) {
@@ -248,19 +343,10 @@ napi_value launch(napi_env env, napi_callback_info info) {
   size_t address_bytes = 0, number_bytes = 0;
   const double* addresses = static_cast<const double*>(args.bytes(3, &address_bytes));
   const double* numbers = static_cast<const double*>(args.bytes(4, &number_bytes));
-  const size_t count = address_bytes / sizeof(double);
-  if (args.ok && (isa >= kIsas || !supported(isa))) args.fail("native addon: no such instruction set");
-  if (args.ok && kernel >= kKernels) args.fail("native addon: no such kernel");
-  if (args.ok && (count > kMaxArguments || number_bytes > kMaxArguments * sizeof(double)))
-    args.fail("native addon: a kernel has at most 32 buffers and 32 numbers");
-  void* buffers[kMaxArguments];
-  for (size_t i = 0; args.ok && i < count; i++) {
-    const uintptr_t address = addresses[i] >= 0 ? static_cast<uintptr_t>(addresses[i]) : 1;
-    if (address != 0 && args.instance->allocations.count(address) == 0)
-      args.fail("native addon: launch with an unknown address");
-    buffers[i] = reinterpret_cast<void*>(address);
-  }
-  if (args.ok) pool->run(tables[isa][kernel], buffers, numbers);
+  Command command;
+  fill_command(args, isa, kernel, addresses, address_bytes / sizeof(double), numbers, number_bytes / sizeof(double),
+               &command);
+  if (args.ok) pool->run(command.kernel, command.buffers, command.numbers);
   return nullptr;
 }
 
@@ -268,6 +354,7 @@ void clean_up(void* data) {
   Instance* instance = static_cast<Instance*>(data);
   for (Pool* pool : instance->pools)
     if (pool) Pool::destroy(pool);
+  for (Program* program : instance->programs) delete program;
   for (const auto& [address, bytes] : instance->allocations) give_memory(reinterpret_cast<void*>(address), bytes);
   delete instance;
 }
@@ -298,7 +385,8 @@ NAPI_MODULE_INIT() {
     const char* name;
     napi_callback function;
   } functions[] = {{"createPool", create_pool}, {"closePool", close_pool}, {"allocate", allocate}, {"free", release},
-                   {"write", write_bytes},      {"read", read_bytes},      {"launch", launch}};
+                   {"write", write_bytes},      {"read", read_bytes},      {"launch", launch},
+                   {"createProgram", create_program}, {"runProgram", run_program}, {"freeProgram", free_program}};
   napi_value value;
   for (const auto& [name, function] : functions) {
     napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);

@@ -71,6 +71,14 @@ class alignas(64) Gate {
   pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
 };
 
+// A kernel with its arguments, to be run later.
+struct Command {
+  static constexpr size_t kMost = 32;  // buffers, and numbers
+  KernelFunction kernel;
+  void* buffers[kMost];
+  double numbers[kMost];
+};
+
 class Pool final : public Team {
  public:
   static constexpr int kMaxThreads = 256;
@@ -94,6 +102,19 @@ class Pool final : public Team {
     kernel_ = kernel;
     buffers_ = buffers;
     params_ = params;
+    start_all();
+  }
+
+  // Runs kernels one after the other: all threads end one before any begins the next, and none sleeps between them.
+  void run(const Command* commands, size_t count) {
+    commands_ = commands;
+    count_ = count;
+    kernel_ = nullptr;
+    start_all();
+  }
+
+ private:
+  void start_all() {
     running_.store(threads_ - 1, std::memory_order_relaxed);
     const uint32_t before = done_.now();
     if (threads_ > 1) start_.advance();  // publishes the fields above
@@ -101,7 +122,6 @@ class Pool final : public Team {
     if (threads_ > 1) done_.wait_past(before, may_spin_);
   }
 
- private:
   struct Worker {
     Pool* pool;
     int thread;
@@ -146,7 +166,13 @@ class Pool final : public Team {
 
   void run_as(int thread) {
     uint8_t* memory = static_cast<uint8_t*>(memory_);
-    kernel_(Call{buffers_, params_, thread, threads_, memory + kSharedBytes + thread * kScratchBytes, memory, this});
+    uint8_t* scratch = memory + kSharedBytes + thread * kScratchBytes;
+    if (kernel_) return kernel_(Call{buffers_, params_, thread, threads_, scratch, memory, this});
+    for (size_t i = 0; i < count_; i++) {
+      const Command& c = commands_[i];
+      c.kernel(Call{c.buffers, c.numbers, thread, threads_, scratch, memory, this});
+      if (threads_ > 1 && i + 1 < count_) wait_for_all(this);
+    }
   }
 
   static void wait_for_all(Team* team) {
@@ -170,6 +196,8 @@ class Pool final : public Team {
   KernelFunction kernel_ = nullptr;
   void* const* buffers_ = nullptr;
   const double* params_ = nullptr;
+  const Command* commands_ = nullptr;  // where kernel_ is null
+  size_t count_ = 0;
   Worker workers_[kMaxThreads];
   Gate start_, done_, barrier_;
   alignas(64) std::atomic<int> running_{0};

@@ -42,6 +42,9 @@ struct Control : Team {
   // Written by launch.
   void* buffers[kMaxArguments];
   int32_t kernel;
+  // Or, by run_program: commands, each 1 + 2 · kMaxArguments numbers (the kernel, addresses, numbers).
+  const double* commands;
+  int32_t command_count;
   int32_t stopping, failed;
   Gate start, done, barrier;
   alignas(64) int32_t running;
@@ -67,8 +70,17 @@ struct Control : Team {
   }
 
   void run_as(int32_t thread) {
-    simd128::kernels[kernel](
-        Call{buffers, numbers, thread, threads, scratch + static_cast<size_t>(thread) * kScratchBytes, shared, this});
+    uint8_t* own = scratch + static_cast<size_t>(thread) * kScratchBytes;
+    if (!commands) return simd128::kernels[kernel](Call{buffers, numbers, thread, threads, own, shared, this});
+    for (int32_t c = 0; c < command_count; c++) {
+      const double* command = commands + c * (1 + 2 * kMaxArguments);
+      void* arguments[kMaxArguments];
+      for (int i = 0; i < kMaxArguments; i++)
+        arguments[i] = reinterpret_cast<void*>(static_cast<uintptr_t>(command[1 + i]));
+      simd128::kernels[static_cast<int32_t>(command[0])](
+          Call{arguments, command + 1 + kMaxArguments, thread, threads, own, shared, this});
+      if (threads > 1 && c + 1 < command_count) wait_for_all(this);
+    }
   }
 };
 
@@ -104,17 +116,29 @@ void setup(Control* c, int32_t threads, int32_t spins, uint8_t* scratch, uint8_t
   c->shared = shared;
 }
 
-// Runs a kernel on all threads, this one being thread 0, and returns when it has ended.
-EXPORT(launch) void launch(Control* c, int32_t kernel) {
-  for (int i = 0; i < bitnet::kMaxArguments; i++)
-    c->buffers[i] = reinterpret_cast<void*>(static_cast<uintptr_t>(c->addresses[i]));
-  c->kernel = kernel;
+static void run_all(Control* c) {
   __atomic_store_n(&c->running, c->threads - 1, __ATOMIC_SEQ_CST);
   const int32_t before = c->done.now();
   if (c->threads > 1) c->start.advance();
   c->run_as(0);
   if (c->threads > 1) c->wait_past(c->done, before);
   if (c->failed) __builtin_trap();
+}
+
+// Runs a kernel on all threads, this one being thread 0, and returns when it has ended.
+EXPORT(launch) void launch(Control* c, int32_t kernel) {
+  for (int i = 0; i < bitnet::kMaxArguments; i++)
+    c->buffers[i] = reinterpret_cast<void*>(static_cast<uintptr_t>(c->addresses[i]));
+  c->kernel = kernel;
+  c->commands = nullptr;
+  run_all(c);
+}
+
+// Runs kernels one after the other, all threads ending one before any begins the next.
+EXPORT(run_program) void run_program(Control* c, const double* commands, int32_t count) {
+  c->commands = commands;
+  c->command_count = count;
+  run_all(c);
 }
 
 // The life of thread 1, 2, ...: returns after stop().

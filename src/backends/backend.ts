@@ -54,6 +54,11 @@ export function defineKernel<const B extends Record<string, DType>, const P exte
   return kernel;
 }
 
+/** Launches that were recorded, to be run again and again. Opaque to all but the backend that made it. */
+export interface Program {
+  dispose(): void;
+}
+
 export interface BackendSupports {
   /** Kernels take precision = bf16 (bfloat16 operands, float32 sums) for float matrix products. */
   readonly bf16: boolean;
@@ -81,6 +86,15 @@ export interface Backend {
     arrays: { [K in keyof B]: NDArray | null },
     params: Record<P, number>,
   ): void;
+  /**
+   * Keeps the launches of `body` instead of running them. Their buffers must live as long as the program runs.
+   *
+   * One program is one call and one waking of the threads for all its kernels, where each launch would be its own: what
+   * generating a token, some hundred small kernels, wants.
+   */
+  record(body: () => void): Program;
+  /** Runs a program's kernels in order. */
+  run(program: Program): void;
   /** Stops threads and frees everything. */
   close(): void;
 }

@@ -35,6 +35,11 @@ export function createDryBackend(options: { bf16?: boolean } = {}): Backend {
       into.fill(0);
     },
     launch() {},
+    record(body) {
+      body();
+      return { dispose() {} };
+    },
+    run() {},
     close() {},
   };
 }

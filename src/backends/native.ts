@@ -22,9 +22,12 @@ interface Addon {
   write(address: number, byteOffset: number, data: TypedArray): void;
   read(address: number, byteOffset: number, into: TypedArray): void;
   launch(pool: number, isa: number, kernel: number, addresses: Float64Array, numbers: Float64Array): void;
+  createProgram(isa: number, commands: Float64Array): number;
+  runProgram(pool: number, program: number): void;
+  freeProgram(program: number): void;
 }
 
-const addonInterface = 1;
+const addonInterface = 2;
 const howToBuild = `node ${packageFile("scripts/native/build-native.js")}`;
 
 /** The addon (of BITNET_ADDON, for one built aside while writing a kernel), or why there is none. Loaded once: the system would give the same one again. */
@@ -100,6 +103,9 @@ export function createNativeBackend({ isa, threads }: { isa: string; threads: nu
     write: addon.write,
     read: addon.read,
     launch: (kernel) => addon.launch(pool, isaIndex, kernel, addresses, numbers),
+    createProgram: (commands) => addon.createProgram(isaIndex, commands),
+    runProgram: (program) => addon.runProgram(pool, program),
+    freeProgram: addon.freeProgram,
     close() {
       addon.closePool(pool);
       for (const address of allocated) addon.free(address);

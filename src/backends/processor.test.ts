@@ -15,7 +15,9 @@ function countingEngine(room = Number.POSITIVE_INFINITY) {
     allocations: 0,
     held: 0,
     launches,
+    freedPrograms: [] as number[],
   };
+  const programs: Float64Array[] = [];
   const engine: Engine = {
     name: "native",
     isa: "counting",
@@ -42,6 +44,16 @@ function countingEngine(room = Number.POSITIVE_INFINITY) {
     read() {},
     launch(kernel) {
       launches.push({ kernel, addresses: [...engine.addresses], numbers: [...engine.numbers] });
+    },
+    createProgram: (commands) => programs.push(commands) - 1,
+    runProgram(program) {
+      for (let at = 0; at < programs[program].length; at += 65) {
+        const [kernel, ...rest] = programs[program].subarray(at, at + 65);
+        launches.push({ kernel, addresses: rest.slice(0, 32), numbers: rest.slice(32) });
+      }
+    },
+    freeProgram(program) {
+      counted.freedPrograms.push(program);
     },
     close() {},
   };
@@ -165,4 +177,37 @@ test("a read outside its buffer is refused", async () => {
   await expect(backend.read(backend.allocate(16), new Float32Array(5))).rejects.toThrow(
     "read of 20 bytes at offset 0 of a buffer of 16 bytes",
   );
+});
+
+test("a program runs what was recorded, each time, and refuses memory that was freed since", () => {
+  const { backend, counted } = countingEngine();
+  const array = (): NDArray => ({ shape: [4], dtype: "f32", buffer: backend.allocate(16) });
+  const [x, y] = [array(), array()];
+  const program = backend.record(() => {
+    backend.launch(sum, { x, bias: null, y }, { n: 4, scale: 0.5 });
+    backend.launch(sum, { x: y, bias: x, y }, { n: 3, scale: 2 });
+  });
+  expect(counted.launches).toEqual([]);
+  backend.run(program);
+  backend.run(program);
+  expect(counted.launches).toHaveLength(4);
+  const [first, second] = counted.launches;
+  expect([first.kernel, first.addresses.slice(0, 4), first.numbers.slice(0, 3)]).toEqual([
+    1,
+    [64, 0, 128, 0],
+    [4, 0.5, 0],
+  ]);
+  expect([second.addresses.slice(0, 3), second.numbers.slice(0, 2)]).toEqual([
+    [128, 64, 128],
+    [3, 2],
+  ]);
+  backend.launch(sum, { x, bias: null, y }, { n: 4, scale: 1 });
+  expect(counted.launches).toHaveLength(5);
+  expect(() => backend.record(() => backend.record(() => {}))).toThrow(/inside/);
+  backend.free(x.buffer);
+  expect(() => backend.run(program)).toThrow(/freed buffer/);
+  program.dispose();
+  program.dispose();
+  expect(counted.freedPrograms).toEqual([0]);
+  expect(() => backend.run(program)).toThrow(/disposed of/);
 });

@@ -13,11 +13,14 @@ import {
   dtypeBytes,
   type Kernel,
   type NDArray,
+  type Program,
   type TypedArray,
 } from "./backend.ts";
 
 /** A kernel has at most so many buffers, and so many numbers. */
 export const maxArguments = 32;
+/** Of one kernel in a program: its index, its addresses and its numbers. */
+export const commandNumbers = 1 + 2 * maxArguments;
 
 export interface Engine {
   readonly name: "native" | "wasm";
@@ -37,6 +40,10 @@ export interface Engine {
   write(address: number, byteOffset: number, data: TypedArray): void;
   read(address: number, byteOffset: number, into: TypedArray): void;
   launch(kernelIndex: number): void;
+  /** Takes commands, each `commandNumbers` numbers: a kernel's index, addresses, numbers. What `run` and `free` name it by. */
+  createProgram(commands: Float64Array): number;
+  runProgram(program: number): void;
+  freeProgram(program: number): void;
   close(): void;
 }
 
@@ -47,6 +54,20 @@ class ProcessorBuffer implements DeviceBuffer {
     readonly sizeBytes: number,
     readonly address: number,
   ) {}
+}
+
+class ProcessorProgram implements Program {
+  disposed = false;
+  constructor(
+    readonly owner: Engine,
+    readonly id: number,
+    /** What its kernels read and write; checked before each run, for a freed buffer may be another's by then. */
+    readonly buffers: readonly ProcessorBuffer[],
+  ) {}
+  dispose(): void {
+    if (!this.disposed) this.owner.freeProgram(this.id);
+    this.disposed = true;
+  }
 }
 
 interface PreparedKernel {
@@ -67,6 +88,7 @@ export function createProcessorBackend(engine: Engine): Backend {
   const kept = new Map<number, number[]>();
   let keptBytes = 0;
   let closed = false;
+  let recording: { commands: Float64Array[]; buffers: Set<ProcessorBuffer> } | null = null;
 
   const roundUp = (sizeBytes: number) => Math.ceil(sizeBytes / 64) * 64;
 
@@ -147,6 +169,7 @@ export function createProcessorBackend(engine: Engine): Backend {
       throw new Error(
         `${kernel}: "${name}" is [${array.shape}] ${dtype}, ${bytes} bytes, over a buffer of ${buffer.sizeBytes} bytes`,
       );
+    recording?.buffers.add(buffer);
     return buffer.address;
   }
 
@@ -191,7 +214,35 @@ export function createProcessorBackend(engine: Engine): Backend {
           throw new Error(`${kernel.name}: parameter "${kernel.params[i]}" is ${value}; expected a number`);
         numbers[i] = value;
       }
+      if (recording) {
+        const command = new Float64Array(commandNumbers);
+        command[0] = index;
+        command.set(addresses.subarray(0, maxArguments), 1);
+        command.set(numbers.subarray(0, kernel.params.length), 1 + maxArguments);
+        recording.commands.push(command);
+        return;
+      }
       engine.launch(index);
+    },
+    record(body) {
+      if (recording) throw new Error(`${title}: record() inside record()`);
+      const mine = { commands: [] as Float64Array[], buffers: new Set<ProcessorBuffer>() };
+      recording = mine;
+      try {
+        body();
+      } finally {
+        recording = null;
+      }
+      const all = new Float64Array(mine.commands.length * commandNumbers);
+      for (const [i, command] of mine.commands.entries()) all.set(command, i * commandNumbers);
+      return new ProcessorProgram(engine, engine.createProgram(all), [...mine.buffers]);
+    },
+    run(program) {
+      if (closed) throw new Error(`${title}: run of a program after close()`);
+      if (!(program instanceof ProcessorProgram) || program.owner !== engine || program.disposed)
+        throw new Error(`${title}: run of a program that is disposed of, or another backend's`);
+      for (const buffer of program.buffers) check(buffer, "run of a program: use");
+      engine.runProgram(program.id);
     },
     close() {
       if (closed) return;

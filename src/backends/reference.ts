@@ -2,7 +2,7 @@
  * The reference backend: JavaScript memory, and each kernel's slow definition. It is the judge of the others in tests,
  * and never chosen for real work unless asked for by name.
  */
-import type { Backend, DeviceBuffer, DType, Kernel, NDArray, TypedArray } from "./backend.ts";
+import type { Backend, DeviceBuffer, DType, Kernel, NDArray, Program, TypedArray } from "./backend.ts";
 
 class HostBuffer implements DeviceBuffer {
   readonly bytes: ArrayBuffer;
@@ -26,7 +26,15 @@ export function viewOf(dtype: DType, bytes: ArrayBufferLike, byteOffset: number,
   }
 }
 
+class RecordedLaunches implements Program {
+  readonly launches: (() => void)[] = [];
+  dispose(): void {
+    this.launches.length = 0;
+  }
+}
+
 export function createReferenceBackend(): Backend {
+  let recording: RecordedLaunches | null = null;
   const stats = { liveBytes: 0, peakBytes: 0 };
   const host = (buffer: DeviceBuffer): HostBuffer => {
     if (!(buffer instanceof HostBuffer)) throw new Error("reference backend: a buffer of another backend came in");
@@ -57,11 +65,31 @@ export function createReferenceBackend(): Backend {
     async read(buffer, into, byteOffset = 0) {
       bytesOf(into).set(new Uint8Array(host(buffer).bytes, byteOffset, into.byteLength));
     },
+    record(body) {
+      if (recording) throw new Error("reference backend: record() inside record()");
+      const program = new RecordedLaunches();
+      recording = program;
+      try {
+        body();
+      } finally {
+        recording = null;
+      }
+      return program;
+    },
+    run(program) {
+      if (!(program instanceof RecordedLaunches)) throw new Error("reference backend: a program of another backend");
+      for (const launch of program.launches) launch();
+    },
     launch<B extends Record<string, DType>, P extends string>(
       kernel: Kernel<B, P>,
       arrays: { [K in keyof B]: NDArray | null },
       params: Record<P, number>,
     ) {
+      if (recording) {
+        const kept = { ...params };
+        recording.launches.push(() => this.launch(kernel, arrays, kept));
+        return;
+      }
       const views: Record<string, TypedArray | null> = {};
       for (const [name, dtype] of Object.entries(kernel.buffers)) {
         const array = arrays[name];

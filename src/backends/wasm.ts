@@ -21,7 +21,7 @@ import {
 } from "../platform/wasm-threads.ts";
 import type { Backend, TypedArray } from "./backend.ts";
 import { createLinearAllocator } from "./linear-allocator.ts";
-import { createProcessorBackend, maxArguments } from "./processor.ts";
+import { commandNumbers, createProcessorBackend, maxArguments } from "./processor.ts";
 
 interface Exports {
   __heap_base: { value: number };
@@ -34,6 +34,7 @@ interface Exports {
   numbers_of(control: number): number;
   setup(control: number, threads: number, spins: number, scratch: number, shared: number): void;
   launch(control: number, kernel: number): void;
+  run_program(control: number, commands: number, count: number): void;
   stop(control: number): void;
   fail(control: number): void;
 }
@@ -120,6 +121,18 @@ export async function createWasmBackend({ threads }: { threads: number }): Promi
 
   const kernels = names.split("\n").slice(0, -1);
   let failure: Error | null = null;
+  /** Commands of each program, by its address. */
+  const programs = new Map<number, number>();
+  function guarded(run: () => void, what: string): void {
+    if (failure) throw failure;
+    try {
+      run();
+    } catch (error) {
+      exports.fail(control); // the other threads must not wait for this one
+      failure = new Error(`wasm backend: ${what} trapped (${error}); the backend is of no more use`, { cause: error });
+      throw failure;
+    }
+  }
   return createProcessorBackend({
     name: "wasm",
     isa: "simd128",
@@ -133,20 +146,19 @@ export async function createWasmBackend({ threads }: { threads: number }): Promi
     free: allocator.free,
     write: (address, byteOffset, data) => bytesAt(address + byteOffset, data.byteLength).set(bytesOf(data)),
     read: (address, byteOffset, into) => bytesOf(into).set(bytesAt(address + byteOffset, into.byteLength)),
-    launch(kernel) {
-      if (failure) throw failure;
-      try {
-        exports.launch(control, kernel);
-      } catch (error) {
-        exports.fail(control); // the other threads must not wait for this one
-        failure = new Error(
-          `wasm backend: kernel "${kernels[kernel]}" trapped (${error}); the backend is of no more use`,
-          {
-            cause: error,
-          },
-        );
-        throw failure;
-      }
+    launch: (kernel) => guarded(() => exports.launch(control, kernel), `kernel "${kernels[kernel]}"`),
+    createProgram(commands) {
+      const address = allocator.allocate(Math.max(8, commands.byteLength));
+      if (!address) throw new RangeError(`wasm backend: no room for a program of ${commands.byteLength} bytes`);
+      new Float64Array(memory.buffer, address, commands.length).set(commands);
+      programs.set(address, commands.length / commandNumbers);
+      return address;
+    },
+    runProgram: (program) =>
+      guarded(() => exports.run_program(control, program, programs.get(program) ?? 0), "a kernel of a program"),
+    freeProgram(program) {
+      programs.delete(program);
+      allocator.free(program);
     },
     close: () => exports.stop(control),
   });

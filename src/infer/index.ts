@@ -14,6 +14,13 @@ export { type Generation, generate, generateText, type SingleOptions } from "./g
 export { anyObject, type JsonSchema, jsonSchemaToGbnf } from "./grammar/json-schema.ts";
 export { Grammar } from "./grammar/token-mask.ts";
 export { type OpenEngineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
+export {
+  createPackedEngine,
+  type PackedEngine,
+  type PackedEngineOptions,
+  packModel,
+} from "./packed/engine.ts";
+export { type WeightSource, weightsOfModel } from "./packed/weights.ts";
 export { PromptCache } from "./prompt-cache.ts";
 export {
   type Candidates,

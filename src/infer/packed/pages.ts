@@ -1,0 +1,149 @@
+/**
+ * The packed engine's cache: keys and values of all sequences in pages of 16 tokens, shared by forks until one of them
+ * writes (copy on write), counted, and given back when the last sequence lets go. The pool grows by doubling.
+ */
+import type { Backend } from "../../backends/backend.ts";
+import {
+  type CacheShape,
+  copyPages,
+  type LayerPages,
+  pageBytes,
+  pageTokens,
+} from "../../ops/cached-attention/index.ts";
+import { DeviceArrays } from "./weights.ts";
+
+const firstPages = 16;
+/** Kernels read whole vectors past what they use. */
+const paddingBytes = 64;
+
+export class PagePool {
+  layers: LayerPages[] = [];
+  /** Rises whenever the memory moves: what was recorded over it is stale. */
+  generation = 0;
+  private readonly arrays: DeviceArrays;
+  private holders: number[] = [];
+  private free: number[] = [];
+
+  constructor(
+    private readonly backend: Backend,
+    private readonly layerCount: number,
+    readonly shape: CacheShape,
+  ) {
+    this.arrays = new DeviceArrays(backend);
+  }
+
+  get sizeBytes(): number {
+    return 2 * this.layerCount * this.holders.length * pageBytes(this.shape);
+  }
+
+  get freePages(): number {
+    return this.free.length;
+  }
+
+  /** A page of the caller's own. */
+  take(): number {
+    if (this.free.length === 0) this.grow();
+    const page = this.free.pop() as number;
+    this.holders[page] = 1;
+    return page;
+  }
+
+  share(page: number): void {
+    this.holders[page]++;
+  }
+
+  release(page: number): void {
+    if (--this.holders[page] === 0) this.free.push(page);
+  }
+
+  /** The page itself if it is the caller's alone, else a copy that is. */
+  own(page: number): number {
+    if (this.holders[page] === 1) return page;
+    const copy = this.take();
+    this.copy(
+      [page, copy],
+      this.layers.map((layer) => [layer, layer]),
+    );
+    this.release(page);
+    return copy;
+  }
+
+  dispose(): void {
+    this.arrays.dispose();
+    this.layers = [];
+  }
+
+  private copy(pairs: number[], layers: [from: LayerPages, to: LayerPages][]): void {
+    const ids = this.arrays.create([pairs.length / 2, 2], "i32");
+    this.backend.upload(ids.buffer, Int32Array.from(pairs));
+    const bytes = pageBytes(this.shape);
+    for (const [from, to] of layers) {
+      copyPages(this.backend, ids, from.keys, to.keys, bytes);
+      copyPages(this.backend, ids, from.values, to.values, bytes);
+    }
+    this.arrays.free(ids);
+  }
+
+  /** One layer at a time, so that no more than one layer is there twice. */
+  private grow(): void {
+    const before = this.holders.length;
+    const count = Math.max(firstPages, 2 * before);
+    const all = Array.from({ length: before }, (_, i) => [i, i]).flat();
+    const create = () => this.arrays.create([count * pageBytes(this.shape) + paddingBytes], "u8");
+    for (let i = 0; i < this.layerCount; i++) {
+      const made = { keys: create(), values: create() };
+      const old = this.layers[i];
+      if (old) {
+        this.copy(all, [[old, made]]);
+        this.arrays.free(old.keys);
+        this.arrays.free(old.values);
+      }
+      this.layers[i] = made;
+    }
+    for (let page = count - 1; page >= before; page--) this.free.push(page);
+    for (let page = before; page < count; page++) this.holders.push(0);
+    this.generation++;
+  }
+}
+
+/** The pages of one sequence, in order, from page number `first` (position / 16) on. */
+export class PageList {
+  private pages: number[] = [];
+  first = 0;
+
+  constructor(private readonly pool: PagePool) {}
+
+  get ids(): readonly number[] {
+    return this.pages;
+  }
+
+  /** Makes room to write positions [from, to). */
+  makeRoom(from: number, to: number): void {
+    const at = Math.floor(from / pageTokens) - this.first;
+    if (at < this.pages.length) this.pages[at] = this.pool.own(this.pages[at]);
+    while ((this.first + this.pages.length) * pageTokens < to) this.pages.push(this.pool.take());
+  }
+
+  /** Forgets positions from `length` on. */
+  truncate(length: number): void {
+    const keep = Math.max(0, Math.ceil(length / pageTokens) - this.first);
+    for (const page of this.pages.splice(keep)) this.pool.release(page);
+    if (length === 0) this.first = 0;
+  }
+
+  /** Forgets pages wholly before a position. */
+  dropBefore(position: number): void {
+    const count = Math.min(Math.floor(position / pageTokens) - this.first, this.pages.length);
+    if (count <= 0) return;
+    for (const page of this.pages.splice(0, count)) this.pool.release(page);
+    this.first += count;
+  }
+
+  fork(): PageList {
+    const copy = new PageList(this.pool);
+    copy.first = this.first;
+    copy.pages = [...this.pages];
+    for (const page of copy.pages) this.pool.share(page);
+    return copy;
+  }
+}

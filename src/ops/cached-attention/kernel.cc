@@ -1,0 +1,380 @@
+// Attention of a few new tokens of many sequences over their cached keys and values; and the cache's pages. The
+// definition, and the layout of pages, are in reference.ts.
+//
+// A page holds 16 tokens. Its keys lie [G, D, 16]: each lane sums the score of a key of its own, and nothing is added
+// across lanes; its values lie [G, 16, D]. So each number is read once, in order, for all query heads of a group.
+#include "native/half.h"
+#include "native/rows.h"
+#include "native/simd-math.h"
+
+namespace bitnet::ISA_NS {
+
+namespace {
+
+// As `cacheFormats` in reference.ts.
+enum CacheFormat { kCacheF32 = 0, kCacheF16 = 1, kCacheInt8 = 2, kCacheInt4 = 3 };
+
+constexpr size_t kPage = 16;          // tokens of a page
+constexpr size_t kChunk = 256;        // keys of a unit of work
+constexpr size_t kChunkPages = kChunk / kPage;
+constexpr int kPageVectors = static_cast<int>(kPage) / kLanes;
+constexpr size_t kRowNumbers = 4;     // of a row's plan: position, first position seen, first page's index, place in the table
+constexpr size_t kMostHeads = 4;      // query heads that share a pass over the keys
+
+struct Plan {
+  const int32_t *numbers, *rows;  // all, and from the first row on
+  size_t position(size_t row) const { return static_cast<size_t>(rows[kRowNumbers * row]); }
+  size_t first(size_t row) const { return static_cast<size_t>(rows[kRowNumbers * row + 1]); }
+  // The page that holds a position.
+  size_t page(size_t row, size_t position) const {
+    const int32_t* own = rows + kRowNumbers * row;
+    return static_cast<size_t>(numbers[static_cast<size_t>(own[3]) + position / kPage - static_cast<size_t>(own[2])]);
+  }
+};
+
+struct Shape {
+  size_t rows, heads, groups, width;
+  int format;
+
+  size_t group() const { return heads / groups; }
+  // Of one head's 16 keys or values in a page; the scales of int8 and int4 follow their codes.
+  size_t head_bytes() const {
+    return format == kCacheF32 ? 64 * width : format == kCacheF16 ? 32 * width : format == kCacheInt8 ? 16 * width + 64 : 8 * width + 64;
+  }
+  size_t code_bytes() const { return head_bytes() - (format >= kCacheInt8 ? 64 : 0); }
+  size_t at(size_t page, size_t g) const { return (page * groups + g) * head_bytes(); }
+};
+
+// y = x turned by the row's angles, [cos of D/2, sin of D/2], as ops/rotary turns, to the bit; times `scale`.
+INLINE void turn(const float* x, const float* angles, size_t width, float scale, float* y) {
+  const size_t half = width / 2;
+  const VF s = splat(scale);
+  for (size_t i = 0; i < half; i += kLanes) {
+    const size_t n = part(i, half);
+    const VF cos = load_part(angles + i, n), sin = load_part(angles + half + i, n);
+    const VF a = load_part(x + i, n), b = load_part(x + half + i, n);
+    store_part(y + i, (a * cos - b * sin) * s, n);
+    store_part(y + half + i, (b * cos + a * sin) * s, n);
+  }
+}
+
+// One head's key (kTransposed) or value of one token into a page.
+template <bool kTransposed>
+INLINE void put_token(const Shape& s, const float* x, uint8_t* head, size_t token) {
+  auto place = [&](size_t d) { return kTransposed ? d * kPage + token : token * s.width + d; };
+  if (s.format == kCacheF32) {
+    for (size_t d = 0; d < s.width; d++) reinterpret_cast<float*>(head)[place(d)] = x[d];
+    return;
+  }
+  if (s.format == kCacheF16) {
+    for (size_t d = 0; d < s.width; d++) reinterpret_cast<uint16_t*>(head)[place(d)] = float_to_half(x[d]);
+    return;
+  }
+  const int limit = s.format == kCacheInt8 ? 127 : 7;
+  float most = 0;
+  bool sound = true;
+  for (size_t d = 0; d < s.width; d++) most = max(most, abs(x[d])), sound = sound && x[d] - x[d] == 0;
+  const float inverse = most > 0 && sound ? static_cast<float>(limit) / most : 0;
+  reinterpret_cast<float*>(head + s.code_bytes())[token] = sound ? most / static_cast<float>(limit) : __builtin_nanf("");
+  if (s.format == kCacheInt8) {
+    for (size_t d = 0; d < s.width; d++)
+      reinterpret_cast<int8_t*>(head)[place(d)] = static_cast<int8_t>(to_int(sound ? x[d] * inverse : 0.0f));
+    return;
+  }
+  // Two codes of 8 + q in a byte: dimensions 2i and 2i + 1 (keys), or d and D/2 + d (values).
+  const size_t half = s.width / 2;
+  for (size_t i = 0; i < half; i++) {
+    const int low = to_int((sound ? x[kTransposed ? 2 * i : i] : 0.0f) * inverse) + 8;
+    const int high = to_int((sound ? x[kTransposed ? 2 * i + 1 : half + i] : 0.0f) * inverse) + 8;
+    head[kTransposed ? i * kPage + token : token * half + i] = static_cast<uint8_t>(low | high << 4);
+  }
+}
+
+// Turns and keeps the new tokens' keys, and keeps their values. All threads.
+INLINE void append(const Call& call, const Shape& s, const Plan& plan, const float* qkv, const float* angles,
+                   uint8_t* keys, uint8_t* values) {
+  const size_t stride = (s.heads + 2 * s.groups) * s.width;
+  const Range mine = call.split(s.rows * s.groups);
+  float* turned = call.scratch<float>();
+  for (size_t unit = mine.begin; unit < mine.end; unit++) {
+    const size_t row = unit / s.groups, g = unit % s.groups, position = plan.position(row);
+    const size_t at = s.at(plan.page(row, position), g);
+    const float* key = qkv + row * stride + (s.heads + g) * s.width;
+    turn(key, angles + row * s.width, s.width, 1, turned);
+    put_token<true>(s, turned, keys + at, position % kPage);
+    put_token<false>(s, key + s.groups * s.width, values + at, position % kPage);
+  }
+}
+
+// kLanes codes as floats, without their scale.
+template <int format>
+INLINE VF codes_at(const uint8_t* p, size_t i) {
+  if (format == kCacheF32) return load(reinterpret_cast<const float*>(p) + i);
+  if (format == kCacheF16) return load_half(reinterpret_cast<const uint16_t*>(p) + i);
+  return to_float(load_i8(reinterpret_cast<const int8_t*>(p) + i));
+}
+
+// scores[h][lane of vector v] = q_h · key for a page's keys; q in base 2 and already divided by sqrt(D).
+template <int format, int kHeads>
+INLINE void page_scores(const Shape& s, const uint8_t* head, const float* q, float* scores) {
+  for (int v = 0; v < kPageVectors; v++) {
+    constexpr int kDepth = 4 / kHeads;
+    VF sums[kHeads][kDepth];
+    UNROLL for (int h = 0; h < kHeads; h++) {
+      UNROLL for (int i = 0; i < kDepth; i++) sums[h][i] = VF{};
+    }
+    const size_t lane = static_cast<size_t>(v * kLanes);
+    auto add = [&](int depth, size_t d, VF key) __attribute__((always_inline)) {
+      UNROLL for (int h = 0; h < kHeads; h++)
+        sums[h][depth] = fma(key, splat(q[static_cast<size_t>(h) * s.width + d]), sums[h][depth]);
+    };
+    size_t d = 0;
+    if (format == kCacheInt4) {
+      for (; d + 2 <= s.width; d += 2) {
+        const VI bytes = load_u8(head + d / 2 * kPage + lane);
+        add(0, d, to_float((bytes & splat(15)) - splat(8)));
+        add(1 % kDepth, d + 1, to_float((bytes >> 4) - splat(8)));
+      }
+    } else {
+      for (; d + kDepth <= s.width; d += kDepth) {
+        UNROLL for (int i = 0; i < kDepth; i++)
+          add(i, d + static_cast<size_t>(i), codes_at<format>(head, (d + static_cast<size_t>(i)) * kPage + lane));
+      }
+      for (; d < s.width; d++) add(0, d, codes_at<format>(head, d * kPage + lane));
+    }
+    UNROLL for (int h = 0; h < kHeads; h++) {
+      VF total = sums[h][0];
+      UNROLL for (int i = 1; i < kDepth; i++) total += sums[h][i];
+      if (format >= kCacheInt8) total *= load(reinterpret_cast<const float*>(head + s.code_bytes()) + lane);
+      store(scores + static_cast<size_t>(h) * kChunk + lane, total);
+    }
+  }
+}
+
+// out_h += sum over a page's tokens of p_h · value.
+template <int format, int kHeads>
+INLINE void add_values(const Shape& s, const uint8_t* head, const float* p, float* out, size_t stride) {
+  float weights[kHeads][kPage];
+  const float* scales = reinterpret_cast<const float*>(head + s.code_bytes());
+  for (size_t j = 0; j < kPage; j++) {
+    UNROLL for (int h = 0; h < kHeads; h++) {
+      const float w = p[static_cast<size_t>(h) * kChunk + j];
+      // A token that is not seen may hold anything.
+      weights[h][j] = format >= kCacheInt8 && w != 0 ? w * scales[j] : w;
+    }
+  }
+  const size_t half = s.width / 2, columns = format == kCacheInt4 ? half : s.width;
+  for (size_t d = 0; d < columns; d += kLanes) {
+    const size_t n = part(d, columns);
+    VF low[kHeads], high[kHeads];
+    UNROLL for (int h = 0; h < kHeads; h++) {
+      low[h] = load(out + static_cast<size_t>(h) * stride + d);
+      high[h] = format == kCacheInt4 ? load(out + static_cast<size_t>(h) * stride + half + d) : VF{};
+    }
+    for (size_t j = 0; j < kPage; j++) {
+      bool seen = false;
+      UNROLL for (int h = 0; h < kHeads; h++) seen = seen || weights[h][j] != 0;
+      if (!seen) continue;
+      VF first, second = {};
+      if (format == kCacheInt4) {
+        const VI bytes = load_u8(head + j * half + d);
+        first = to_float((bytes & splat(15)) - splat(8));
+        second = to_float((bytes >> 4) - splat(8));
+      } else {
+        first = codes_at<format>(head, j * s.width + d);
+      }
+      UNROLL for (int h = 0; h < kHeads; h++) {
+        low[h] = fma(first, splat(weights[h][j]), low[h]);
+        if (format == kCacheInt4) high[h] = fma(second, splat(weights[h][j]), high[h]);
+      }
+    }
+    UNROLL for (int h = 0; h < kHeads; h++) {
+      store_part(out + static_cast<size_t>(h) * stride + d, low[h], n);
+      if (format == kCacheInt4) store_part(out + static_cast<size_t>(h) * stride + half + d, high[h], n);
+    }
+  }
+}
+
+// One chunk of keys for kHeads query heads of one row: their largest score, sum and weighted values go to `records`,
+// D + 2 numbers each, `record_stride` apart.
+template <int format, int kHeads>
+static __attribute__((noinline)) void chunk_of(const Shape& s, const Plan& plan, size_t row, size_t g, size_t chunk,
+                                               const uint8_t* keys, const uint8_t* values, const float* q, float* scratch,
+                                               float* records, size_t record_stride) {
+  const size_t padded = (s.width + kLanes - 1) / kLanes * kLanes + kLanes;
+  float* scores = scratch;
+  float* out = scores + kHeads * kChunk;
+  const size_t first = plan.first(row), end = plan.position(row) + 1;
+  const size_t begin = max(chunk * kChunk, first / kPage * kPage), stop = min((chunk + 1) * kChunk, end);
+  float most[kHeads], total[kHeads];
+  UNROLL for (int h = 0; h < kHeads; h++) most[h] = -__builtin_inff(), total[h] = 0;
+  for (size_t i = 0; i < kHeads * padded; i += kLanes) store(out + i, VF{});
+  for (size_t j = begin; j < stop; j += kPage) {
+    float* to = scores + (j - chunk * kChunk);
+    page_scores<format, kHeads>(s, keys + s.at(plan.page(row, j), g), q, to);
+    UNROLL for (int h = 0; h < kHeads; h++) {
+      for (size_t i = 0; i < kPage; i++) {
+        float& score = to[static_cast<size_t>(h) * kChunk + i];
+        if (j + i < first || j + i >= end) score = -__builtin_inff();
+        // So that a NaN stays: it is never above, and is not below either.
+        most[h] = score <= most[h] ? most[h] : score;
+      }
+    }
+  }
+  for (size_t j = begin; j < stop; j += kPage) {
+    float* p = scores + (j - chunk * kChunk);
+    UNROLL for (int h = 0; h < kHeads; h++) {
+      VF sums = {};
+      for (size_t i = 0; i < kPage; i += kLanes) {
+        float* at = p + static_cast<size_t>(h) * kChunk + i;
+        const VF e = exp2(load(at) - splat(most[h]));
+        // exp2 is limited to 2^-160, which is 0; what is not seen must be 0 exactly.
+        store(at, e);
+        sums += e;
+      }
+      total[h] += sum(sums);
+    }
+    add_values<format, kHeads>(s, values + s.at(plan.page(row, j), g), p, out, padded);
+  }
+  UNROLL for (int h = 0; h < kHeads; h++) {
+    float* record = records + static_cast<size_t>(h) * record_stride;
+    record[0] = most[h];
+    record[1] = total[h];
+    for (size_t d = 0; d < s.width; d++) record[2 + d] = out[static_cast<size_t>(h) * padded + d];
+  }
+}
+
+template <int format>
+static void attend(const Call& call, const Shape& s, const Plan& plan, const float* qkv, const float* angles,
+                   const uint8_t* keys, const uint8_t* values, float* partial, size_t most_chunks, float* y) {
+  const size_t stride = (s.heads + 2 * s.groups) * s.width, record = s.width + 2, group = s.group();
+  float* q = call.scratch<float>();
+  float* scratch = q + kMostHeads * s.width + 64;
+  auto chunks_of = [&](size_t row) { return plan.position(row) / kChunk + 1; };
+  auto first_chunk = [&](size_t row) { return plan.first(row) / kChunk; };
+  size_t units = 0;
+  for (size_t row = 0; row < s.rows; row++) units += (chunks_of(row) - first_chunk(row)) * s.groups;
+  const Range mine = call.split(units);
+  size_t unit = 0;
+  for (size_t row = 0; row < s.rows; row++) {
+    for (size_t chunk = first_chunk(row); chunk < chunks_of(row); chunk++) {
+      for (size_t g = 0; g < s.groups; g++, unit++) {
+        if (unit < mine.begin || unit >= mine.end) continue;
+        auto take = [&](size_t head, auto heads) {
+          constexpr int kHeads = sizeof(heads);
+          for (size_t h = 0; h < kHeads; h++)
+            turn(qkv + row * stride + (g * group + head + h) * s.width, angles + row * s.width, s.width,
+                 1.44269504f / sqrt(static_cast<float>(s.width)), q + h * s.width);
+          chunk_of<format, kHeads>(s, plan, row, g, chunk, keys, values, q, scratch,
+                                   partial + ((row * s.heads + g * group + head) * most_chunks + chunk - first_chunk(row)) * record,
+                                   most_chunks * record);
+        };
+        size_t head = 0;
+        for (; head + 4 <= group; head += 4) take(head, int32_t{});
+        for (; head + 2 <= group; head += 2) take(head, int16_t{});
+        for (; head < group; head++) take(head, int8_t{});
+      }
+    }
+  }
+  call.barrier();
+  const Range joined = call.split(s.rows * s.heads);
+  for (size_t i = joined.begin; i < joined.end; i++) {
+    const size_t row = i / s.heads, count = chunks_of(row) - first_chunk(row);
+    const float* p = partial + i * most_chunks * record;
+    float most = p[0], total = 0;
+    for (size_t c = 1; c < count; c++) most = p[c * record] <= most ? most : p[c * record];
+    float* to = y + i * s.width;
+    for (size_t d = 0; d < s.width; d++) to[d] = 0;
+    for (size_t c = 0; c < count; c++) {
+      const float factor = exp2(splat(p[c * record] - most))[0];
+      total += p[c * record + 1] * factor;
+      for (size_t d = 0; d < s.width; d++) to[d] += p[c * record + 2 + d] * factor;
+    }
+    for (size_t d = 0; d < s.width; d++) to[d] /= total;
+  }
+}
+
+INLINE Shape shape_of(const Call& call) {
+  return {call.size(0), call.size(1), call.size(2), call.size(3), call.integer(4)};
+}
+
+}  // namespace
+
+KERNEL(cached_attention) {
+  const Shape s = shape_of(call);
+  const float *qkv = call.f32(0), *angles = call.f32(1);
+  const Plan plan{call.i32(2), call.i32(2)};
+  uint8_t *keys = call.u8(3), *values = call.u8(4);
+  float *partial = call.f32(5), *y = call.f32(6);
+  const size_t chunks = call.size(5);
+  append(call, s, plan, qkv, angles, keys, values);
+  call.barrier();
+  switch (s.format) {
+    case kCacheF32: return attend<kCacheF32>(call, s, plan, qkv, angles, keys, values, partial, chunks, y);
+    case kCacheF16: return attend<kCacheF16>(call, s, plan, qkv, angles, keys, values, partial, chunks, y);
+    case kCacheInt8: return attend<kCacheInt8>(call, s, plan, qkv, angles, keys, values, partial, chunks, y);
+    default: return attend<kCacheInt4>(call, s, plan, qkv, angles, keys, values, partial, chunks, y);
+  }
+}
+
+// For many new tokens of one sequence, rows `first` on, whose attention is that of training: keeps them, turns the queries, and gives all
+// keys and values from position `from` on as floats [S, G·D], in order.
+KERNEL(cache_gather) {
+  const Shape s = shape_of(call);
+  const size_t first = call.size(7);
+  const float* qkv = call.f32(0) + first * (s.heads + 2 * s.groups) * s.width;
+  const float* angles = call.f32(1) + first * s.width;
+  const Plan plan{call.i32(2), call.i32(2) + kRowNumbers * first};
+  uint8_t *keys = call.u8(3), *values = call.u8(4);
+  float *q = call.f32(5), *k = call.f32(6), *v = call.f32(7);
+  const size_t from = call.size(5), count = call.size(6);
+  append(call, s, plan, qkv, angles, keys, values);
+  const size_t stride = (s.heads + 2 * s.groups) * s.width;
+  const Range rows = call.split(s.rows);
+  for (size_t row = rows.begin; row < rows.end; row++) {
+    for (size_t h = 0; h < s.heads; h++)
+      turn(qkv + row * stride + h * s.width, angles + row * s.width, s.width, 1, q + (row * s.heads + h) * s.width);
+  }
+  call.barrier();
+  const size_t last = s.rows - 1;
+  const Range mine = call.split(count);
+  for (size_t i = mine.begin; i < mine.end; i++) {
+    const size_t position = from + i, page = plan.page(last, position), token = position % kPage;
+    for (size_t g = 0; g < s.groups; g++) {
+      const uint8_t *key = keys + s.at(page, g), *value = values + s.at(page, g);
+      float *to_k = k + (i * s.groups + g) * s.width, *to_v = v + (i * s.groups + g) * s.width;
+      const float key_scale = s.format >= kCacheInt8 ? reinterpret_cast<const float*>(key + s.code_bytes())[token] : 1;
+      const float value_scale = s.format >= kCacheInt8 ? reinterpret_cast<const float*>(value + s.code_bytes())[token] : 1;
+      const size_t half = s.width / 2;
+      for (size_t d = 0; d < s.width; d++) {
+        if (s.format == kCacheF32) {
+          to_k[d] = reinterpret_cast<const float*>(key)[d * kPage + token];
+          to_v[d] = reinterpret_cast<const float*>(value)[token * s.width + d];
+        } else if (s.format == kCacheF16) {
+          to_k[d] = half_to_float(reinterpret_cast<const uint16_t*>(key)[d * kPage + token]);
+          to_v[d] = half_to_float(reinterpret_cast<const uint16_t*>(value)[token * s.width + d]);
+        } else if (s.format == kCacheInt8) {
+          to_k[d] = static_cast<float>(static_cast<int8_t>(key[d * kPage + token])) * key_scale;
+          to_v[d] = static_cast<float>(static_cast<int8_t>(value[token * s.width + d])) * value_scale;
+        } else {
+          const int key_byte = key[d / 2 * kPage + token], value_byte = value[token * half + d % half];
+          to_k[d] = static_cast<float>((d % 2 ? key_byte >> 4 : key_byte & 15) - 8) * key_scale;
+          to_v[d] = static_cast<float>((d < half ? value_byte & 15 : value_byte >> 4) - 8) * value_scale;
+        }
+      }
+    }
+  }
+}
+
+// Copies pages (of keys or of values) of `bytes` bytes: page ids[2i] to page ids[2i + 1], perhaps of another buffer.
+KERNEL(cache_copy) {
+  const int32_t* ids = call.i32(0);
+  const uint8_t* from = call.u8(1);
+  uint8_t* to = call.u8(2);
+  const size_t bytes = call.size(1);
+  const Range mine = call.split(call.size(0));
+  for (size_t i = mine.begin; i < mine.end; i++)
+    __builtin_memcpy(to + static_cast<size_t>(ids[2 * i + 1]) * bytes, from + static_cast<size_t>(ids[2 * i]) * bytes, bytes);
+}
+
+}  // namespace bitnet::ISA_NS

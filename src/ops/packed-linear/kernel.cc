@@ -1,0 +1,249 @@
+// Packed ternary weights times activations, with the norm and the int8 codes in front and the residual or the gate behind.
+// See panel.h for the layout; the definition is in reference.ts.
+#include "native/gemm-operands.h"
+#include "panel.h"
+
+namespace bitnet::ISA_NS {
+
+namespace {
+
+constexpr size_t kFew = 8;  // rows up to which weights are used as they are read, and not unpacked for gemm.h
+#if SIMD_AVX512
+constexpr int kAtOnce = 8;
+#else
+constexpr int kAtOnce = 4;  // rows of x: more sums do not fit the registers
+#endif
+
+// As `formats` in reference.ts.
+enum Format { kTwoBits = 0, kTrits = 1 };
+
+struct Job {
+  const float *x, *gain;
+  const uint8_t* weights;
+  const float* scales;
+  float* y;
+  size_t m, n, k, blocks;
+  double norm_eps;
+  float quant_eps;
+  int end;
+
+  size_t panel_bytes() const { return blocks * kBlockBytes; }
+  size_t panels() const { return (n + kPanelRows - 1) / kPanelRows; }
+};
+
+// Rows of x ready to be multiplied, in this thread's own scratch: every thread makes them for itself, which takes a
+// microsecond, as meeting the others would.
+struct ReadyRows {
+  int32_t* words;  // [rows, stride]
+  size_t stride;
+  float scales[kFew];
+  int32_t sums[kFew];
+};
+
+template <class Format>
+INLINE ReadyRows ready_rows(const Call& call, const Job& job, size_t row, size_t rows) {
+  ReadyRows ready;
+  const size_t words = job.blocks * Format::kWords;
+  // A cache line more, so that rows do not fall on the same cache sets.
+  ready.stride = words * kWordBytes / 4 + 16;
+  ready.words = call.scratch<int32_t>();
+  float* normed = reinterpret_cast<float*>(ready.words + kFew * ready.stride);
+  int8_t* codes = reinterpret_cast<int8_t*>(normed + job.k);
+  for (size_t i = 0; i < rows; i++) {
+    const float* x = normed_row(job.x + (row + i) * job.k, job.gain, job.norm_eps, job.k, normed);
+    quantise_row(x, job.k, job.quant_eps, codes, ready.scales + i, ready.sums + i);
+    prepare_words(codes, job.k, words, ready.words + i * ready.stride);
+  }
+  return ready;
+}
+
+// Rows of x as floats with zeros up to a whole block.
+template <class Format>
+INLINE size_t ready_floats(const Call& call, const Job& job, size_t row, size_t rows) {
+  const size_t stride = job.blocks * Format::kWords * 4 + 16;
+  float* to = call.scratch<float>();
+  for (size_t i = 0; i < rows; i++, to += stride) {
+    const float* x = normed_row(job.x + (row + i) * job.k, job.gain, job.norm_eps, job.k, to);
+    if (x != to) {
+      for (size_t c = 0; c < job.k; c++) to[c] = x[c];
+    }
+    for (size_t c = job.k; c < stride; c++) to[c] = 0;
+  }
+  return stride;
+}
+
+// For this thread's panels and rows [first, first + kRows): values(weights, scales, to) gives the products of one vector
+// of rows of a panel; they go to their end.
+template <int kRows, class Values>
+INLINE void each_vector(const Job& job, Range panels, size_t row, Values values) {
+  const bool gated = is_gated(job.end);
+  for (size_t panel = panels.begin; panel < panels.end; panel++) {
+    for (int v = 0; v < kPanelVectors; v++) {
+      const size_t lane = static_cast<size_t>(v * kLanes), column = panel * kPanelRows + lane;
+      if (column >= job.n) break;
+      const size_t count = min(static_cast<size_t>(kLanes), job.n - column);
+      VF first[kRows], second[kRows];
+      const size_t at = gated ? 2 * panel : panel;
+      values(job.weights + at * job.panel_bytes() + lane * 4, load(job.scales + at * kPanelRows + lane), first);
+      if (gated)
+        values(job.weights + (at + 1) * job.panel_bytes() + lane * 4,
+               load(job.scales + (at + 1) * kPanelRows + lane), second);
+      UNROLL for (int i = 0; i < kRows; i++) {
+        float* y = job.y + (row + static_cast<size_t>(i)) * job.n + column;
+        if (gated) store_part(y, gated_end(job.end, first[i], second[i]), count);
+        else put_end(job.end, y, first[i], count);
+      }
+    }
+  }
+}
+
+template <class Format, int kRows>
+static __attribute__((noinline)) void few(const Job& job, Range panels, const ReadyRows& ready, size_t row, size_t first) {
+  const int32_t* x = ready.words + first * ready.stride;
+  each_vector<kRows>(job, panels, row + first, [&](const uint8_t* weights, VF scales, VF (&to)[kRows])
+                                                   __attribute__((always_inline)) {
+    VI sums[kRows];
+    panel_sums<Format, kRows>(weights, job.blocks, x, ready.stride, sums);
+    UNROLL for (int i = 0; i < kRows; i++) {
+      const size_t r = first + static_cast<size_t>(i);
+      to[i] = to_float(sums[i] - splat((1 + Format::kBias) * ready.sums[r])) * (splat(ready.scales[r]) * scales);
+    }
+  });
+}
+
+template <class Format, int kRows>
+static __attribute__((noinline)) void few_floats(const Job& job, Range panels, const float* x, size_t stride, size_t row,
+                                                 size_t first) {
+  each_vector<kRows>(job, panels, row + first, [&](const uint8_t* weights, VF scales, VF (&to)[kRows])
+                                                   __attribute__((always_inline)) {
+    panel_float_sums<Format, kRows>(weights, job.blocks, x + first * stride, stride, to);
+    UNROLL for (int i = 0; i < kRows; i++) to[i] = to[i] * scales;
+  });
+}
+
+template <int n>
+struct Number {
+  static constexpr int value = n;
+};
+
+// body(count, first) for pieces of `rows` rows, as large as are taken at once.
+template <int kMost, class Body>
+INLINE void in_pieces(size_t rows, Body body) {
+  size_t i = 0;
+  auto take = [&](auto count) {
+    if constexpr (decltype(count)::value <= kMost) {
+      for (; i + decltype(count)::value <= rows; i += decltype(count)::value) body(count, i);
+    }
+  };
+  take(Number<8>{});
+  take(Number<4>{});
+  take(Number<2>{});
+  take(Number<1>{});
+}
+
+// Where many rows of int8 activations go: y = (sums - row sum) · (row scale · the weight's scale).
+struct StoreScaled {
+  float* y;
+  size_t stride;
+  const int32_t* row_sums;
+  const float *row_scales, *scales;
+
+  INLINE void fetch(const StoreScaled& to, size_t row, size_t column) {
+    float* y = to.y + row * to.stride + column;
+    UNROLL for (int j = 0; j < kTileVectors; j++) __builtin_prefetch(y + j * kLanes, 1, 3);
+  }
+  template <bool kWhole>
+  INLINE void put(const StoreScaled& to, size_t row, size_t column, size_t count, VI sums, float, bool first, bool last) {
+    float* y = to.y + row * to.stride + column;
+    if (!first) sums += (VI)(kWhole ? load(y) : load_part(y, count));
+    const VF times = splat(to.row_scales[row]) * load(to.scales + column);  // scales are there for whole panels
+    const VF v = last ? to_float(sums - splat(to.row_sums[row])) * times : (VF)sums;
+    kWhole ? store(y, v) : store_part(y, v, count);
+  }
+};
+
+template <class Format>
+INLINE void run(const Call& call, Job job, bool floats) {
+  job.blocks = (job.k + 4 * Format::kWords - 1) / (4 * Format::kWords);
+  const Range panels = call.split(job.panels());
+  if (floats) {
+    for (size_t row = 0; row < job.m; row += kFew) {
+      const size_t rows = min(kFew, job.m - row), stride = ready_floats<Format>(call, job, row, rows);
+      in_pieces<4>(rows, [&](auto count, size_t first) {
+        few_floats<Format, decltype(count)::value>(job, panels, call.scratch<float>(), stride, row, first);
+      });
+    }
+    return;
+  }
+  if (job.m <= kFew) {
+    const ReadyRows ready = ready_rows<Format>(call, job, 0, job.m);
+    in_pieces<kAtOnce>(job.m, [&](auto count, size_t first) {
+      few<Format, decltype(count)::value>(job, panels, ready, 0, first);
+    });
+    return;
+  }
+
+  int8_t* codes = call.i8(5);
+  float *row_scales = call.f32(6), *product = call.f32(8);
+  int32_t* sums = call.i32(7);
+  const size_t padded = (job.k + 3) / 4 * 4;
+  const Range rows = call.split(job.m);
+  for (size_t row = rows.begin; row < rows.end; row++) {
+    const float* x = normed_row(job.x + row * job.k, job.gain, job.norm_eps, job.k, call.scratch<float>());
+    quantise_row(x, job.k, job.quant_eps, codes + row * padded, row_scales + row, sums + row);
+    for (size_t k = job.k; k < padded; k++) codes[row * padded + k] = 0;
+  }
+  call.barrier();
+  const bool straight = job.end == kEndStore;
+  const size_t columns = is_gated(job.end) ? 2 * job.panels() * kPanelRows : job.n;
+  const StoreScaled out{straight ? job.y : product, columns, sums, row_scales, job.scales};
+  const PackedColumns<Format> b{job.weights, job.panel_bytes()};
+  if (Int8Product::kGroup == 4) {
+    const Term<RowsInPlace<int8_t>, PackedColumns<Format>> term{{codes, padded}, b, padded, 1};
+    gemm<Int8Product>(call, job.m, columns, &term, 1, out);
+  } else {
+    const Term<RowsConverted<ByteWords<int8_t>>, PackedColumns<Format>> term{{{codes, padded}}, b, padded, 1};
+    gemm<Int8Product>(call, job.m, columns, &term, 1, out);
+  }
+  if (straight) return;
+  call.barrier();
+  apply_end(call, job.end, product, columns, job.y, job.m, job.n);
+}
+
+}  // namespace
+
+KERNEL(packed_linear) {
+  const Job job{call.f32(0),  call.f32(1),  call.u8(2),   call.f32(3),    call.f32(4),     call.size(0),
+                call.size(1), call.size(2), 0,            call.real(3),   call.number(4),  call.integer(5)};
+  const bool floats = call.integer(7) != 0;
+  if (call.integer(6) == kTrits) run<Trits>(call, job, floats);
+  else run<TwoBits>(call, job, floats);
+}
+
+// codes u8 [N, K] (q + 1) to rows of packed panels: row n goes to row first + (n / 16) · step + n % 16.
+KERNEL(pack_ternary) {
+  const uint8_t* codes = call.u8(0);
+  uint8_t* packed = call.u8(1);
+  const size_t n = call.size(0), k = call.size(1), first = call.size(2), step = call.size(3);
+  const bool trits = call.integer(4) == kTrits;
+  const size_t words = trits ? 5 : 4, blocks = (k + 4 * words - 1) / (4 * words);
+  const Range mine = call.split(n);
+  for (size_t row = mine.begin; row < mine.end; row++) {
+    const size_t at = first + row / kPanelRows * step + row % kPanelRows;
+    uint8_t* to = packed + at / kPanelRows * blocks * kBlockBytes + at % kPanelRows * 4;
+    const uint8_t* from = codes + row * k;
+    for (size_t block = 0; block < blocks; block++, to += kBlockBytes) {
+      for (size_t b = 0; b < 4; b++) {
+        unsigned value = 0;
+        for (size_t t = 0; t < words; t++) {
+          const size_t i = (block * words + t) * 4 + b;
+          const unsigned code = i < k ? from[i] : 1;
+          value = trits ? value * 3 + code : value | code << (2 * t);
+        }
+        to[b] = static_cast<uint8_t>(trits ? (value * 256 + 242) / 243 : value);
+      }
+    }
+  }
+}
+
+}  // namespace bitnet::ISA_NS
