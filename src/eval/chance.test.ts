@@ -47,9 +47,9 @@ testShared(
       );
       for (const name of names) {
         const files = { path: sharedPath("data/mc"), cacheDir: "unused" };
-        const options = { batch: 8, startToken: tokenizer.endOfText, limit: 25 };
+        const options = { batch: 8, startToken: tokenizer.endOfText, limit: 16 };
         const result = await evaluateNamedTask(engine, tokenizer, name, files, options);
-        expect(result.items).toBe(25);
+        expect(result.items).toBe(16);
         const accuracy = result.metrics.find((metric) => metric.name === "acc");
         expect(accuracy, `${variant} ${name}`).toMatchObject({ withinNoise: true });
       }
@@ -57,5 +57,5 @@ testShared(
     }
     backend.close();
   },
-  60_000,
+  240_000,
 );

@@ -169,7 +169,7 @@ describe.skipIf(!sandbox)(`programs are kept in${sandbox ? "" : ` (skipped: ${wh
       const broken = some.map(({ id }) => ({ task_id: id, completion: "    return None\n" }));
       expect((await judgeCompletions(some, broken, options)).metrics[0].value).toBe(0);
     },
-    60_000,
+    240_000,
   );
 });
 
