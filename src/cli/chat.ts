@@ -4,7 +4,8 @@ import type { ChatMessage, ChatTemplate, OpenedEngine, PromptCache, SingleOption
 import type { LineReader } from "../platform/terminal.ts";
 import { chatPrompt, templateFor } from "./support/chat.ts";
 import { Interrupted } from "./support/interrupt.ts";
-import { addBackendOptions, type BackendOptions } from "./support/options.ts";
+import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
+
 import {
   addSamplingOptions,
   generationOptions,
@@ -15,7 +16,7 @@ import {
 } from "./support/sampling.ts";
 import { describeReport, openForWriting, printText } from "./support/writing.ts";
 
-interface ChatOptions extends BackendOptions, SamplingFlags {
+interface ChatOptions extends EngineFlags, SamplingFlags {
   model: string;
   systemPrompt?: string;
   chatTemplate?: string;
@@ -47,7 +48,7 @@ export function chatCommand(): Command {
     .option("--chat-template-file <path>", "a Jinja template from a file")
     .option("-v, --verbose", "tell counts and rates after each answer");
   addSamplingOptions(command, -1);
-  return addBackendOptions(command)
+  return addEngineOptions(command)
     .addHelpText(
       "after",
       `${samplingHelp}

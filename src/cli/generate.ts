@@ -2,7 +2,8 @@
 import { Command } from "commander";
 import type { OpenedEngine, SingleOptions } from "../infer/index.ts";
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
-import { addBackendOptions, type BackendOptions, decimalNumber, wholeNumber } from "./support/options.ts";
+import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
+import { decimalNumber, wholeNumber } from "./support/options.ts";
 import {
   addSamplingOptions,
   generationOptions,
@@ -13,7 +14,7 @@ import {
 } from "./support/sampling.ts";
 import { describeReport, openForWriting, printText } from "./support/writing.ts";
 
-interface GenerateOptions extends BackendOptions, SamplingFlags {
+interface GenerateOptions extends EngineFlags, SamplingFlags {
   model: string;
   prompt?: string;
   file?: string;
@@ -39,7 +40,7 @@ export function generateCommand(): Command {
     .option("--json", "print text, tokens with log-probabilities, and report as JSON")
     .option("--logprobs <n>", "with --json: the n likeliest tokens of each place too", wholeNumber(0), 0)
     .option("--no-display-prompt", "print only what is written, not the prompt before it");
-  return addBackendOptions(command)
+  return addEngineOptions(command)
     .addHelpText(
       "after",
       `${samplingHelp} docs/generation.md tells more.

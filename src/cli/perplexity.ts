@@ -2,12 +2,13 @@
 import { Command } from "commander";
 import { formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
-import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
+import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
+import { wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 import { readText } from "./support/sampling.ts";
 import { openForWriting } from "./support/writing.ts";
 
-interface PerplexityOptions extends BackendOptions {
+interface PerplexityOptions extends EngineFlags {
   model: string;
   file: string;
   ctxSize?: number;
@@ -28,7 +29,7 @@ export function perplexityCommand(): Command {
     .option("--ppl-stride <n>", "score the last n tokens of windows that lie n apart; 0: off", wholeNumber(0), 0)
     .option("--chunks <n>", "score only the first n windows; -1: all", wholeNumber(-1), -1)
     .option("--json", "print the result as JSON");
-  return addBackendOptions(command)
+  return addEngineOptions(command)
     .addHelpText(
       "after",
       `

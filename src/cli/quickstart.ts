@@ -160,7 +160,7 @@ async function answer(folder: string, prompts: readonly string[], options: Quick
   const { generateText } = await import("../infer/index.ts");
   const { openForWriting } = await import("./support/writing.ts");
   const { backend, isa, threads } = options;
-  const opened = await openForWriting(folder, { backend, isa, threads: threads || undefined });
+  const opened = await openForWriting(folder, { engine: "auto", backend, isa, threads: threads || undefined });
   try {
     const { engine, tokenizer, startToken, stopTokens } = opened;
     for (const prompt of prompts) {

@@ -3,11 +3,12 @@ import { Command } from "commander";
 import type { OpenedEngine } from "../infer/index.ts";
 import { chatPrompt, templateFor } from "./support/chat.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
-import { addBackendOptions, type BackendOptions } from "./support/options.ts";
+import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
+
 import { addSamplingOptions, generationOptions, type SamplingFlags, samplingHelp, seedOf } from "./support/sampling.ts";
 import { describeReport, openForWriting, printText } from "./support/writing.ts";
 
-interface RunOptions extends BackendOptions, SamplingFlags {
+interface RunOptions extends EngineFlags, SamplingFlags {
   model: string;
   systemPrompt?: string;
   chatTemplate?: string;
@@ -31,7 +32,7 @@ export function runCommand(): Command {
     .option("--raw", "continue the prompt as it is, even if the model has a chat template")
     .option("-v, --verbose", "tell counts and rates afterwards, on the standard error");
   addSamplingOptions(command, -1);
-  return addBackendOptions(command)
+  return addEngineOptions(command)
     .addHelpText(
       "after",
       `${samplingHelp}

@@ -4,26 +4,34 @@
  */
 import { type Backend, type BackendChoice, createBackend } from "../backends/index.ts";
 import { type HubOptions, loadModel, type OpenedModel } from "../checkpoint/index.ts";
-import type { ModelConfig } from "../model/index.ts";
+import type { ModelConfig, Transformer } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { Runtime } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { readChatTemplate } from "./chat-template.ts";
 import type { Engine } from "./engine.ts";
 import { endTokensOf } from "./end-tokens.ts";
+import { type PackedEngineOptions, packModel } from "./packed/engine.ts";
 import { TransformerEngine } from "./transformer-engine.ts";
 
 export interface OpenEngineOptions {
   /** Where to compute; by default the best that there is. */
   backend?: BackendChoice;
+  /**
+   * "packed": weights packed, the fast engine; "float": the training-time model, whose linear layers run as in training.
+   * "auto" (default): packed for ternary models, float for others unless `packed` says more.
+   */
+  engine?: "auto" | "packed" | "float";
+  /** How the packed engine holds weights, head and cache. */
+  packed?: PackedEngineOptions;
   /** Of a download, where the path is a name on the hub. */
   hub?: HubOptions;
 }
 
 export interface OpenedEngine {
   engine: Engine;
-  /** Which engine was chosen: "float" is the training-time model, whose linear layers run as in training. */
-  kind: "float";
+  /** Which was chosen. */
+  kind: "packed" | "float";
   config: ModelConfig;
   tokenizer: Tokenizer;
   /** The folder or file that was read. */
@@ -52,21 +60,26 @@ export interface OpenedEngine {
  * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
  */
 export async function openEngine(path: string, options: OpenEngineOptions = {}): Promise<OpenedEngine> {
+  const { engine: wanted = "auto", packed } = options;
+  if (wanted === "float" && packed && Object.values(packed).some((value) => value !== undefined))
+    throw new UsageError(
+      "open: options of the packed engine were given, and the float engine asked for; leave out one",
+    );
   const backend = await createBackend(options.backend ?? { backend: "auto" });
   try {
     const opened = await loadModel(path, new Runtime(backend), options.hub);
-    const { model, config, folder, step, refused } = opened;
+    const { config, folder, step, refused } = opened;
     const tokenizer = tokenizerOf(opened);
-    const engine = new TransformerEngine(model);
+    const kind = wanted === "auto" ? (config.variant === "bitnet" || packed ? "packed" : "float") : wanted;
+    const { engine, free } = await engineOf(opened.model, kind, packed);
     return {
-      ...{ engine, kind: "float" as const, config, tokenizer, folder, step, refused },
+      ...{ engine, kind, config, tokenizer, folder, step, refused },
       startToken: startTokenOf(step, tokenizer),
       stopTokens: endTokensOf(tokenizer, folder),
       chatTemplate: opened.chatTemplate === undefined ? readChatTemplate(folder) : opened.chatTemplate,
       backend,
       close() {
-        engine.dispose();
-        model.dispose();
+        free();
         backend.close();
       },
     };
@@ -74,6 +87,27 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
     backend.close();
     throw error;
   }
+}
+
+/** The engine, and what frees it with its weights. */
+async function engineOf(
+  model: Transformer,
+  kind: OpenedEngine["kind"],
+  packed: PackedEngineOptions | undefined,
+): Promise<{ engine: Engine; free(): void }> {
+  if (kind === "packed") {
+    const engine = await packModel(model, packed);
+    model.dispose();
+    return { engine, free: () => engine.dispose() };
+  }
+  const engine = new TransformerEngine(model);
+  return {
+    engine,
+    free() {
+      engine.dispose();
+      model.dispose();
+    },
+  };
 }
 
 function tokenizerOf({ tokenizer, folder }: Pick<OpenedModel, "tokenizer" | "folder">): Tokenizer {
