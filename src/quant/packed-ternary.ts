@@ -9,7 +9,6 @@
  * A code is q + 1: 0, 1 or 2. Rows past N and weights past K are filled with 1, which is no weight. Pure functions; the
  * definition of what pack_ternary and the kernels do.
  */
-import { ShapeError } from "../platform/errors.ts";
 
 export type TernaryFormat = "2bit" | "trits";
 
@@ -49,7 +48,7 @@ export function packTernary(
   packed: Uint8Array,
   { first, step }: RowPlacement = { first: 0, step: panelRows },
 ): void {
-  if (codes.length !== n * k) throw new ShapeError(`pack ternary: ${codes.length} codes came for [${n}, ${k}]`);
+  if (codes.length !== n * k) throw new RangeError(`pack ternary: ${codes.length} codes came for [${n}, ${k}]`);
   const words = wordsOf[format];
   const stride = panelBytes(k, format);
   for (let row = 0; row < n; row++) {
