@@ -3,6 +3,7 @@
  * over the same tokens of TinyStories in the same order: float32 products; bfloat16; bfloat16 with `adamw8bit`. Every
  * step's loss is kept; docs/results.md draws the curves and says how far they are from float32's.
  *
+ *   npm run bench -- precision                                         on the shared TinyStories, where they are
  *   npx tsx bench/precision.ts --data train.txt.gz                     trains a tokenizer of 2048 tokens on the text first
  *   npx tsx bench/precision.ts --batches batches.i32                   as `bench/curve.ts export` made them
  *   npx tsx bench/precision.ts --data train.txt.gz --quick             a trial: 3 steps of 2 x 32 tokens, written beside the build
@@ -12,7 +13,7 @@
  * weights, and differ by the products' rounding alone.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -38,8 +39,14 @@ const steps = Number(options.steps ?? (quick ? 3 : 300));
 const batch = Number(options.batch ?? (quick ? 2 : 32));
 const sequence = Number(options.sequence ?? (quick ? 32 : 256));
 const micro = Number(options.micro ?? (quick ? 2 : 8));
-if ((options.data === undefined) === (options.batches === undefined))
-  throw new Error("precision: give --data FILE or --batches FILE");
+if (options.data !== undefined && options.batches !== undefined)
+  throw new Error("precision: give --data FILE or --batches FILE, not both");
+const stories = resolve(import.meta.dirname, "../../shared/data/tinystories", quick ? "valid.txt" : "train.txt.gz");
+const data = options.data ?? stories;
+if (!options.batches && !existsSync(data)) {
+  console.log(`left out: precision: ${basename(data)} of TinyStories is not there; give --data FILE`);
+  process.exit(0);
+}
 
 const variants = [
   { name: "float32", precision: "fp32", optimizer: "adamw" },
@@ -67,7 +74,7 @@ function run(program: string, args: string[]): void {
 const folder = mkdtempSync(join(tmpdir(), "bitnet-precision-"));
 try {
   const shape = ["--batch", `${batch}`, "--sequence", `${sequence}`, "--steps", `${steps}`, "--seed", options.seed];
-  const batches = options.batches ?? makeBatches(options.data!, shape);
+  const batches = options.batches ?? makeBatches(data, shape);
   const curves = variants.map(({ name, precision, optimizer }, i): Curve => {
     console.log(`-- ${name}`);
     const out = join(folder, `${i}.json`);
@@ -77,7 +84,7 @@ try {
   });
   check(curves.map(({ log }) => log[0].loss));
   const result: PrecisionCurves = {
-    ...provenance(["npx tsx bench/precision.ts", ...process.argv.slice(2).map(withoutFolder)].join(" ")),
+    ...provenance(["npm run bench -- precision", ...process.argv.slice(2).map(withoutFolder)].join(" ")),
     ...{ preset: "tiny", batch, sequence, steps, seed: Number(options.seed), threads: Number(options.threads) },
     isa: curves[0].isa,
     series: curves.map(({ precision, optimizer, stateBytes, log }, i) => ({

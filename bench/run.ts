@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: every part, one after the other, each in a process of its own, so that one that fails stops no other.
  *
- *   npm run bench                          all but losses: some 25 minutes on a machine that does nothing else
+ *   npm run bench                          all but precision: some 25 minutes on a machine that does nothing else
  *   npm run bench -- kernels               one part; `npm run bench -- steps --only tiny --rounds 5` hands options on
  *   npm run bench -- --quick               a trial of all parts in a minute or two, whose times mean nothing
  *
@@ -18,7 +18,7 @@ const parts: Record<string, { file: string; what: string }> = {
   threads: { file: "threads.ts", what: "one thread and two" },
   memory: { file: "memory.ts", what: "peak and resident memory" },
   steps: { file: "steps.ts", what: "whole steps beside PyTorch" },
-  losses: { file: "losses.ts", what: "bfloat16 and float32 over 300 steps; by name alone" },
+  precision: { file: "precision.ts", what: "the losses of float32, bfloat16 and 8-bit moments; by name alone" },
 };
 
 const [first, ...rest] = process.argv.slice(2);
@@ -29,7 +29,7 @@ if (named && !Object.hasOwn(parts, named)) {
   process.exit(2);
 }
 const args = named ? rest : process.argv.slice(2);
-const wanted = named ? [named] : Object.keys(parts).filter((name) => name !== "losses");
+const wanted = named ? [named] : Object.keys(parts).filter((name) => name !== "precision");
 // Parts have options of their own; all of them know this one alone.
 const stray = named ? undefined : args.find((arg) => arg !== "--quick");
 if (stray) {

@@ -1,6 +1,7 @@
 /** What `npm run bench` leaves behind, part by part, and reading it. The writers are bench/*.ts. */
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import type { PrecisionCurves } from "./results-precision.ts";
 import type { Provenance as BenchProvenance } from "../bench/machine.ts";
 import type { Peaks } from "../bench/native-helper.ts";
 
@@ -84,20 +85,6 @@ export interface MemoryResult extends Provenance {
     samples: { step: number; rssMiB: number }[];
   };
 }
-export interface LossesResult extends Provenance {
-  preset: string;
-  batch: number;
-  sequence: number;
-  steps: number;
-  worst: LossesRow;
-  rows: LossesRow[];
-}
-interface LossesRow {
-  step: number;
-  bfloat16: number;
-  float32: number;
-  difference: number;
-}
 export interface BreakdownResult extends Provenance {
   preset: string;
   variant: string;
@@ -132,13 +119,13 @@ export interface Results {
   steps: StepsResult | null;
   threads: ThreadsResult | null;
   memory: MemoryResult | null;
-  losses: LossesResult | null;
+  precision: PrecisionCurves | null;
   breakdown: BreakdownResult | null;
 }
 
 export function readResults(folder: string): Results {
-  const read = (part: string) => {
-    const path = resolve(folder, `performance-${part}.json`);
+  const read = (part: string, name = `performance-${part}`) => {
+    const path = resolve(folder, `${name}.json`);
     return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : null;
   };
   return {
@@ -147,7 +134,7 @@ export function readResults(folder: string): Results {
     steps: read("steps"),
     threads: read("threads"),
     memory: read("memory"),
-    losses: read("losses"),
+    precision: read("precision", "precision"),
     breakdown: read("breakdown"),
   };
 }

@@ -11,7 +11,6 @@ import { flamePicture } from "./flame-picture.ts";
 import {
   type BreakdownResult,
   type KernelsResult,
-  type LossesResult,
   type MemoryResult,
   type Provenance,
   type Results,
@@ -178,20 +177,10 @@ ${origin(result)}
 `;
 }
 
-function losses(result: LossesResult): string {
-  const shown = result.rows.filter(({ step }) => step === 1 || step % 50 === 0);
-  return `## bfloat16 in backward
+const precision = `## bfloat16 in backward
 
-\`${result.preset}\`, ${result.batch} x ${result.sequence}, TinyStories: the same ${result.steps} steps with bfloat16 and with float32 products. Furthest apart at step ${result.worst.step}: ${round(100 * result.worst.difference, 2)} %.
-
-${table(
-  ["step", "bfloat16", "float32", "difference"],
-  shown.map((r) => [r.step, round(r.bfloat16, 4), round(r.float32, 4), `${round(100 * r.difference, 2)} %`]),
-)}
-
-${origin(result)}
+Its curve beside float32's, and that of AdamW with moments of eight bits: [results](results.md#float32-bfloat16-and-moments-of-eight-bits).
 `;
-}
 
 function breakdown(result: BreakdownResult): string {
   const inKernels = result.rows.reduce((sum, r) => sum + r.ms, 0);
@@ -279,7 +268,7 @@ export function performancePage(results: Results): string {
     ...part("steps", results.steps, (r) => steps(r, results.breakdown)),
     ...part("threads", results.threads, threads),
     ...part("memory", results.memory, memory),
-    ...part("losses", results.losses, losses),
+    ...part("precision", results.precision, () => precision),
     ...part("breakdown", results.breakdown, breakdown),
     tried(),
   ];
