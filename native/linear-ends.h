@@ -1,8 +1,8 @@
 // What stands before and behind a matrix product of the packed engine, fused into its kernel: a row's norm in front; behind,
 // what is done with the product: kept, added to a residual, or taken in pairs by a gated activation.
 #pragma once
+#include "gate.h"
 #include "rows.h"
-#include "simd-math.h"
 
 namespace bitnet::ISA_NS {
 
@@ -14,15 +14,9 @@ constexpr size_t kPanelRows = 16;
 
 INLINE bool is_gated(int end) { return end >= kEndSilu; }
 
-// h = f(gate) · up, as ops/gated-activation computes it, to the bit.
+// h = f(gate) · up, as ops/gated-activation computes it.
 INLINE VF gated_end(int end, VF gate, VF up) {
-  if (end == kEndRelu2) {
-    const VF r = select(gate <= 0.f, VF{}, gate);
-    return r * up * r;
-  }
-  const VF e = exp(-abs(gate));
-  const VF large = splat(1.f) / (splat(1.f) + e), small = e * large;
-  return gate * select(gate < 0.f, small, large) * up;
+  return end == kEndRelu2 ? gated<kRelu2>(gate, up) : gated<kSilu>(gate, up);
 }
 
 // `count` lanes of the output at `y`: kept, or added.
