@@ -39,6 +39,14 @@ export interface Engine {
    *   sequence has changed then
    */
   forward(batch: readonly Work[]): Promise<Float32Array[]>;
+  /**
+   * Moves one sequence on, and gives what the output head would read of each token: the last layer's states behind the final
+   * norm. For embeddings; an engine may be without.
+   *
+   * @returns row-major [tokens, C]
+   * @throws as forward
+   */
+  hiddenStates?(sequence: Sequence, tokens: ArrayLike<number>): Promise<Float32Array>;
   dispose(): void;
 }
 

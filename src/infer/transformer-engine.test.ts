@@ -58,6 +58,29 @@ forEachBackend(({ get }) => {
   });
 });
 
+test("hidden states times the head are the logits, in pieces too", async () => {
+  const { createReferenceBackend } = await import("../backends/index.ts");
+  const runtime = new Runtime(createReferenceBackend());
+  const model = new Transformer(runtime, { ...config, tiedHead: false }, 5);
+  const engine = new TransformerEngine(model);
+  const tokens = integers(12, 3, 40);
+  const logits = model.logits({ tokens, batch: 1, length: 12 });
+  const expected = await runtime.readFloats(logits);
+  const head = await runtime.readFloats(model.parameters.find(({ name }) => name === "lm_head.weight")!.tensor);
+  const sequence = engine.createSequence();
+  const states = new Float32Array(12 * 32);
+  states.set(await engine.hiddenStates(sequence, tokens.slice(0, 7)));
+  states.set(await engine.hiddenStates(sequence, tokens.slice(7)), 7 * 32);
+  const product = Float32Array.from({ length: 12 * 40 }, (_, i) => {
+    const [t, v] = [Math.floor(i / 40), i % 40];
+    return states.subarray(t * 32, t * 32 + 32).reduce((sum, x, c) => sum + x * head[v * 32 + c], 0);
+  });
+  expectClose(product, expected, { abs: 2e-5 });
+  expect(sequence.length).toBe(12);
+  await expect(engine.hiddenStates(sequence, [40])).rejects.toThrow(/outside the vocabulary/);
+  model.dispose();
+});
+
 describe("what is refused", () => {
   test("changes no sequence", async () => {
     const { createBackend } = await import("../backends/index.ts");

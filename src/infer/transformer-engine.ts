@@ -9,7 +9,7 @@ import type { Runtime, Tensor } from "../tensor/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { checkBatch, checkLength, type Engine, type Sequence, type Work } from "./engine.ts";
 
-type Model = Pick<Transformer, "config" | "runtime" | "logits" | "lastLogits" | "createCache">;
+type Model = Pick<Transformer, "config" | "runtime" | "logits" | "lastLogits" | "hiddenStates" | "createCache">;
 
 /** Tokens that a new sequence has room for; the room doubles as it is outgrown. */
 const firstCapacity = 64;
@@ -98,17 +98,34 @@ export class TransformerEngine implements Engine {
   }
 
   async forward(batch: readonly Work[]): Promise<Float32Array[]> {
-    checkBatch(this, batch);
-    for (const { sequence } of batch)
-      if (!this.sequences.has(sequence as CachedSequence))
-        throw new UsageError("engine: a sequence of the batch is disposed of, or another engine's");
+    this.check(batch);
     const results: Float32Array[] = [];
     for (const work of batch) results.push(await this.run(work));
     return results;
   }
 
+  async hiddenStates(sequence: Sequence, tokens: ArrayLike<number>): Promise<Float32Array> {
+    this.check([{ sequence, tokens, logits: "none" }]);
+    const own = sequence as CachedSequence;
+    const cache = own.withRoomFor(own.length + tokens.length);
+    const batch = { tokens: Int32Array.from(tokens), batch: 1, length: tokens.length };
+    const states = this.model.hiddenStates(batch, cache);
+    try {
+      return await this.model.runtime.readFloats(states);
+    } finally {
+      states.dispose();
+    }
+  }
+
   dispose(): void {
     for (const sequence of [...this.sequences]) sequence.dispose();
+  }
+
+  private check(batch: readonly Work[]): void {
+    checkBatch(this, batch);
+    for (const { sequence } of batch)
+      if (!this.sequences.has(sequence as CachedSequence))
+        throw new UsageError("engine: a sequence of the batch is disposed of, or another engine's");
   }
 
   private async run({ sequence, tokens, logits: wanted }: Work): Promise<Float32Array> {

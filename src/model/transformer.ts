@@ -159,6 +159,11 @@ export class Transformer {
     return this.runtime.scope(() => this.forward(batch, cache, true));
   }
 
+  /** What the head reads of every token, [B, T, C]: the last layer's states behind the final norm. */
+  hiddenStates(batch: TokenBatch, cache?: Cache): Tensor {
+    return this.runtime.scope(() => this.normedStates(batch, cache));
+  }
+
   /** An empty cache for `batch` sequences of up to `capacity` tokens (at most the context). */
   createCache(batch: number, capacity: number): Cache {
     const { contextLength, kvHeads, layers } = this.config;
@@ -189,6 +194,10 @@ export class Transformer {
   }
 
   private forward(batch: TokenBatch, cache?: Cache, lastOnly = false): Tensor {
+    return this.runtime.apply(matmul, [this.normedStates(batch, cache, lastOnly), this.head.tensor], {});
+  }
+
+  private normedStates(batch: TokenBatch, cache?: Cache, lastOnly = false): Tensor {
     const { runtime, config } = this;
     const { tokens, batch: B, length: T, documentStart } = batch;
     const start = cache?.length ?? 0;
@@ -210,8 +219,7 @@ export class Transformer {
     }
     if (cache) cache.length += T;
     if (lastOnly) x = this.lastRows(x, B, T);
-    const normed = this.finalNorm.forward(runtime, x);
-    return runtime.apply(matmul, [normed, this.head.tensor], {});
+    return this.finalNorm.forward(runtime, x);
   }
 
   /** [B, T, C] → [B, C]: the row of each sequence's last token. */

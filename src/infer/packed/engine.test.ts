@@ -69,6 +69,33 @@ function cosine(a: Float32Array, b: Float32Array): number {
 }
 
 forEachBackend(({ get }) => {
+  test("hidden states times the head are the model's logits, in one piece and in several", async () => {
+    const model = new Transformer(new Runtime(await get()), { ...config, tiedHead: false }, 5);
+    const engine = await packModel(model, exact);
+    const head = await model.runtime.readFloats(model.parameters.find(({ name }) => name === "lm_head.weight")!.tensor);
+    const expected = await whole(model, 30);
+    for (const pieces of [[30], [20, 9, 1]]) {
+      const sequence = engine.createSequence();
+      const logits = new Float32Array(30 * V);
+      let at = 0;
+      for (const count of pieces) {
+        const states = await engine.hiddenStates(sequence, tokens.subarray(at, at + count));
+        for (let i = 0; i < count * V; i++) {
+          const [t, v] = [Math.floor(i / V), i % V];
+          let sum = 0;
+          for (let c = 0; c < config.width; c++) sum += states[t * config.width + c] * head[v * config.width + c];
+          logits[at * V + i] = sum;
+        }
+        at += count;
+      }
+      expect(sequence.length).toBe(30);
+      expectClose(logits, expected, bits);
+      sequence.dispose();
+    }
+    engine.dispose();
+    model.dispose();
+  });
+
   const withModel = async (more: Partial<ModelConfig>, body: (model: Transformer) => Promise<void>) => {
     const model = new Transformer(new Runtime(await get()), { ...config, ...more }, 5);
     try {

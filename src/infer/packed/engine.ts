@@ -182,18 +182,51 @@ export class PackedEngine implements Engine {
   }
 
   async forward(batch: readonly Work[]): Promise<Float32Array[]> {
+    const results = batch.map(({ tokens, logits }) => {
+      const rows = logits === "none" ? 0 : logits === "last" ? 1 : tokens.length;
+      return new Float32Array(rows * this.vocabSize);
+    });
+    await this.pass(batch, results, null);
+    return results;
+  }
+
+  /** The last layer's states are read back and normed here, in float64: of a text once, where the head would be far more. */
+  async hiddenStates(sequence: Sequence, tokens: ArrayLike<number>): Promise<Float32Array> {
+    const { width, normEps } = this.config;
+    const states = new Float32Array(tokens.length * width);
+    await this.pass([{ sequence, tokens, logits: "none" }], [new Float32Array(0)], states);
+    const gain = new Float32Array(width);
+    await this.backend.read(this.weights.finalNorm.buffer, gain);
+    for (let at = 0; at < states.length; at += width) {
+      const row = states.subarray(at, at + width);
+      let squares = 0;
+      for (const x of row) squares += x * x;
+      const scale = 1 / Math.sqrt(squares / width + normEps);
+      for (let i = 0; i < width; i++) row[i] *= scale * gain[i];
+    }
+    return states;
+  }
+
+  /**
+   * Moves the sequences on, all or none.
+   *
+   * @param results of each part, its logits' place
+   * @param states  of a single part, [tokens, width]: the last layer's states; null: not wanted
+   */
+  private async pass(batch: readonly Work[], results: Float32Array[], states: Float32Array | null): Promise<void> {
     checkBatch(this, batch, this.options.overflow === "slide");
     for (const { sequence } of batch)
       if (!this.sequences.has(sequence as PackedSequence))
         throw new UsageError("engine: a sequence of the batch is disposed of, or another engine's");
     const before = batch.map(({ sequence }) => sequence.length);
-    const results = batch.map(({ tokens, logits }) => {
-      const rows = logits === "none" ? 0 : logits === "last" ? 1 : tokens.length;
-      return new Float32Array(rows * this.vocabSize);
-    });
     const reads: Promise<void>[] = [];
     try {
-      for (const round of this.rounds(batch)) this.runRound(round, batch, before, results, reads);
+      for (const round of this.rounds(batch)) {
+        const [{ start, tokens }] = round;
+        const from = (start - before[0]) * this.config.width;
+        const own = states?.subarray(from, from + tokens.length * this.config.width) ?? null;
+        this.runRound(round, batch, before, results, own, reads);
+      }
     } catch (error) {
       for (const [i, { sequence }] of batch.entries()) {
         const own = sequence as PackedSequence;
@@ -203,7 +236,6 @@ export class PackedEngine implements Engine {
       throw error;
     }
     await Promise.all(reads);
-    return results;
   }
 
   dispose(): void {
@@ -251,6 +283,7 @@ export class PackedEngine implements Engine {
     batch: readonly Work[],
     before: readonly number[],
     results: Float32Array[],
+    states: Float32Array | null,
     reads: Promise<void>[],
   ): void {
     const rows = round.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -277,6 +310,7 @@ export class PackedEngine implements Engine {
       } else {
         this.runBody(workspace, rows, round);
       }
+      if (states) reads.push(this.backend.read(workspace.x.buffer, states));
       for (let from = 0; from < wanted.length; from += logitRows) {
         const some = wanted.slice(from, from + logitRows);
         if (!recorded) {
