@@ -3,7 +3,7 @@
  * under the op and the phase that launched it, beside its floor: what its operations take at the unit's peak rate, or its
  * bytes at the memory's, whichever is more. `npm run bench -- breakdown`.
  *
- *   --preset tiny --batch 32 --micro 8 --variant bitnet --steps 5     medians over the steps
+ *   --preset tiny --batch 32 --micro 16 --variant bitnet --steps 5     medians over the steps
  *
  * The answer is checked: watched and unwatched, a step gives the same loss and gradient norm to the last bit.
  */
@@ -14,6 +14,7 @@ import type { Op } from "../src/ops/op.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { Runtime, type Tensor } from "../src/tensor/index.ts";
 import { clipScale, createAdamW } from "../src/train/optimizers.ts";
+import { presetMicroBatch } from "./contenders.ts";
 import { floorOf, type Launch, watch } from "./launches.ts";
 import { medianOf, provenance, writeResult } from "./machine.ts";
 import { measurePeaks } from "./native-helper.ts";
@@ -38,7 +39,7 @@ const steps = Number(options.steps ?? (quick ? 1 : 7));
 const config = presetConfig(options.preset, options.variant as "bitnet");
 const B = Number(options.batch ?? (quick ? 2 : 32));
 const T = Number(options.sequence ?? (quick ? 32 : 256));
-const M = Number(options.micro ?? (quick ? 1 : 8));
+const M = Number(options.micro ?? (quick ? 1 : presetMicroBatch(options.preset)));
 const threads = Number(options.threads);
 
 type Phase = "forward" | "backward" | "update";

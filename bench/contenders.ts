@@ -9,11 +9,18 @@ import { createBackend } from "../src/backends/index.ts";
 import { presetConfig, Transformer } from "../src/model/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { Runtime } from "../src/tensor/index.ts";
+import { resolveConfig } from "../src/train/config.ts";
 import { createAdamW } from "../src/train/optimizers.ts";
 
 const here = import.meta.dirname;
 /** The PyTorch program that stands beside the checkout. */
 export const anchors = resolve(here, "../../shared/anchors");
+
+/** Sequences in a micro-batch, as `bitnet train` takes them by default. */
+export function presetMicroBatch(preset: string): number {
+  const { microBatch, batch } = resolveConfig([{ from: "bench", patch: { preset } }]).train;
+  return microBatch ?? batch;
+}
 
 export interface Timing {
   tokensPerSecond: number;

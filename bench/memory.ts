@@ -7,7 +7,7 @@
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { checkSmallStep } from "./contenders.ts";
+import { checkSmallStep, presetMicroBatch } from "./contenders.ts";
 import { provenance, writeResult } from "./machine.ts";
 
 const { values: options } = parseArgs({
@@ -43,15 +43,16 @@ function trainSteps(args: string[]) {
   return JSON.parse(stdout.trim().split("\n").at(-1)!);
 }
 
+const micro = presetMicroBatch("tiny");
 /** [name, preset, batch, sequence, micro-batch, more arguments] */
 type Case = [string, string, number, number, number, string[]];
 const cases: Case[] = quick
   ? [["tiny, 2 x 32", "tiny", 2, 32, 1, []]]
   : [
-      ["tiny, 32 x 256 in micro-batches of 8 (the preset's)", "tiny", 32, 256, 8, []],
+      [`tiny, 32 x 256 in micro-batches of ${micro} (the preset's)`, "tiny", 32, 256, micro, []],
       ["tiny, 32 x 256 at once", "tiny", 32, 256, 32, []],
       ["tiny, 32 x 256 at once, blocks recomputed", "tiny", 32, 256, 32, ["--recompute"]],
-      ["tiny, full precision, 32 x 256 in micro-batches of 8", "tiny", 32, 256, 8, ["--variant", "full"]],
+      [`tiny, full precision, 32 x 256 in micro-batches of ${micro}`, "tiny", 32, 256, micro, ["--variant", "full"]],
       ["nano, 2 x 2048 in micro-batches of 1 (the preset's)", "nano", 2, 2048, 1, []],
       ["95m, 2 x 1024 in micro-batches of 2 (the preset's)", "95m", 2, 1024, 2, []],
       ["95m, 2 x 1024 in micro-batches of 2, blocks recomputed", "95m", 2, 1024, 2, ["--recompute"]],

@@ -5,12 +5,14 @@
  *   tiny   32 x 256: every setting of ours, Debian's PyTorch, and the fastest that a current PyTorch can do
  *   nano    2 x 2048, 95m 2 x 1024: ours beside PyTorch's best
  *
- *   --only tiny,nano     some groups         --rounds 3 --steps 3     more of it
+ *   --only tiny,nano     some groups; the others, and the search below, stay as the last result has them
+ *   --rounds 3 --steps 3     more of it
  *   --python FILE        an interpreter with a current PyTorch (or BENCH_PYTHON); without one its rows are left out
  *
  * Which current PyTorch is fastest is found first: every variant runs once, checked against the program as it is.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createBackend, listBackends } from "../src/backends/index.ts";
 import {
@@ -18,6 +20,7 @@ import {
   checkSmallStep,
   findPython,
   ours,
+  presetMicroBatch,
   type Python,
   type PytorchVariant,
   pytorchProgram,
@@ -63,8 +66,25 @@ interface Row {
 }
 interface Group extends StepShape {
   key: string;
+  /** When and of what commit. */
+  date: string;
+  commit: string;
   rows: Row[];
 }
+interface Variant extends PytorchVariant {
+  name: string;
+  tokensPerSecond: number;
+  peakRssMiB: number;
+}
+
+const from = provenance(["npm run bench -- steps", ...process.argv.slice(2)].join(" "));
+const all = ["tiny", "nano", "95m"];
+const resultFile = resolve(import.meta.dirname, "results/performance-steps.json");
+/** The last result, where only some groups are measured again. */
+const before: { currentTorch: string | null; variants: Variant[]; groups: Group[] } | null =
+  !quick && all.some((key) => !only.includes(key)) && existsSync(resultFile)
+    ? JSON.parse(readFileSync(resultFile, "utf8"))
+    : null;
 
 /** Rounds in which all take turns. One that fails is left out, by name; where it is ours, the run fails in the end. */
 function race(key: string, at: StepShape, rounds: number, contenders: [key: string, Contender][]): Group {
@@ -95,7 +115,7 @@ function race(key: string, at: StepShape, rounds: number, contenders: [key: stri
       peakRssMiB: Math.max(...list.map((t) => t.peakRssMiB)),
     };
   });
-  return { key, ...at, rows };
+  return { key, ...at, date: from.date, commit: from.commit, rows };
 }
 
 // ---- who is here
@@ -139,14 +159,14 @@ const everything: PytorchVariant[] = [
   { mode: "bitnet_bf16", compile: true, attention: "sdpa", fused: true },
   { mode: "bitnet_bf16", compile: true, attention: "sdpa", lean: true, fused: true },
 ];
-interface Variant extends PytorchVariant {
-  name: string;
-  tokensPerSecond: number;
-  peakRssMiB: number;
-}
 const variants: Variant[] = [];
 const tinyShape = shape("tiny", 32, 256);
-if (!("reason" in current)) {
+if (!("reason" in current) && before?.currentTorch === current.torch) {
+  for (const known of before.variants) {
+    const variant = everything.find((one) => variantName(one) === known.name);
+    if (variant) variants.push({ ...variant, ...known });
+  }
+} else if (!("reason" in current)) {
   console.log(`\nPyTorch ${current.torch}: which variant is fastest`);
   for (const variant of quick ? [everything[1], everything[2]] : everything) {
     const contender = pytorchVariant(current, variant, tinyShape, { steps: 2, warm: 2, check: true });
@@ -164,8 +184,8 @@ if (!("reason" in current)) {
 // ---- the groups
 
 /** What a step of `bitnet train` is by default: micro-batches of the preset. */
-const micro = quick ? 1 : 8;
-const groups: Group[] = [];
+const micro = quick ? 1 : presetMicroBatch("tiny");
+const groups: Group[] = before?.groups.filter(({ key }) => !only.includes(key)) ?? [];
 
 if (only.includes("tiny")) {
   const contenders: [string, Contender][] = [
@@ -214,14 +234,14 @@ for (const [preset, at] of [
 writeResult(
   "performance-steps",
   {
-    ...provenance(["npm run bench -- steps", ...process.argv.slice(2)].join(" ")),
+    ...from,
     isa: bestIsa,
     threads,
     micro,
     currentTorch: "reason" in current ? null : current.torch,
     variants: variants.map(({ name, tokensPerSecond, peakRssMiB }) => ({ name, tokensPerSecond, peakRssMiB })),
     leftOut,
-    groups,
+    groups: groups.sort((a, b) => all.indexOf(a.key) - all.indexOf(b.key)),
   },
   quick,
 );

@@ -3,7 +3,7 @@
  * first: the number of threads does not change a kernel's sums by more than their rounding, so neither the loss.
  */
 import { parseArgs } from "node:util";
-import { checkSmallStep, ours } from "./contenders.ts";
+import { checkSmallStep, ours, presetMicroBatch } from "./contenders.ts";
 import { medianOf, provenance, writeResult } from "./machine.ts";
 
 const { values: options } = parseArgs({
@@ -18,7 +18,7 @@ const { quick } = options;
 const counts = options.threads.split(",").map(Number);
 const rounds = Number(options.rounds ?? (quick ? 1 : 4));
 const steps = Number(options.steps ?? (quick ? 1 : 3));
-const shape = quick ? { batch: 2, sequence: 32, micro: 1 } : { batch: 32, sequence: 256, micro: 8 };
+const shape = quick ? { batch: 2, sequence: 32, micro: 1 } : { batch: 32, sequence: 256, micro: presetMicroBatch("tiny") };
 
 const losses = [];
 for (const threads of counts) losses.push((await checkSmallStep({ preset: "tiny", threads })).loss);

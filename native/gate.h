@@ -31,17 +31,15 @@ INLINE VF gated(VF g, VF up) {
   return g * s * up;
 }
 
-// With d the gradient of h: that of the gate and that of up.
+// With d the gradient of h: that of the gate and that of up. s and rest are the gate's sigmoid (not read for relu2).
 template <int kind>
-INLINE void gated_gradients(VF g, VF up, VF d, VF& dgate, VF& dup) {
+INLINE void gated_gradients(VF g, VF up, VF d, VF s, VF rest, VF& dgate, VF& dup) {
   if (kind == kRelu2) {
     const VF r = rectified(g);
     dgate = d * up * (r + r);
     dup = d * r * r;
     return;
   }
-  VF s, rest;
-  sigmoid(g, s, rest);
   dgate = d * up * (s * (splat(1.f) + g * rest));
   dup = d * (g * s);
 }

@@ -51,7 +51,16 @@ export interface StepsResult extends Provenance {
   currentTorch: string | null;
   variants: { name: string; tokensPerSecond: number; peakRssMiB: number }[];
   leftOut: string[];
-  groups: { key: string; preset: string; batch: number; sequence: number; threads: number; rows: StepsRow[] }[];
+  groups: {
+    key: string;
+    preset: string;
+    batch: number;
+    sequence: number;
+    threads: number;
+    date: string;
+    commit: string;
+    rows: StepsRow[];
+  }[];
 }
 export interface ThreadsResult extends Provenance {
   preset: string;

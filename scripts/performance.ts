@@ -108,6 +108,8 @@ ${table(
     ratio(r.speeds),
   ]),
 )}
+
+Commit ${group.commit}, ${group.date.slice(0, 10)}.
 `;
   });
   const floor = breakdown?.peaks

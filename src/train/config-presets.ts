@@ -46,7 +46,7 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
   train: {
     batch: 32,
     sequence: 256,
-    microBatch: 8,
+    microBatch: 16,
     steps: null,
     epochs: 3,
     tokens: null,

@@ -32,8 +32,10 @@ INLINE void run_backward(const Call& call) {
   float *dgate = call.f32(3), *dup = call.f32(4);
   const bool add_gate = call.integer(2) != 0, add_up = call.integer(3) != 0;
   each_vector(call, call.size(0), [&](size_t i, size_t n) {
-    VF of_gate, of_up;
-    gated_gradients<kind>(load_part(gate + i, n), load_part(up + i, n), load_part(dh + i, n), of_gate, of_up);
+    const VF g = load_part(gate + i, n);
+    VF s = {}, rest = {}, of_gate, of_up;
+    if (kind == kSilu) sigmoid(g, s, rest);
+    gated_gradients<kind>(g, load_part(up + i, n), load_part(dh + i, n), s, rest, of_gate, of_up);
     if (dgate) store_part(dgate + i, add_gate ? of_gate + load_part(dgate + i, n) : of_gate, n);
     if (dup) store_part(dup + i, add_up ? of_up + load_part(dup + i, n) : of_up, n);
   });

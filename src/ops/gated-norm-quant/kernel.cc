@@ -47,25 +47,41 @@ INLINE void run_backward(const Call& call) {
   const bool add_gate = call.integer(3) != 0, add_up = call.integer(4) != 0, add_gain = call.integer(5) != 0;
   ColumnSums sums{call.scratch<VD>()};
   ColumnSums::clear(sums, width);
-  float* h = reinterpret_cast<float*>(sums.sums + (width + kLanes - 1) / kLanes * 2);
+  // A row of each, in whole vectors: the hidden activations; the gate's sigmoid and what it lacks of 1.
+  const size_t room = (width + kLanes - 1) / kLanes * kLanes;
+  float* h = reinterpret_cast<float*>(sums.sums + room / kDoubles);
+  float *shares = h + room, *rests = shares + room;
   const Range mine = call.split(call.size(0));
   for (size_t m = mine.begin; m < mine.end; m++) {
     const float *g = gate + m * width, *u = up + m * width, *d = dy + m * width;
-    gated_row<kind>(g, u, width, h);
+    for (size_t c = 0; c < width; c += kLanes) {
+      const size_t n = part(c, width);
+      const VF of_g = load_part(g + c, n), of_u = load_part(u + c, n);
+      if (kind == kRelu2) {
+        store(h + c, gated<kind>(of_g, of_u));
+        continue;
+      }
+      VF s, rest;
+      sigmoid(of_g, s, rest);
+      store(h + c, of_g * s * of_u);
+      store(shares + c, s);
+      store(rests + c, rest);
+    }
     const VF r = splat(inverse[m]);
     const double dot = sum_row(width, [&](size_t c, size_t n, VD& low, VD& high) {
-      const VF v = load_part(gain + c, n) * load_part(d + c, n) * load_part(h + c, n);
+      const VF v = load_part(gain + c, n) * load_part(d + c, n) * load(h + c);
       low += widen_low(v);
       high += widen_high(v);
     });
     const VF mean = splat(static_cast<float>(dot * inverse[m] / static_cast<double>(width)));
     for (size_t c = 0; c < width; c += kLanes) {
       const size_t n = part(c, width);
-      const VF hidden = load_part(h + c, n), of_y = load_part(d + c, n);
+      const VF hidden = load(h + c), of_y = load_part(d + c, n);
       ColumnSums::add(sums, c, of_y * hidden * r);
       const VF of_h = r * (load_part(gain + c, n) * of_y - hidden * r * mean);
-      VF of_gate, of_up;
-      gated_gradients<kind>(load_part(g + c, n), load_part(u + c, n), of_h, of_gate, of_up);
+      VF s = {}, rest = {}, of_gate, of_up;
+      if (kind == kSilu) s = load(shares + c), rest = load(rests + c);
+      gated_gradients<kind>(load_part(g + c, n), load_part(u + c, n), of_h, s, rest, of_gate, of_up);
       if (dgate) {
         float* p = dgate + m * width + c;
         store_part(p, add_gate ? of_gate + load_part(p, n) : of_gate, n);
