@@ -50,7 +50,8 @@ const mostRequests = 1_000_000;
  * full-precision model has no int8 codes that another order of sums could tip, and gets long prompts too.
  */
 const shortTokens = 7;
-const openings = "the cat|a dog|she|they|then|house|in the|on a mat|ran|said|there|and|sat|were|mat|dog ran|one|me".split("|");
+const openings =
+  "the cat|a dog|she|they|then|house|in the|on a mat|ran|said|there|and|sat|were|mat|dog ran|one|me".split("|");
 
 interface Kind {
   prompt: string;
@@ -59,7 +60,11 @@ interface Kind {
 
 /** Requests that differ in all that a server could mix up: prompt, length, number of texts, what ends them, constraint. */
 const kindOf = (prompt: string, i: number): Kind => {
-  const schema = { type: "object", properties: { a: { type: "integer" }, b: { enum: ["x", "y"] } }, required: ["a", "b"] };
+  const schema = {
+    type: "object",
+    properties: { a: { type: "integer" }, b: { enum: ["x", "y"] } },
+    required: ["a", "b"],
+  };
   return {
     prompt,
     max_tokens: i % 6 === 5 ? 80 : 5 + ((i * 13) % 60),
@@ -72,7 +77,7 @@ const kindOf = (prompt: string, i: number): Kind => {
 };
 
 async function chooseKinds(url: string): Promise<Kind[]> {
-  const { data } = await (await fetch(`${url}/v1/models`)).json();
+  const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: { meta: { variant: string } }[] };
   const full = data[0].meta.variant === "full";
   const prompts: string[] = [];
   for (const [i, opening] of openings.entries()) {
@@ -80,7 +85,8 @@ async function chooseKinds(url: string): Promise<Kind[]> {
     if (full && i % 2 === 1) prompts.push(long);
     const body = JSON.stringify({ content: opening });
     const headers = { "content-type": "application/json" };
-    const { tokens } = await (await fetch(`${url}/tokenize`, { method: "POST", headers, body })).json();
+    const response = await fetch(`${url}/tokenize`, { method: "POST", headers, body });
+    const { tokens } = (await response.json()) as { tokens: number[] };
     if (tokens.length <= shortTokens) prompts.push(opening);
   }
   if (prompts.length < 6) throw new Error(`only ${prompts.length} prompts have up to ${shortTokens} tokens here`);
@@ -118,7 +124,11 @@ async function main(): Promise<void> {
     server.child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true });
   }
-  console.log(Object.entries(counts).map(([what, n]) => `${what} ${n}`).join(", "));
+  console.log(
+    Object.entries(counts)
+      .map(([what, n]) => `${what} ${n}`)
+      .join(", "),
+  );
   for (const line of wrong.slice(0, 20)) console.log(`WRONG: ${line}`);
   console.log(wrong.length === 0 ? "every answer right, nothing left" : `${wrong.length} wrong`);
   process.exitCode = wrong.length === 0 ? 0 : 1;
@@ -129,7 +139,15 @@ async function smallModel(path: string): Promise<string> {
   const { tokenizer } = await trainBpe([text], { vocabSize: 300 });
   const runtime = new Runtime(createReferenceBackend());
   const variant = values.variant as "bitnet" | "full";
-  const config = { ...presets.tiny, variant, vocabSize: tokenizer.vocabSize, width: 64, layers: 2, heads: 4, kvHeads: 2 };
+  const config = {
+    ...presets.tiny,
+    variant,
+    vocabSize: tokenizer.vocabSize,
+    width: 64,
+    layers: 2,
+    heads: 4,
+    kvHeads: 2,
+  };
   const model = new Transformer(runtime, { ...config, hiddenWidth: 96, contextLength: 256, initStd: 0.5 }, seed);
   await saveModelFolder(path, model, tokenizer);
   model.dispose();
@@ -138,7 +156,21 @@ async function smallModel(path: string): Promise<string> {
 
 async function startServer(model: string) {
   const program = resolve(import.meta.dirname, "../dist/cli/main.js");
-  const args = ["serve", "-m", model, "--port", "0", "--parallel", "8", "--queue", "256", "--log", "error", "--engine", "packed"];
+  const args = [
+    "serve",
+    "-m",
+    model,
+    "--port",
+    "0",
+    "--parallel",
+    "8",
+    "--queue",
+    "256",
+    "--log",
+    "error",
+    "--engine",
+    "packed",
+  ];
   const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise<number | null>((done) => child.on("close", done));
   const line = await new Promise<string>((done) => {
@@ -210,7 +242,17 @@ async function one(url: string, kinds: readonly Kind[], alone: readonly Answer[]
   const kind = random.integer(kinds.length);
   const draw = random.uniform();
   const manner: Manner =
-    draw < 0.15 ? "leaves" : draw < 0.25 ? "slow" : draw < 0.3 ? "malformed" : draw < 0.33 ? "oversized" : draw < 0.4 ? "whole" : "good";
+    draw < 0.15
+      ? "leaves"
+      : draw < 0.25
+        ? "slow"
+        : draw < 0.3
+          ? "malformed"
+          : draw < 0.33
+            ? "oversized"
+            : draw < 0.4
+              ? "whole"
+              : "good";
   const pieces = random.integer(12);
   const answer = await stream(url, kinds[kind], manner, pieces).catch((error) => {
     wrong.push(`${manner}, kind ${kind}: ${error.message}`);
@@ -329,7 +371,11 @@ async function checkNothingLeft(url: string): Promise<void> {
   for (let attempt = 0; attempt < 100; attempt++) {
     metrics = await metricsOf(url);
     // This request itself is in flight.
-    if (metrics.bitnet_slots_active === 0 && metrics.bitnet_queue_waiting === 0 && metrics.bitnet_http_requests_in_flight === 1)
+    if (
+      metrics.bitnet_slots_active === 0 &&
+      metrics.bitnet_queue_waiting === 0 &&
+      metrics.bitnet_http_requests_in_flight === 1
+    )
       break;
     await new Promise((done) => setTimeout(done, 100));
   }

@@ -199,11 +199,15 @@ function runInWorkers<Setup, Job, Result>(
   };
 }
 
-function startWorker(workerData: { module: string; setup: unknown }): Worker {
+/** For files beside this: a thread that runs one of the entries here. */
+export function startWorker(
+  workerData: { module: string; setup: unknown },
+  entryName: "worker-entry" | "service-entry" = "worker-entry",
+): Worker {
   const fromSource = import.meta.url.endsWith(".ts");
-  if (!fromSource) return new Worker(new URL("./worker-entry.js", import.meta.url), { workerData });
+  if (!fromSource) return new Worker(new URL(`./${entryName}.js`, import.meta.url), { workerData });
   // A worker does not inherit the loader that runs these sources, so it gets one of its own.
-  const entry = new URL("./worker-entry.ts", import.meta.url).href;
+  const entry = new URL(`./${entryName}.ts`, import.meta.url).href;
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx/package.json"));
   const loader = new URL("./dist/esm/api/index.mjs", tsx).href;
   const code = `import(${JSON.stringify(loader)}).then(({ register }) => {
@@ -214,7 +218,7 @@ function startWorker(workerData: { module: string; setup: unknown }): Worker {
 }
 
 /** An error that crossed from a worker, of its class where it is one of ours. */
-function revive({ name, message, stack }: { name: string; message: string; stack?: string }): Error {
+export function revive({ name, message, stack }: { name: string; message: string; stack?: string }): Error {
   const known = (errors as Record<string, unknown>)[name];
   const error =
     typeof known === "function" ? new (known as new (message: string) => Error)(message) : new Error(message);
