@@ -44,6 +44,11 @@ export const entries: readonly Entry[] = [
     load: async () => (await import("./chat.ts")).chatCommand(),
   },
   {
+    name: "serve",
+    summary: "a model behind OpenAI's HTTP API, and a chat page",
+    load: async () => (await import("./serve.ts")).serveCommand(),
+  },
+  {
     name: "perplexity",
     summary: "perplexity as llama.cpp computes it",
     load: async () => (await import("./perplexity.ts")).perplexityCommand(),
