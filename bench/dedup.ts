@@ -140,7 +140,9 @@ else {
           `recall ${(100 * score.recall).toFixed(2)} % of ${score.pairs} pairs, precision ${(100 * score.precision).toFixed(2)} % of ${score.dropped} dropped`,
       );
       for (const { stage, wallMs, processorMs } of stages)
-        console.log(`  ${stage.padEnd(26)} ${(wallMs / 1000).toFixed(2).padStart(8)} s, processors ${(processorMs / 1000).toFixed(2).padStart(8)} s`);
+        console.log(
+          `  ${stage.padEnd(26)} ${(wallMs / 1000).toFixed(2).padStart(8)} s, processors ${(processorMs / 1000).toFixed(2).padStart(8)} s`,
+        );
     }
   } finally {
     rmSync(base, { recursive: true, force: true });

@@ -9,6 +9,7 @@ import type {
   SourceFormat,
   SplitName,
 } from "../data/index.ts";
+import { dedupCommand } from "./data-dedup.ts";
 import { formatBytes, formatCount, formatDuration, formatRate, formatShare, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
@@ -20,6 +21,7 @@ export function dataCommand(): Command {
     .summary("turn text into token shards; look into them; generate problems")
     .description("Prepares text for training, once for many runs; and writes texts whose answers can be checked.")
     .addCommand(prepareCommand())
+    .addCommand(dedupCommand())
     .addCommand(inspectCommand())
     .addCommand(generateCommand())
     .addHelpText(
@@ -28,6 +30,7 @@ export function dataCommand(): Command {
 Examples:
   bitnet data prepare stories.txt.gz --tokenizer tokenizer.json --val-fraction 0.01 -o stories
   bitnet data inspect stories
+  bitnet data dedup web.jsonl.gz --against exam.txt -o clean
   bitnet data generate arithmetic --count 100000 -o sums.txt
 
 docs/data.md tells which files are read, how documents are told apart, and what a shard holds.`,

@@ -49,3 +49,4 @@ export {
   type WikiTextCounts,
 } from "./wikitext2.ts";
 export * from "./generated/index.ts";
+export * from "./dedup/index.ts";
