@@ -1,6 +1,7 @@
 // Oracle: what goes in comes out again; the library's own sets and datasets; and the contract of exit codes.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import {
@@ -10,6 +11,7 @@ import {
   problemText,
   pythonSubset,
   readManifest,
+  readPrepareReport,
   take,
 } from "../data/index.ts";
 import { loadTokenizer } from "../tokenizer/index.ts";
@@ -92,7 +94,12 @@ test("inspect shows a dataset as prepare does; --verify finds a changed byte", a
   const set = join(folder, "set");
   const { out } = await prepare("-o", set, "--val-fraction", "0.1");
   expect((await run("inspect", set)).out).toBe(out);
-  expect(JSON.parse((await run("inspect", set, "--json")).out)).toEqual({ folder: set, ...readManifest(set) });
+  expect(JSON.parse((await run("inspect", set, "--json")).out)).toEqual({
+    folder: set,
+    ...readManifest(set),
+    lengths: { train: expect.objectContaining({ shortest: expect.any(Number) }), valid: expect.anything() },
+    account: readPrepareReport(set),
+  });
   expect((await run("inspect", set, "--verify")).err).toBe(`bitnet: ${set}: all 2 shards are as they were written\n`);
   const path = join(set, "train-00000.bin");
   const bytes = readFileSync(path);
@@ -101,6 +108,59 @@ test("inspect shows a dataset as prepare does; --verify finds a changed byte", a
   expect((await run("inspect", set)).out).toBe(out);
   await expect(run("inspect", set, "--verify")).rejects.toThrow("the file is damaged, prepare the data again");
   await expect(run("inspect", folder)).rejects.toThrow("is not a prepared dataset");
+});
+
+/** Eight pages: three are long enough, of which one is French and one has a brace; and a line that is cut. */
+function crawl(folder: string) {
+  const english = "The river is the heart of the town, and that is what the people have to say of it. ";
+  const french = "La rivière est le coeur de la ville, et les gens du pays le disent tous les jours avec joie. ";
+  const texts = [english.repeat(6), french.repeat(6), `${english.repeat(6)}{ x }.`, ...Array(5).fill("Too short.")];
+  const rows = texts.map((text, i) => JSON.stringify({ body: text.trim(), meta: { n: `page-${i}` }, quality: i }));
+  const file = join(folder, "crawl.jsonl");
+  writeFileSync(file, [...rows, '{"body": "cut'].join("\n"));
+  return { file, kept: texts[0].trim() };
+}
+
+test("filter tells what each filter drops, and writes what is left and what is not", async () => {
+  const folder = temporaryFolder();
+  const { file, kept } = crawl(folder);
+  const filters = join(folder, "web.yaml");
+  writeFileSync(filters, "filters:\n  - length: { minWords: 20 }\n  - language\n  - c4: { minSentences: 3 }\n");
+  const [left, dropped] = [join(folder, "left.jsonl.gz"), join(folder, "dropped.jsonl")];
+  const fields = ["--field", "body", "--id-field", "meta.n", "--score-field", "quality"];
+  const args = ["filter", file, ...fields, "--filters", filters, "--on-bad-record", "skip"];
+  const { out } = await run(...args, "-o", left, "--dropped", dropped);
+  expect(out).toContain("8 documents of 1 file, 1 bad record passed over");
+  expect(out).toMatch(/crawl\.jsonl: line 9: is not JSON/);
+  for (const line of [/length +8 +5 +62\.50 %/, /too-few-words +5/, /language +3 +1/, /other-language +1/, /curly-bracket +1/])
+    expect(out).toMatch(line);
+  expect(out).toMatch(/c4: curly-bracket .*crawl\.jsonl, line 3, page-2\n/);
+  const rowsOf = (bytes: Buffer) => bytes.toString().trimEnd().split("\n").map((line) => JSON.parse(line));
+  expect(rowsOf(gunzipSync(readFileSync(left)))).toEqual([{ text: kept, id: "page-0", language: "en", score: 0 }]);
+  const rows = rowsOf(readFileSync(dropped));
+  expect(rows.map(({ stage, reason }) => `${stage} ${reason}`).sort()).toEqual([
+    "c4 curly-bracket",
+    "language other-language",
+    ...Array(5).fill("length too-few-words"),
+  ]);
+  const account = JSON.parse((await run(...args, "--json", "--limit", "3")).out);
+  expect(account).toMatchObject({ documents: 1, sources: { documents: 3, bad: 0 } });
+  expect(account.stages.map(({ name }: { name: string }) => name)).toEqual(["length", "language", "c4"]);
+});
+
+test("prepare filters as it reads, and inspect tells of it", async () => {
+  const { folder, tokenizer } = await setup();
+  const { file } = crawl(folder);
+  const set = join(folder, "set");
+  const args = ["prepare", file, "-t", tokenizer, "--threads", "0", "--field", "body", "-o", set];
+  await expect(run(...args)).rejects.toThrow("line 9: is not JSON");
+  expect(existsSync(set)).toBe(false);
+  const { out } = await run(...args, "--on-bad-record", "skip", "--filters", "gopher-quality");
+  expect(out).toMatch(/gopher-quality +8 +6 +75\.00 %/);
+  expect(out).toMatch(/train +2 +100\.00 %/);
+  expect(out).toMatch(/tokens in a document: \d+ to \d+/);
+  expect((await run("inspect", set)).out).toBe(out);
+  expect((await run("inspect", set, "--samples", "1")).out).toMatch(/gopher-quality: too-few-words .*\n {2}Too short\.\n/);
 });
 
 test("Ctrl-C ends prepare and generate with nothing half-written", async () => {
@@ -158,6 +218,10 @@ test.for([
   [["generate", "json", "-n", "1", "--operators", "+"], "--operators is for arithmetic; leave it out", 2],
   [["generate", "arithmetic", "-n", "0"], "Expected a whole number from 1.", 2],
   [["generate", "arithmetic", "-n", "9", "-o", "a.txt.gz"], "problems are written uncompressed", 2],
+  [["filter", "a.txt", "--filters", "gopher"], 'unknown filter "gopher"; filters are: unicode,', 2],
+  [["filter", "a.txt", "--filters", "score"], "name it with --score-field", 2],
+  [["filter", "a.txt", "-o", "out.parquet"], "documents are written as JSON lines", 2],
+  [["filter", "a.txt"], "no such file or folder", 1],
   [["generate", "arithmetic"], "required option '-n, --count <n>' not specified", 2],
   [["prepare", "a.txt"], "required option '-t, --tokenizer <path>' not specified", 2],
   [["prepare", "a.txt", "-t", "nowhere.json"], "nowhere.json", 1],

@@ -1,4 +1,4 @@
-/** `bitnet data prepare | inspect | generate`. The work is data/'s; here are options, files and lines. */
+/** `bitnet data prepare | inspect | generate`, with `dedup` (data-dedup.ts). The work is data/'s; here are options, files and lines. */
 import { Command, Option } from "commander";
 import type {
   ArithmeticOperator,
@@ -6,14 +6,22 @@ import type {
   PrepareProgress,
   ProblemSet,
   ProblemSplit,
-  SourceFormat,
   SplitName,
 } from "../data/index.ts";
+import { checkFilterFields, filterCommand } from "./data-filter.ts";
+import {
+  describeLengths,
+  describeSamples,
+  describeSources,
+  describeSpread,
+  describeStages,
+} from "./support/data-report.ts";
 import { dedupCommand } from "./data-dedup.ts";
 import { formatBytes, formatCount, formatDuration, formatRate, formatShare, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
+import { addSourceOptions, readSourceOptions, type SourceCommandOptions, sourcesHelp } from "./support/source-options.ts";
 import { openOutput } from "./support/token-files.ts";
 
 export function dataCommand(): Command {
@@ -22,6 +30,7 @@ export function dataCommand(): Command {
     .description("Prepares text for training, once for many runs; and writes texts whose answers can be checked.")
     .addCommand(prepareCommand())
     .addCommand(dedupCommand())
+    .addCommand(filterCommand())
     .addCommand(inspectCommand())
     .addCommand(generateCommand())
     .addHelpText(
@@ -29,6 +38,7 @@ export function dataCommand(): Command {
       `
 Examples:
   bitnet data prepare stories.txt.gz --tokenizer tokenizer.json --val-fraction 0.01 -o stories
+  bitnet data filter crawl.jsonl.gz --filters gopher-quality,c4 -o clean.jsonl.gz
   bitnet data inspect stories
   bitnet data dedup web.jsonl.gz --against exam.txt -o clean
   bitnet data generate arithmetic --count 100000 -o sums.txt
@@ -37,40 +47,30 @@ docs/data.md tells which files are read, how documents are told apart, and what 
     );
 }
 
-interface PrepareCommandOptions {
+interface PrepareCommandOptions extends SourceCommandOptions {
   tokenizer: string;
   output?: string;
   cacheDir: string;
   valFraction?: number;
   val?: string[];
-  separator?: string;
-  field?: string;
-  format?: SourceFormat;
-  maxDocument?: number;
+  filters?: string;
   shardTokens?: number;
   threads?: number;
   json?: boolean;
 }
 
 function prepareCommand(): Command {
-  return new Command("prepare")
+  const command = new Command("prepare")
     .summary("encode text into a dataset of token shards")
     .description("Encodes documents over worker threads and writes them as a dataset, whole or not at all.")
-    .argument("<paths...>", "text: .txt, .jsonl, WikiText (.raw, .tokens), also .gz; folders of them")
+    .argument("<paths...>", sourcesHelp)
     .requiredOption("-t, --tokenizer <path>", "tokenizer.json, tokenizer.model, or a folder with one")
     .option("-o, --output <folder>", "the dataset's folder; a dataset that is there is replaced")
     .option("--cache-dir <folder>", "without -o: the dataset is kept there, named by its content", "runs/cache")
     .option("--val-fraction <share>", "hold out this share of the documents for validation", decimalNumber(0, 1))
     .option("--val <paths...>", "or: validate on these files")
-    .option(
-      "--separator <text>",
-      'between documents of .txt files; or "blank-line", "line", "none" (default: "<|endoftext|>")',
-    )
-    .option("--field <name>", 'with the text in .jsonl files (default: "text")')
-    .addOption(
-      new Option("--format <name>", "what the files are, whatever their names").choices(["text", "jsonl", "wikitext"]),
-    )
-    .option("--max-document <bytes>", "longest document that is taken (default: 67108864)", wholeNumber(1, 2 ** 28))
+    .option("--filters <list>", "a YAML file of filters, or their names with commas between (see bitnet data filter)");
+  return addSourceOptions(command)
     .option("--shard-tokens <n>", "close a shard past so many tokens (default: 67108864)", wholeNumber(1))
     .option("--threads <n>", "worker threads; 0: none (default: one for each processor)", wholeNumber(0, 256))
     .option("--json", "print the dataset's description as JSON")
@@ -82,6 +82,8 @@ A second run over the same text, tokenizer and options finds the dataset and doe
 Examples:
   bitnet data prepare stories.txt --tokenizer tokenizer.json -o stories
   bitnet data prepare a.jsonl.gz b.jsonl.gz -t tokenizer.json --field content --val-fraction 0.01 -o web
+  bitnet data prepare crawl/*.parquet -t tokenizer.json --filters web.yaml --on-bad-record skip -o clean
+  bitnet data prepare qa.jsonl -t tokenizer.json --field instruction --field story -o qa
   bitnet data prepare train.txt --val valid.txt -t tokenizer.json -o split
   bitnet train tiny --data stories --tokenizer tokenizer.json`,
     )
@@ -89,10 +91,12 @@ Examples:
 }
 
 async function runPrepare(paths: string[], options: PrepareCommandOptions): Promise<void> {
-  const { prepareTokens } = await import("../data/index.ts");
+  const { prepareTokens, readFilters } = await import("../data/index.ts");
   const { systemClock } = await import("../platform/system.ts");
   const { createDocumentEncoder, loadTokenizer } = await import("../tokenizer/index.ts");
   const tokenizer = loadTokenizer(options.tokenizer);
+  const stages = options.filters === undefined ? [] : await readFilters(options.filters);
+  await checkFilterFields(stages, options);
   const interruption = listenForInterrupts();
   const { signal } = interruption;
   const lines = { hash: createProgressLine("hashing"), encode: createProgressLine("encoding") };
@@ -112,10 +116,8 @@ async function runPrepare(paths: string[], options: PrepareCommandOptions): Prom
       ...(options.output === undefined ? { cacheDir: options.cacheDir } : { outDir: options.output }),
       validFraction: options.valFraction,
       validSources: options.val,
-      separator: options.separator,
-      field: options.field,
-      format: options.format,
-      maxDocumentBytes: options.maxDocument,
+      ...readSourceOptions(options, { signal, line: lines.hash }),
+      stages,
       shardTokens: options.shardTokens,
       onProgress,
       signal,
@@ -129,7 +131,7 @@ async function runPrepare(paths: string[], options: PrepareCommandOptions): Prom
         ? `bitnet: ${folder}: was prepared before from the same text, tokenizer and options; nothing to do\n`
         : `bitnet: prepared in ${formatDuration(ms)}, ${speed}\n`,
     );
-    printDataset(folder, manifest, options.json);
+    await printDataset(folder, manifest, options.json);
   } finally {
     lines.hash.close();
     lines.encode.close();
@@ -140,6 +142,7 @@ async function runPrepare(paths: string[], options: PrepareCommandOptions): Prom
 
 interface InspectCommandOptions {
   verify?: boolean;
+  samples?: number;
   json?: boolean;
 }
 
@@ -148,6 +151,7 @@ function inspectCommand(): Command {
     .summary("documents, tokens, bytes and shards of a prepared dataset")
     .description("Tells what a prepared dataset holds, after checking every shard's header against the bytes there.")
     .argument("<folder>", "of the dataset")
+    .option("--samples <n>", "dropped documents to show for each reason (default: none)", wholeNumber(0))
     .option("--verify", "read all of it, and compare with the hashes it was written with")
     .option("--json", "print the dataset's description as JSON")
     .addHelpText(
@@ -160,7 +164,7 @@ Examples:
     .action(runInspect);
 }
 
-async function runInspect(folder: string, { verify, json }: InspectCommandOptions): Promise<void> {
+async function runInspect(folder: string, { verify, json, samples }: InspectCommandOptions): Promise<void> {
   const { openShards, readManifest } = await import("../data/index.ts");
   const manifest = readManifest(folder);
   const splits = (Object.keys(manifest.splits) as SplitName[]).filter((split) => manifest.splits[split]);
@@ -188,13 +192,25 @@ async function runInspect(folder: string, { verify, json }: InspectCommandOption
     interruption.release();
   }
   if (verify) process.stderr.write(`bitnet: ${folder}: all ${done} shards are as they were written\n`);
-  printDataset(folder, manifest, json);
+  await printDataset(folder, manifest, json, samples);
 }
 
-/** What a dataset holds: for people, or its manifest with the folder's name. */
-function printDataset(folder: string, manifest: DatasetManifest, json?: boolean): void {
+/** What a dataset holds: for people, or its manifest with the folder's name, lengths and account. */
+async function printDataset(folder: string, manifest: DatasetManifest, json?: boolean, samples = 0): Promise<void> {
+  const { histogramOfLengths, openShards, readPrepareReport } = await import("../data/index.ts");
+  const account = readPrepareReport(folder);
+  const lengths = Object.fromEntries(
+    (Object.keys(manifest.splits) as SplitName[]).map((split) => {
+      const shards = openShards(folder, split);
+      try {
+        return [split, histogramOfLengths(shards)];
+      } finally {
+        for (const shard of shards) shard.close();
+      }
+    }),
+  );
   if (json) {
-    process.stdout.write(`${JSON.stringify({ folder, ...manifest }, null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify({ folder, ...manifest, lengths, account }, null, 2)}\n`);
     return;
   }
   const { tokenizer, splits, sources, options } = manifest;
@@ -230,9 +246,19 @@ function printDataset(folder: string, manifest: DatasetManifest, json?: boolean)
     ]),
   );
   const right = [1, 2, 3, 4, 5, 6];
-  process.stdout.write(
-    `${formatTable(facts)}\n${formatTable([head, ...table], right)}\n${formatTable(files, [1, 2, 3])}`,
-  );
+  const stages = account?.stages ?? [];
+  const parts = [
+    formatTable(facts),
+    account && (account.sources.bad > 0 || account.sources.blank > 0 || stages.length > 0)
+      ? describeSources(account.sources)
+      : "",
+    describeStages(stages),
+    describeSamples(stages, samples),
+    formatTable([head, ...table], right),
+    describeSpread(lengths.train) + describeLengths(lengths.train.bins, "tokens"),
+    formatTable(files, [1, 2, 3]),
+  ];
+  process.stdout.write(parts.filter((part) => part !== "").join("\n"));
 }
 
 function describeOptions({ separator, field, validFraction }: DatasetManifest["options"]): string {

@@ -20,6 +20,21 @@ export {
   type SplitName,
   type SplitSummary,
 } from "./dataset.ts";
+export { documentLine, type FilterOptions, type FilterReport, filterDocuments } from "./filter-documents.ts";
+export * from "./filters/index.ts";
+export {
+  type Drop,
+  type DropCount,
+  type DropSample,
+  defineFilter,
+  type PipelineOptions,
+  type PipelineRun,
+  runPipeline,
+  type Stage,
+  type StageAccount,
+  type StageReport,
+} from "./pipeline.ts";
+export { histogramOfLengths, type LengthHistogram, type PrepareReport, readPrepareReport } from "./prepare-report.ts";
 export {
   type DocumentEncoder,
   type DocumentSource,
@@ -28,15 +43,35 @@ export {
   type PrepareProgress,
   prepareTokens,
 } from "./prepare.ts";
+export {
+  type BadRecord,
+  type BadRecordPolicy,
+  badRecordPolicies,
+  createSourceReport,
+  type FieldMap,
+  type SourceReport,
+  type TextDocument,
+} from "./records.ts";
 export { createShard, openShard, type Shard, type ShardHeader, type ShardWriter, streamOfShards } from "./shards.ts";
+export {
+  identityOf,
+  isAddress,
+  type LocateOptions,
+  locateSources,
+  type SourceFile,
+  sourceFormats,
+} from "./source-files.ts";
 export {
   defaultMaxDocumentBytes,
   defaultSeparator,
   expandSources,
   readDocuments,
+  readSourceFile,
+  readTextDocuments,
   type SourceFormat,
   type SourceOptions,
 } from "./sources.ts";
+export { isHubDataset } from "./hub-dataset.ts";
 export { isValidationDocument } from "./split.ts";
 export { streamOfTokens, type TokenStream } from "./token-stream.ts";
 export {

@@ -3,7 +3,7 @@
  * share. Works on bytes, so that an error can name the byte, and holds one piece and one chunk in memory.
  */
 import { DataError, FormatError } from "../platform/errors.ts";
-import { readChunks } from "../platform/files.ts";
+import { compressionOfName, readChunks } from "../platform/files.ts";
 
 /** Bytes between two delimiters. `bytes` is a view that is valid until the next piece is asked for. */
 export interface Piece {
@@ -23,6 +23,11 @@ export interface PieceOptions {
   /** Added to the error for a piece over the limit. */
   hint: string;
   onRead?: (bytes: number) => void;
+  /**
+   * Told of a piece over the limit (which is then passed over, never held whole) and of an archive that is cut short
+   * (what came before it is kept). Throws to end the reading; without it, that is what happens.
+   */
+  onBad?: (error: DataError) => void;
 }
 
 function indexOfBytes(haystack: Uint8Array, needle: Uint8Array | undefined, from: number, end: number): number {
@@ -45,18 +50,27 @@ function indexOfBytes(haystack: Uint8Array, needle: Uint8Array | undefined, from
  */
 export async function* readPieces(path: string, options: PieceOptions): AsyncGenerator<Piece[]> {
   const { delimiter, noun, maxPieceBytes, hint } = options;
+  const onBad =
+    options.onBad ??
+    ((error) => {
+      throw error;
+    });
+  const compression = compressionOfName(path);
   const delimiterBytes = delimiter?.length ?? 0;
   let buffer = new Uint8Array(1 << 19);
   let length = 0;
   let scanned = 0;
   let offset = 0; // of buffer[0] in the file
   let index = 0;
-  const overLimit = () =>
+  /** Inside a piece that is over the limit: its bytes are passed over. */
+  let skipping = false;
+  const overLimit = (from: number) =>
     new DataError(
-      `${path}: ${noun} ${index + 1} (from byte ${offset}) is over the limit of ${maxPieceBytes} bytes; ${hint}`,
+      `${path}: ${noun} ${index + 1} (from byte ${from}) is over the limit of ${maxPieceBytes} bytes; ${hint}`,
     );
   try {
-    for await (const chunk of readChunks(path, { gunzip: path.endsWith(".gz"), onRead: options.onRead })) {
+    const how = { gunzip: compression === "gzip", unzstd: compression === "zstd", onRead: options.onRead };
+    for await (const chunk of readChunks(path, how)) {
       if (length + chunk.length > buffer.length) {
         const larger = new Uint8Array(Math.max(buffer.length * 2, length + chunk.length));
         larger.set(buffer.subarray(0, length));
@@ -74,8 +88,9 @@ export async function* readPieces(path: string, options: PieceOptions): AsyncGen
       for (;;) {
         const at = indexOfBytes(buffer, delimiter, scanned, length);
         if (at < 0) break;
-        if (at - start > maxPieceBytes) throw overLimit();
-        group.push({ bytes: buffer.subarray(start, at), offset: offset + start, index });
+        if (skipping) skipping = false;
+        else if (at - start > maxPieceBytes) onBad(overLimit(offset + start));
+        else group.push({ bytes: buffer.subarray(start, at), offset: offset + start, index });
         index++;
         start = at + delimiter!.length;
         scanned = start;
@@ -84,15 +99,26 @@ export async function* readPieces(path: string, options: PieceOptions): AsyncGen
       buffer.copyWithin(0, start, length);
       offset += start;
       length -= start;
-      if (length > maxPieceBytes + delimiterBytes) throw overLimit();
+      if (!skipping && length > maxPieceBytes + delimiterBytes) {
+        onBad(overLimit(offset));
+        skipping = true;
+      }
+      if (skipping) {
+        const kept = Math.min(length, Math.max(0, delimiterBytes - 1));
+        buffer.copyWithin(0, length - kept, length);
+        offset += length - kept;
+        length = kept;
+      }
       scanned = Math.max(0, length - delimiterBytes + 1);
     }
   } catch (error) {
-    if (error instanceof FormatError) throw new DataError(error.message, { cause: error });
-    throw error;
+    if (!(error instanceof FormatError)) throw error;
+    // The piece that was under way is not whole, and goes with the rest.
+    return onBad(new DataError(error.message, { cause: error }));
   }
-  if (offset + length === 0) throw new DataError(`${path}: is empty; expected text`);
-  if (length > maxPieceBytes) throw overLimit();
+  if (offset + length === 0) return onBad(new DataError(`${path}: is empty; expected text`));
+  if (skipping) return;
+  if (length > maxPieceBytes) return onBad(overLimit(offset));
   yield [{ bytes: buffer.subarray(0, length), offset, index }];
 }
 

@@ -3,14 +3,7 @@
  * validation split, writes a dataset folder. What was prepared before from the same content is found by its hash and used.
  */
 import { DataError, UsageError } from "../platform/errors.ts";
-import {
-  createHasher,
-  describePath,
-  joinPath,
-  sha256OfFile,
-  writeAtomically,
-  writeFolderAtomically,
-} from "../platform/files.ts";
+import { createHasher, joinPath, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import {
   type DatasetManifest,
   datasetVersion,
@@ -21,8 +14,12 @@ import {
   type SplitName,
   type SplitSummary,
 } from "./dataset.ts";
+import { runPipeline, type Stage, type StageReport } from "./pipeline.ts";
+import { writePrepareReport } from "./prepare-report.ts";
+import { createSourceReport, type SourceReport, type TextDocument } from "./records.ts";
 import { createShard, type ShardWriter } from "./shards.ts";
-import { defaultSeparator, expandSources, formatOfName, readDocuments, type SourceOptions } from "./sources.ts";
+import { identityOf, locateSources } from "./source-files.ts";
+import { defaultMaxDocumentBytes, defaultSeparator, readSourceFile, type SourceOptions } from "./sources.ts";
 import { isValidationDocument } from "./split.ts";
 
 /** What data/ needs of a tokenizer; src/tokenizer gives objects of this shape. */
@@ -53,8 +50,8 @@ export interface PrepareProgress {
   tokens: number;
 }
 
-export interface PrepareOptions extends Omit<SourceOptions, "onRead"> {
-  /** Files, folders, or documents made otherwise. */
+export interface PrepareOptions extends Omit<SourceOptions, "onRead" | "report"> {
+  /** Files, folders, globs, addresses, data sets of the hub, or documents made otherwise. */
   sources: readonly (string | DocumentSource)[];
   tokenizer: DocumentEncoder;
   /** The dataset's folder. One that holds another dataset is replaced once the new one is complete. */
@@ -65,6 +62,8 @@ export interface PrepareOptions extends Omit<SourceOptions, "onRead"> {
   validFraction?: number;
   /** Or: sources of their own for validation. */
   validSources?: readonly (string | DocumentSource)[];
+  /** What documents go through before they are encoded: filters (filters/), and stages of one's own. */
+  stages?: readonly Stage[];
   /** A shard is closed at the first document end past this (default 2^26 tokens: 128 MiB of uint16). */
   shardTokens?: number;
   onProgress?: (progress: PrepareProgress) => void;
@@ -93,7 +92,7 @@ interface ResolvedSource {
   name: string;
   split: "train" | "valid" | "both";
   hash: string;
-  documents(onRead: (bytes: number) => void): Iterable<string> | AsyncIterable<string>;
+  documents(onRead: (bytes: number) => void): AsyncIterable<TextDocument>;
 }
 
 /**
@@ -103,7 +102,8 @@ interface ResolvedSource {
  *   UsageError for options that contradict; FileError when the disk refuses
  */
 export async function prepareTokens(options: PrepareOptions): Promise<PreparedDataset> {
-  const { tokenizer, validFraction, validSources = [], signal, shardTokens = 2 ** 26 } = options;
+  const { tokenizer, validFraction, validSources = [], stages = [], signal, shardTokens = 2 ** 26 } = options;
+  const { maxDocumentBytes = defaultMaxDocumentBytes } = options;
   const { vocabSize } = tokenizer;
   const endOfText = tokenizer.endOfText ?? -1;
   if ((options.outDir === undefined) === (options.cacheDir === undefined))
@@ -127,15 +127,27 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
     signal?.throwIfAborted();
     options.onProgress?.({ ...progress });
   };
+  const read = createSourceReport();
   const sources = [
-    ...resolve(options.sources, validFraction === undefined ? "train" : "both", options, progress, report),
-    ...resolve(validSources, "valid", options, progress, report),
+    ...(await resolve(
+      options.sources,
+      validFraction === undefined ? "train" : "both",
+      options,
+      read,
+      progress,
+      report,
+    )),
+    ...(await resolve(validSources, "valid", options, read, progress, report)),
   ];
   const recorded: DatasetManifest["options"] = {
     separator: options.separator ?? defaultSeparator,
     field: options.field ?? "text",
     validFraction: validFraction ?? null,
     shardTokens,
+    // Named only where they are set, so that what was prepared before these were there keeps its key.
+    ...(options.fields ? { fields: JSON.stringify(options.fields) } : {}),
+    ...(options.onBadRecord === "skip" ? { onBadRecord: "skip", maxDocumentBytes } : {}),
+    ...(stages.length > 0 ? { stages: JSON.stringify(stages.map(({ name, options }) => ({ [name]: options }))) } : {}),
   };
   const key = createHasher()
     .update(
@@ -156,7 +168,14 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
   const manifest = await writeFolderAtomically(
     folder,
     async (temporary) => {
-      const splits = await writeSplits(temporary, sources, { ...options, shardTokens, endOfText }, progress, report);
+      const runs = pipelines(sources, stages, progress);
+      const how = { ...options, shardTokens, endOfText };
+      const splits = await writeSplits(temporary, sources, runs, how, progress, report);
+      writePrepareReport(temporary, {
+        sources: read,
+        stages: runs.main.report(),
+        ...(runs.valid ? { validStages: runs.valid.report() } : {}),
+      });
       const manifest: DatasetManifest = {
         format: "bitnet-dataset",
         version: datasetVersion,
@@ -189,30 +208,58 @@ function findPrepared(folder: string, key: string): DatasetManifest | undefined 
   }
 }
 
-function resolve(
+async function resolve(
   sources: readonly (string | DocumentSource)[],
   split: ResolvedSource["split"],
   options: PrepareOptions,
+  read: SourceReport,
   progress: PrepareProgress,
   report: () => void,
-): ResolvedSource[] {
-  return sources.flatMap((source): ResolvedSource[] => {
-    if (typeof source !== "string")
-      return [{ name: source.name, split, hash: source.identity, documents: () => source.documents() }];
-    const paths = expandSources([source], options.format);
-    for (const path of paths) progress.bytesTotal += describePath(path).sizeBytes;
-    return paths.map((path) => {
-      const hash = `${options.format ?? formatOfName(path)}:${sha256OfFile(path)}`;
-      progress.bytesDone += describePath(path).sizeBytes;
+): Promise<ResolvedSource[]> {
+  const resolved: ResolvedSource[] = [];
+  for (const source of sources) {
+    if (typeof source !== "string") {
+      resolved.push({ name: source.name, split, hash: source.identity, documents: () => documentsOf(source) });
+      continue;
+    }
+    const files = await locateSources([source], { ...options.remote, format: options.format });
+    for (const { sizeBytes } of files) progress.bytesTotal += sizeBytes ?? 0;
+    for (const file of files) {
+      const hash = `${file.format}:${await identityOf(file)}`;
+      progress.bytesDone += file.sizeBytes ?? 0;
       report();
-      return { name: path, split, hash, documents: (onRead) => readDocuments(path, { ...options, onRead }) };
-    });
-  });
+      const documents = (onRead: (bytes: number) => void) => readSourceFile(file, { ...options, report: read, onRead });
+      resolved.push({ name: file.name, split, hash, documents });
+    }
+  }
+  return resolved;
+}
+
+async function* documentsOf(source: DocumentSource): AsyncGenerator<TextDocument> {
+  const known = { id: null, language: null, score: null, source: null, file: source.name };
+  let number = 0;
+  for await (const text of source.documents()) yield { text, ...known, place: `document ${++number}` };
+}
+
+/** The stages over the sources that training takes from, and again over those of validation. */
+function pipelines(sources: readonly ResolvedSource[], stages: readonly Stage[], progress: PrepareProgress) {
+  async function* all(of: readonly ResolvedSource[]) {
+    for (const source of of)
+      yield* source.documents((bytes) => {
+        progress.bytesDone += bytes;
+      });
+  }
+  const valid = sources.filter(({ split }) => split === "valid");
+  return {
+    main: runPipeline(all(sources.filter(({ split }) => split !== "valid")), stages),
+    valid: valid.length > 0 ? runPipeline(all(valid), stages) : null,
+  };
 }
 
 async function writeSplits(
   folder: string,
   sources: readonly ResolvedSource[],
+  runs: ReturnType<typeof pipelines>,
   options: WriteOptions,
   progress: PrepareProgress,
   report: () => void,
@@ -253,12 +300,9 @@ async function writeSplits(
     if (underway.length >= groupsInFlight) await writeOldest();
   };
   try {
-    for (const source of sources) {
-      const documents = source.documents((bytes) => {
-        progress.bytesDone += bytes;
-      });
-      for await (const text of documents) {
-        const held = source.split === "valid" || (source.split === "both" && isValidationDocument(text, validFraction));
+    for (const run of [runs.main, runs.valid]) {
+      for await (const { text } of run?.documents ?? []) {
+        const held = run === runs.valid || isValidationDocument(text, validFraction);
         group.push({ text, split: held ? "valid" : "train" });
         characters += text.length;
         if (characters >= groupCharacters || group.length >= groupDocuments) await send();
@@ -269,8 +313,15 @@ async function writeSplits(
     const train = writers.train.finish();
     const valid = writers.valid.finish();
     const total = train.documents + valid.documents;
-    if (total === 0)
-      throw new DataError(`${sources.map(({ name }) => name).join(", ")}: hold no document; expected text`);
+    if (total === 0) {
+      const names = sources.map(({ name }) => name).join(", ");
+      const dropped = [runs.main, runs.valid].flatMap((run) => run?.report() ?? []).flatMap(describeDrops);
+      throw new DataError(
+        dropped.length > 0
+          ? `${names}: the filters leave no document (${dropped.join(", ")}); loosen them, or look at what they drop with bitnet data filter`
+          : `${names}: hold no document; expected text`,
+      );
+    }
     const wantsValid = sources.some(({ split }) => split !== "train");
     if (train.documents === 0 || (wantsValid && valid.documents === 0)) {
       const empty = train.documents === 0 ? "training" : "validation";
@@ -285,6 +336,9 @@ async function writeSplits(
     throw error;
   }
 }
+
+const describeDrops = ({ name, dropped }: StageReport): string[] =>
+  Object.entries(dropped).map(([reason, { documents }]) => `${name}: ${documents} ${reason}`);
 
 /** Writes one split, shard after shard. */
 function splitWriter(folder: string, split: SplitName, options: WriteOptions) {

@@ -208,6 +208,8 @@ export interface Shard {
   read(position: number, target: Int32Array): void;
   /** Tokens of document i, its end-of-text token included. */
   document(i: number): Int32Array;
+  /** Tokens of each document in turn, its end-of-text token included. Reads the index alone. */
+  documentLengths(): Iterable<number>;
   /** Reads everything and compares it with the hash in the header; FormatError if a byte has changed. */
   verify(): void;
   close(): void;
@@ -272,6 +274,26 @@ export function openShard(path: string): Shard {
       const tokens = new Int32Array(end - start);
       read(start, tokens);
       return tokens;
+    },
+    *documentLengths() {
+      let start = documentCount > 0 ? startOf(0) : 0;
+      // The index in pieces: a shard may have a million documents.
+      for (let i = 1; i <= documentCount; ) {
+        const n = Math.min(8192, documentCount - i);
+        const bytes = new Uint8Array(8 * n);
+        file.read(indexAt + 8 * i, bytes);
+        const view = new DataView(bytes.buffer);
+        for (let k = 0; k <= n; k++, i++) {
+          if (k === n && i < documentCount) break;
+          const end = i === documentCount ? tokenCount : Number(view.getBigUint64(8 * k, true));
+          if (!(start < end && end <= tokenCount))
+            throw new FormatError(
+              `${path}: document ${i - 1} goes from token ${start} to ${end} of ${tokenCount}; the file is damaged, prepare the data again`,
+            );
+          yield end - start;
+          start = end;
+        }
+      }
     },
     verify() {
       const hasher = createHasher();

@@ -5,7 +5,8 @@
  *
  * Works for the raw form (.raw) and the tokenised one (.tokens, with <unk>). Scores nothing itself; eval/ does.
  */
-import { decodePiece, readPieces } from "./pieces.ts";
+import { DataError } from "../platform/errors.ts";
+import { decodePiece, type PieceOptions, readPieces } from "./pieces.ts";
 
 // Python's str.strip() and its \s: Unicode white space with U+001C to U+001F and U+0085, without U+FEFF. JavaScript's
 // own trim() and \s differ in exactly these.
@@ -30,10 +31,15 @@ export function isPageHeading(line: string): boolean {
 /**
  * Pages of a WikiText file, in groups, each with its heading line, newlines and spaces as in the file. What stands before
  * the first heading belongs to the first page if it is more than white space, else it is dropped, as the harness does.
+ * `onBad` hears of a line that cannot be read, and throws to end the reading.
  */
 export async function* readPages(
   path: string,
-  { maxDocumentBytes = 64 * 2 ** 20, onRead }: { maxDocumentBytes?: number; onRead?: (bytes: number) => void } = {},
+  {
+    maxDocumentBytes = 64 * 2 ** 20,
+    onRead,
+    onBad,
+  }: { maxDocumentBytes?: number; onRead?: (bytes: number) => void; onBad?: PieceOptions["onBad"] } = {},
 ): AsyncGenerator<string[]> {
   const pieces = readPieces(path, {
     delimiter: Uint8Array.of(10),
@@ -41,13 +47,21 @@ export async function* readPages(
     maxPieceBytes: maxDocumentBytes,
     hint: "is it a WikiText file? Else raise the limit",
     onRead,
+    onBad,
   });
   let lines: string[] = [];
   for await (const group of pieces) {
     const pages: string[] = [];
     for (const piece of group) {
       // Python's text mode reads "\r\n" as "\n".
-      const line = decodePiece(piece, path, `line ${piece.index + 1}`).replace(/\r$/, "");
+      let line: string;
+      try {
+        line = decodePiece(piece, path, `line ${piece.index + 1}`).replace(/\r$/, "");
+      } catch (error) {
+        if (!onBad || !(error instanceof DataError)) throw error;
+        onBad(error); // the page goes on without the line
+        continue;
+      }
       if (isPageHeading(line)) {
         const page = lines.join("\n");
         if (page.replace(leadingSpace, "") !== "") pages.push(page);

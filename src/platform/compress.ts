@@ -1,8 +1,11 @@
-/** Deflate (RFC 1951, without zlib's frame), for the text inside files of ours. */
-import { deflateRawSync, inflateRawSync } from "node:zlib";
+/** Deflate (RFC 1951, without zlib's frame), for the text inside files of ours; gzip, for files that others read. */
+import { deflateRawSync, gzipSync, inflateRawSync } from "node:zlib";
 import { FormatError } from "./errors.ts";
 
 export const deflate = (bytes: Uint8Array): Uint8Array => deflateRawSync(bytes, { level: 9 });
+
+/** One gzip member (RFC 1952); several behind one another are a gzip file too. */
+export const gzip = (bytes: Uint8Array): Uint8Array => gzipSync(bytes);
 
 /** Inflates to `size` bytes exactly, and never more, whatever the bytes say. @throws FormatError beginning with `where` */
 export function inflateExactly(bytes: Uint8Array, size: number, where: string): Uint8Array {

@@ -11,6 +11,7 @@ import { homedir } from "node:os";
 import * as nodePath from "node:path";
 import { createGunzip } from "node:zlib";
 import { FileError, FormatError } from "./errors.ts";
+import { decompressZstd } from "./zstd.ts";
 
 const hints: Record<string, string> = {
   ENOENT: "no such file or folder",
@@ -112,23 +113,29 @@ export function readWhole(path: string, maxBytes = 2 ** 30): Uint8Array {
   }
 }
 
+/** What a file's name says it is compressed with: .gz, .zst. */
+export const compressionOfName = (path: string): "gzip" | "zstd" | undefined =>
+  /\.gz$/i.test(path) ? "gzip" : /\.zst$/i.test(path) ? "zstd" : undefined;
+
 /**
- * A file's bytes in order, decompressed if `gunzip`; one chunk in memory at a time.
- * `onRead` hears of the bytes taken from the disk, before decompression. A damaged gzip is a FormatError.
+ * A file's bytes in order, decompressed if `gunzip` or `unzstd`; one chunk in memory at a time.
+ * `onRead` hears of the bytes taken from the disk, before decompression. A damaged gzip or zstd is a FormatError.
  */
 export async function* readChunks(
   path: string,
   {
     gunzip = false,
+    unzstd = false,
     chunkBytes = 1 << 18,
     onRead,
-  }: { gunzip?: boolean; chunkBytes?: number; onRead?: (bytes: number) => void } = {},
+  }: { gunzip?: boolean; unzstd?: boolean; chunkBytes?: number; onRead?: (bytes: number) => void } = {},
 ): AsyncGenerator<Uint8Array> {
   const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
   if (onRead) source.on("data", (chunk) => onRead(chunk.length));
   if (!gunzip) {
     try {
-      for await (const chunk of source) yield chunk as Uint8Array;
+      if (unzstd) yield* decompressZstd(source, path);
+      else for await (const chunk of source) yield chunk as Uint8Array;
     } catch (cause) {
       throw toFileError("read", path, cause);
     }
@@ -379,3 +386,4 @@ export const homeFolder = (): string => homedir();
 export const joinPath = (...parts: string[]): string => nodePath.join(...parts);
 export const absolutePath = (path: string): string => nodePath.resolve(path);
 export const baseName = (path: string): string => nodePath.basename(path);
+export const folderOf = (path: string): string => nodePath.dirname(path);

@@ -71,6 +71,7 @@ export interface Output {
   /** Bytes written so far. */
   readonly sizeBytes: number;
   text(text: string): void;
+  bytes(bytes: Uint8Array): void;
   /** One line of ids, or their bytes. */
   ids(ids: ArrayLike<number>, format: TokenFormat): void;
   /** Waits until the standard output has taken what was written; a file has at once. */
@@ -97,6 +98,7 @@ export function openOutput(path: string | undefined): Output {
       return sizeBytes;
     },
     text: (text) => write(utf8.encode(text)),
+    bytes: write,
     ids(ids, format) {
       if (format === "text") {
         write(utf8.encode(`${Array.prototype.join.call(ids, " ")}\n`));

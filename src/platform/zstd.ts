@@ -1,0 +1,76 @@
+/** Zstandard (RFC 8878) as a stream: chunks in, chunks out, bounded by the frame's window. Node's own comes with version 22.15. */
+import { Decompress } from "fzstd";
+import { FormatError } from "./errors.ts";
+
+/**
+ * The largest window that is taken, 128 MiB: what the zstd program takes without being told to (`--long=27`). The window
+ * is held in memory, and a frame's header may claim anything.
+ */
+export const maxZstdWindowBytes = 2 ** 27;
+
+/**
+ * Decompressed chunks of a .zst file: one frame or several behind one another.
+ *
+ * @param path  for errors
+ * @throws FormatError for bytes that are not Zstandard, or cut short, saying how far it came
+ */
+export async function* decompressZstd(chunks: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
+  let out: Uint8Array[] = [];
+  let bytes = 0;
+  let started = false;
+  const stream = new Decompress((chunk) => {
+    if (chunk.length > 0) out.push(chunk.slice());
+  });
+  const push = (chunk: Uint8Array, last: boolean) => {
+    try {
+      stream.push(chunk, last);
+    } catch (cause) {
+      const { message } = cause as Error;
+      const reason = /unexpected EOF/i.test(message) ? "the zstd stream is cut short" : `zstd: ${message}`;
+      throw new FormatError(
+        `${path}: ${reason}, after ${bytes + out.reduce((sum, part) => sum + part.length, 0)} decompressed bytes; fetch or compress the file again`,
+        { cause },
+      );
+    }
+  };
+  let head: Uint8Array = new Uint8Array(0);
+  for await (let chunk of chunks) {
+    if (!started) {
+      // The library reads frame headers from at least 18 bytes, and a window is claimed in the first six.
+      if (head.length > 0) chunk = join(head, chunk);
+      if (chunk.length < 18) {
+        head = chunk.slice();
+        continue;
+      }
+      started = true;
+      refuseWindow(chunk, path);
+    }
+    push(chunk, false);
+    for (const part of out) {
+      bytes += part.length;
+      yield part;
+    }
+    out = [];
+  }
+  push(started ? new Uint8Array(0) : head, true);
+  yield* out;
+}
+
+function join(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
+/** RFC 8878, 3.1.1.1.2: exponent in the upper five bits, mantissa in the lower three; absent in single-segment frames. */
+function refuseWindow(chunk: Uint8Array, path: string): void {
+  const isFrame = chunk[0] === 0x28 && chunk[1] === 0xb5 && chunk[2] === 0x2f && chunk[3] === 0xfd;
+  if (!isFrame || (chunk[4] & 0x20) !== 0) return;
+  const base = 2 ** (10 + (chunk[5] >> 3));
+  const windowBytes = base + (base / 8) * (chunk[5] & 7);
+  if (windowBytes > maxZstdWindowBytes)
+    throw new FormatError(
+      `${path}: was compressed with a window of ${windowBytes} bytes, over the limit of ${maxZstdWindowBytes}; compress it again without --long or --ultra`,
+    );
+}
