@@ -16,7 +16,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * @returns {{ metric: string, least: number, delta: number | null, met: boolean }[]}
  */
 export function checkTargets(report, { targets }) {
-  if (!Array.isArray(targets) || targets.length === 0) throw new Error("there are no targets: nothing would be checked");
+  if (!Array.isArray(targets) || targets.length === 0)
+    throw new Error("there are no targets: nothing would be checked");
   const rows = report.comparison?.rows ?? [];
   return targets.map(({ metric, leastDelta }) => {
     if (typeof metric !== "string" || !Number.isFinite(leastDelta))

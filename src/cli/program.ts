@@ -54,6 +54,26 @@ export const entries: readonly Entry[] = [
     load: async () => (await import("./perplexity.ts")).perplexityCommand(),
   },
   {
+    name: "compare",
+    summary: "train both twins, measure both, write the report",
+    load: async () => (await import("./compare.ts")).compareCommand(),
+  },
+  {
+    name: "report",
+    summary: "measure runs and draw a report: HTML, JSON, Markdown",
+    load: async () => (await import("./report.ts")).reportCommand(),
+  },
+  {
+    name: "bench",
+    summary: "speed and memory of a model, and of its twin",
+    load: async () => (await import("./bench.ts")).benchCommand(),
+  },
+  {
+    name: "audit",
+    summary: "check the papers' claims on a checkpoint, by computing them",
+    load: async () => (await import("./audit.ts")).auditCommand(),
+  },
+  {
     name: "inspect",
     summary: "layers, parameters and memory of a preset, config or checkpoint",
     load: async () => (await import("./inspect.ts")).inspectCommand(),

@@ -5,7 +5,7 @@ import { formatBytes, formatCount, formatDuration, formatRate } from "./support/
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 
-interface TrainCommandOptions {
+export interface TrainCommandOptions {
   data?: string[];
   valData?: string[];
   tokenizer?: string;
@@ -94,8 +94,7 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
     process.stdout.write(configToYaml(resolveConfig(layers)));
     return;
   }
-  const { generateText, TransformerEngine } = await import("../infer/index.ts");
-  const { createRandom } = await import("../platform/random.ts");
+  const { createSampler } = await import("./support/train-sampler.ts");
   const { createTrainProgress } = await import("./support/train-progress.ts");
   const progress = createTrainProgress(options.logEvery);
   const interruption = listenForInterrupts(() =>
@@ -112,20 +111,7 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
       onNote: progress.say,
       onReady: progress.begin,
       signal: interruption.signal,
-      sampler:
-        ({ model, tokenizer }) =>
-        async (prompt, { tokens, temperature, seed }) => {
-          const random = createRandom(seed);
-          // End-of-text is what stands before every document in training.
-          const startToken = tokenizer.endOfText;
-          const options = { maxTokens: tokens, temperature, random, startToken };
-          const engine = new TransformerEngine(model);
-          try {
-            return (await generateText(engine, tokenizer, prompt, options)).text;
-          } finally {
-            engine.dispose();
-          }
-        },
+      sampler: createSampler(),
     });
   } finally {
     progress.end();
@@ -136,7 +122,7 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
 }
 
 /** The preset or file, then the short options, then `--section.key VALUE`, each over the ones before. */
-async function layersOf(options: TrainCommandOptions, command: Command): Promise<ConfigLayer[]> {
+export async function layersOf(options: TrainCommandOptions, command: Command): Promise<ConfigLayer[]> {
   const { parseOverrides, presetNames } = await import("../train/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   const { names, overrides } = sortWords(command.args);

@@ -23,7 +23,8 @@ import { countTextBytes } from "./text-bytes.ts";
 export interface Corpus {
   tokenizer: Tokenizer;
   tokens: TokenStream;
-  validation: (ValidationData & { tokens: number; source: ValidationSource }) | null;
+  /** `stream`: all that is held out, of which `batches` may be the first part. */
+  validation: (ValidationData & { tokens: number; source: ValidationSource; stream: TokenStream }) | null;
   close(): void;
 }
 
@@ -223,7 +224,7 @@ function validationOf(
   // Bits per byte are of a whole text; where only answers count there are none.
   const textBytes =
     data.lossAfter === null ? batches.textBytes || countTextBytes(tokenizer, stream, 0, maxTokens) : null;
-  return { batch, sequence, batches, textBytes, tokens: batches.tokenCount, source };
+  return { batch, sequence, batches, textBytes, tokens: batches.tokenCount, source, stream };
 }
 
 /** The tokens [from, to) as a stream; its bytes are not known, and the whole stream stays the caller's to close. */

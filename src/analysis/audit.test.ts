@@ -1,0 +1,106 @@
+// Oracle: PyTorch's values (reference-values.ts, compared here with shared/fixtures where that is present), and models made
+// here of which each claim is known to hold, or is broken on purpose.
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { sharedPath, testShared } from "../../test/support/shared.ts";
+import { createReferenceBackend } from "../backends/index.ts";
+import { type ModelConfig, presets, Transformer } from "../model/index.ts";
+import { DataError } from "../platform/errors.ts";
+import { trainBpe } from "../tokenizer/index.ts";
+import { auditModel, ObservingRuntime } from "./audit.ts";
+import { referenceValues } from "./reference-values.ts";
+
+const words = ["Once upon a time", "there was a little model", "of a little text", "that told of times and models"];
+const text = words.flatMap((a) => words.map((b) => `${a}, ${b}. `)).join("");
+const { tokenizer } = await trainBpe([text], { vocabSize: 270 });
+
+const config: ModelConfig = {
+  ...presets.tiny,
+  vocabSize: tokenizer.vocabSize,
+  width: 64,
+  layers: 2,
+  heads: 2,
+  kvHeads: 1,
+  hiddenWidth: 128,
+  contextLength: 48,
+};
+
+function create(changes: Partial<ModelConfig> = {}) {
+  const runtime = new ObservingRuntime(createReferenceBackend());
+  return { runtime, model: new Transformer(runtime, { ...config, ...changes }, 3) };
+}
+
+const options = { text, startToken: tokenizer.endOfText, maxTokens: 12 };
+const verdicts = (report: Awaited<ReturnType<typeof auditModel>>) =>
+  Object.fromEntries(report.checks.map(({ id, verdict }) => [id, verdict]));
+
+test("a ternary model passes every check, each with its figure; the histograms of all its matrices are there", async () => {
+  const { runtime, model } = create();
+  const report = await auditModel(model, runtime, tokenizer, options);
+  expect(verdicts(report)).toEqual({
+    ...{
+      "ternary-weights": "pass",
+      histograms: "pass",
+      "no-biases": "pass",
+      "sub-norms": "pass",
+      "float-parts": "pass",
+    },
+    ...{ activations: "pass", "integer-float": "pass", packed: "pass", bits: "pass" },
+    ...{ "rms-norm": "pass", rotary: "pass", swiglu: "pass" },
+  });
+  expect(report.checks.every(({ figure }) => /\d/.test(figure))).toBe(true);
+  expect(report.layers).toHaveLength(14);
+  expect(report.textTokens).toBe(12);
+  model.dispose();
+  expect(runtime.backend.stats.liveBytes).toBe(0);
+});
+
+test("of a full-precision model what is about ternary layers is not applicable, and the rest passes", async () => {
+  const { runtime, model } = create({ variant: "full" });
+  const found = verdicts(await auditModel(model, runtime, tokenizer, options));
+  for (const id of ["ternary-weights", "histograms", "sub-norms", "activations", "integer-float", "packed", "bits"])
+    expect(found[id]).toBe("not applicable");
+  for (const id of ["no-biases", "float-parts", "rms-norm", "rotary", "swiglu"]) expect(found[id]).toBe("pass");
+});
+
+test("a model with squared ReLU has no SwiGLU to judge", async () => {
+  const { runtime, model } = create({ activation: "relu2" });
+  expect(verdicts(await auditModel(model, runtime, tokenizer, options)).swiglu).toBe("not applicable");
+});
+
+test("codes that are not those of the weights fail, as do activations behind a dead norm", async () => {
+  const { runtime, model } = create();
+  const [layer] = model.ternaryLayers;
+  const { codes } = layer.quantized(runtime);
+  runtime.backend.upload(codes.buffer, new Uint8Array(layer.weight.size).fill(2));
+  const norm = model.parameters.find(({ name }) => name.includes("layers.1.input_layernorm"))!;
+  runtime.backend.upload(norm.tensor.buffer, new Float32Array(norm.size));
+  const found = verdicts(await auditModel(model, runtime, tokenizer, options));
+  expect(found).toMatchObject({ "ternary-weights": "fail", histograms: "fail", activations: "fail" });
+});
+
+test("kernels that give other values than PyTorch fail", async () => {
+  const { runtime, model } = create();
+  const off = <T extends { y: readonly number[] }>(part: T): T => ({ ...part, y: part.y.map((v) => v + 1e-3) });
+  const { rmsNorm, rotary, swiglu } = referenceValues;
+  const reference = { rmsNorm: off(rmsNorm), rotary: off(rotary), swiglu: off(swiglu) };
+  const found = verdicts(await auditModel(model, runtime, tokenizer, { ...options, reference }));
+  expect(found).toMatchObject({ "rms-norm": "fail", rotary: "fail", swiglu: "fail" });
+});
+
+test("an empty text is refused", async () => {
+  const { runtime, model } = create();
+  await expect(auditModel(model, runtime, tokenizer, { ...options, text: "" })).rejects.toThrow(DataError);
+});
+
+testShared("shared: the stored reference values are PyTorch's fixtures", ["fixtures/ops.json"], () => {
+  const fixtures = JSON.parse(readFileSync(sharedPath("fixtures/ops.json"), "utf8"));
+  const { rmsNorm, rotary, swiglu } = referenceValues;
+  const flat = (nested: unknown): number[] => (nested as number[]).flat(4);
+  expect(rmsNorm.x).toEqual(flat(fixtures.rmsnorm.x));
+  expect(rmsNorm.y).toEqual(flat(fixtures.rmsnorm.expect.y));
+  expect(rotary.x).toEqual(flat(fixtures.rope_half_split_pos3.x));
+  expect(rotary.y).toEqual(flat(fixtures.rope_half_split_pos3.expect.y));
+  expect(swiglu.y).toEqual(flat(fixtures.swiglu.expect.y));
+  expect(swiglu.float32Error).toBe(fixtures.swiglu.torch_fp32_max_abs_err.y);
+});

@@ -1,0 +1,15 @@
+/** Measurements over models and runs, as plain JSON (`bitnet.ts/analysis`). docs/report.md says what each number is. */
+export { type AuditOptions, type AuditReport, auditModel, ObservingRuntime, observingRuntime } from "./audit.ts";
+export type { AuditCheck, Verdict } from "./audit-judges.ts";
+export { measureSize, type SizeMeasurement } from "./size.ts";
+export { type Contender, measureSpeed, type SpeedMeasurement, type SpeedOptions, type Spread } from "./speed.ts";
+export {
+  type Calibration,
+  type CalibrationBin,
+  type MeasureTextOptions,
+  measureText,
+  pairedStandardError,
+  type TextMeasurement,
+  type WindowScore,
+} from "./text.ts";
+export { type CurvePoint, measureTraining, type TrainingMeasurement } from "./training.ts";

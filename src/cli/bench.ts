@@ -1,0 +1,185 @@
+/** `bitnet bench`: how fast a model reads and writes, and what it takes; beside its twin, in turns. docs/report.md. */
+import { Command, Option } from "commander";
+import type { OpenedEngine } from "../infer/index.ts";
+import type { ModelConfig } from "../model/index.ts";
+import { formatBytes, formatTable } from "./support/format.ts";
+import { listenForInterrupts } from "./support/interrupt.ts";
+import { modelName } from "./support/model-name.ts";
+import { addBackendOptions, type BackendOptions, backendChoice, wholeNumber } from "./support/options.ts";
+import { createProgressLine } from "./support/progress.ts";
+
+interface Options extends BackendOptions {
+  model: string;
+  compareModel?: string;
+  variant: ModelConfig["variant"];
+  prompt: number;
+  generate: number;
+  samples: number;
+  json?: boolean;
+  output?: string;
+}
+
+export function benchCommand(): Command {
+  const command = new Command("bench")
+    .summary("speed and memory of a model, and of its twin")
+    .description(
+      "Times reading a prompt, writing token by token, and the first token, each model in its turn, after its answer was checked.",
+    )
+    .requiredOption(
+      "-m, --model <model>",
+      "a run, checkpoint, model folder, compact or GGUF file; or a preset, with random weights",
+    )
+    .option(
+      "--compare-model <model>",
+      "another; `full` or `bitnet`: the same shape in that variant, with random weights",
+    )
+    .addOption(new Option("--variant <name>", "of a preset").choices(["bitnet", "full"]).default("bitnet"))
+    .option("-p, --prompt <n>", "tokens of the prompt; at most the context", wholeNumber(1), 512)
+    .option("-n, --generate <n>", "tokens written one by one", wholeNumber(1), 128)
+    .option("--samples <n>", "of each speed and model", wholeNumber(2), 6)
+    .option("--json", "print the result as JSON")
+    .option("-o, --output <file>", "write the result there as JSON");
+  return addBackendOptions(command)
+    .addHelpText(
+      "after",
+      `
+A ternary model runs with 2-bit weights, a full-precision one with half-precision weights, both on the packed engine with a
+half-precision head. Speed does not depend on what the weights are: random ones are labelled so.
+
+Examples:
+  bitnet bench -m runs/tiny-bitnet-1
+  bitnet bench -m runs/tiny-bitnet-1 --compare-model full
+  bitnet bench -m runs/tiny-bitnet-1 --compare-model runs/tiny-full-1 --json
+  bitnet bench -m tinyllama-1.1b --compare-model full --samples 2`,
+    )
+    .action(run);
+}
+
+interface Opened extends Pick<OpenedEngine, "engine" | "config" | "backend" | "close"> {
+  name: string;
+  random: boolean;
+}
+
+async function run(options: Options): Promise<void> {
+  const { measureSpeed } = await import("../analysis/index.ts");
+  const { systemClock, describeMachine, packageVersion } = await import("../platform/system.ts");
+  const interruption = listenForInterrupts();
+  const progress = createProgressLine("bench");
+  const opened: Opened[] = [];
+  try {
+    opened.push(await open(options.model, options.variant, options));
+    const { compareModel: other } = options;
+    if (other !== undefined) {
+      const twin = other === "full" || other === "bitnet";
+      opened.push(
+        twin ? await openRandom(opened[0].config, other, options) : await open(other, options.variant, options),
+      );
+    }
+    let step = 0;
+    const results = await measureSpeed(
+      opened.map(({ name, engine, backend }) => ({ name, engine, backend: backend as never })),
+      {
+        clock: systemClock,
+        promptTokens: options.prompt,
+        generatedTokens: options.generate,
+        samples: options.samples,
+        signal: interruption.signal,
+        onProgress: (what) => progress.update(++step, 7 * opened.length, what),
+      },
+    );
+    progress.close();
+    const models = results.map((result, i) => {
+      const { name, random, config, backend } = opened[i];
+      const { name: kind, isa, threads } = backend;
+      return { name, randomWeights: random, variant: config.variant, backend: { name: kind, isa, threads }, ...result };
+    });
+    const json = `${JSON.stringify({ machine: describeMachine(), software: packageVersion(), models }, null, 2)}\n`;
+    if (options.output !== undefined) {
+      const { writeAtomically } = await import("../platform/files.ts");
+      writeAtomically(options.output, json);
+    }
+    process.stdout.write(options.json ? json : describe(models));
+  } finally {
+    progress.close();
+    interruption.release();
+    for (const one of opened) one.close();
+  }
+}
+
+/** A model from disk, or a preset with random weights. */
+async function open(what: string, variant: ModelConfig["variant"], options: Options): Promise<Opened> {
+  const { presetConfig, presets } = await import("../model/index.ts");
+  if (Object.hasOwn(presets, what)) return openRandom(presetConfig(what, variant), variant, options, what);
+  const { openEngine } = await import("../infer/index.ts");
+  const { comparedEngine } = await import("../report/index.ts");
+  const { noteRefused } = await import("./support/model.ts");
+  const engine = await openEngine(what, { engine: "packed", packed: comparedEngine, backend: backendChoice(options) });
+  noteRefused(engine.refused);
+  return { ...engine, name: modelName(what), random: false };
+}
+
+async function openRandom(
+  config: ModelConfig,
+  variant: ModelConfig["variant"],
+  options: Options,
+  name = "same shape",
+): Promise<Opened> {
+  const { createBackend } = await import("../backends/index.ts");
+  const { packModel } = await import("../infer/index.ts");
+  const { Transformer } = await import("../model/index.ts");
+  const { Runtime } = await import("../tensor/index.ts");
+  const { comparedEngine } = await import("../report/index.ts");
+  const backend = await createBackend(backendChoice(options));
+  try {
+    const own = { ...config, variant };
+    const model = new Transformer(new Runtime(backend), own, 1);
+    const engine = await packModel(model, comparedEngine);
+    model.dispose();
+    const close = () => {
+      engine.dispose();
+      backend.close();
+    };
+    return { engine, config: own, backend, close, name: `${name}, ${variant} (random weights)`, random: true };
+  } catch (error) {
+    backend.close();
+    throw error;
+  }
+}
+
+type Model = Awaited<ReturnType<typeof import("../analysis/index.ts").measureSpeed>>[number] & {
+  name: string;
+  backend: { name: string; isa: string; threads: number };
+};
+
+function describe(models: readonly Model[]): string {
+  const rate = ({ mean, deviation }: { mean: number; deviation: number | null }) =>
+    `${mean.toPrecision(4)}${deviation === null ? "" : ` ± ${deviation.toPrecision(2)}`}`;
+  const rows = models.map(({ name, prompt, decode, firstToken, loadedBytes, peakBytes, backend }) => [
+    name,
+    `${rate(prompt)} tokens/s`,
+    `${rate(decode)} tokens/s`,
+    `${rate(firstToken)} ms`,
+    formatBytes(loadedBytes),
+    formatBytes(peakBytes),
+    `${backend.name} ${backend.isa}, ${backend.threads} threads`,
+  ]);
+  const [{ prompt, decode, firstToken }] = models;
+  const head = [
+    "model",
+    prompt.name,
+    decode.name,
+    `first token (${firstToken.tokens} before)`,
+    "loaded",
+    "peak",
+    "backend",
+  ];
+  const lines = [formatTable([head, ...rows], [1, 2, 3, 4, 5])];
+  if (models.length > 1) {
+    const [a, b] = models;
+    const ratio = (x: number, y: number) => `${(x / y).toFixed(2)} times`;
+    lines.push(
+      `${a.name} against ${b.name}: reads ${ratio(a.prompt.mean, b.prompt.mean)} as fast, writes ${ratio(a.decode.mean, b.decode.mean)} as fast, takes ${ratio(a.peakBytes, b.peakBytes)} the memory\n`,
+    );
+  }
+  return lines.join("");
+}

@@ -1,0 +1,112 @@
+/** `bitnet compare`: trains a ternary model and its full-precision twin on the same tokens, measures both, draws the report. */
+import { Command } from "commander";
+import { layersOf, type TrainCommandOptions } from "./train.ts";
+import { formatDuration } from "./support/format.ts";
+import { listenForInterrupts } from "./support/interrupt.ts";
+import { decimalNumber, wholeNumber } from "./support/options.ts";
+import { addReportOptions, makeReport, type ReportFlags, typedCommand } from "./support/report-options.ts";
+
+interface Options extends ReportFlags, Omit<TrainCommandOptions, "backend" | "isa" | "threads"> {
+  evalData?: string[];
+}
+
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
+export function compareCommand(): Command {
+  const command = new Command("compare")
+    .summary("train both twins, measure both, write the report")
+    .description(
+      "Trains the ternary and the full-precision variant of one preset on the same tokens in the same order, evaluates both, and writes the report. Called again, it goes on where it was.",
+    )
+    .usage("[preset | config.yaml] --data FILE [options] [--section.key VALUE ...]")
+    .argument("[preset]", "a preset (bitnet inspect presets lists them), or a config file (.yaml)")
+    .option("--data <file>", "text to train on; may be repeated", collect)
+    .option(
+      "--val-data <file>",
+      "text to validate on, and to score both on; else some of the data is held out",
+      collect,
+    )
+    .option("--eval-data <file>", "text to score both on, if not the validation text; may be repeated", collect)
+    .option("--tokenizer <file>", "a tokenizer.json to use; else one is trained on the data")
+    .option("--steps <n>", "train each for n steps in all", wholeNumber(1))
+    .option("--epochs <x>", "or for x passes over the data", decimalNumber(1e-9))
+    .option("--tokens <n>", "or for n tokens", wholeNumber(1))
+    .option("--seed <n>", "names the initial weights and the order of the data", wholeNumber(0))
+    .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
+    .option("--threads <n>", "threads; else one for each processor", wholeNumber(1, 256))
+    .option("--backend <name>", "where to compute: auto, native, wasm or reference", "auto")
+    .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has");
+  return addReportOptions(command, "compare")
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .addHelpText(
+      "after",
+      `
+The two runs are <output>/runs/bitnet and <output>/runs/full: folders as bitnet train makes them. Ctrl-C saves; the same
+command then goes on, and does nothing twice. --section.key VALUE changes the config of both, as for bitnet train.
+
+Examples:
+  bitnet compare tiny --data stories.txt --val-data held-out.txt --epochs 3
+  bitnet compare tiny --data stories.txt --steps 20 --no-speed -o try
+  bitnet compare tiny --data stories.txt --val-data held-out.txt --task arc_easy --task-data tasks/ -o docs/benchmarks --name latest`,
+    )
+    .action((_: unknown, options: Options, self: Command) => run(options, self));
+}
+
+async function run(options: Options, command: Command): Promise<void> {
+  const { UsageError } = await import("../platform/errors.ts");
+  const { exists, joinPath } = await import("../platform/files.ts");
+  const backends = ["auto", "native", "wasm", "reference"] as const;
+  if (!backends.includes(options.backend))
+    throw new UsageError(`--backend ${options.backend}: is none of ${backends.join(", ")}`);
+  if (command.args.includes("--variant") || command.args.some((word) => word.startsWith("--model.variant")))
+    throw new UsageError("compare trains both variants; leave out the variant");
+  const scored = options.evalData ?? options.valData;
+  for (const path of scored ?? []) if (!exists(path)) throw new UsageError(`${path}: there is no such file to score`);
+  // Commander gives undefined where a flag is absent; the config wants it so.
+  const threads = options.threads;
+  const runs = joinPath(options.output, "runs");
+  const made: { name: string; path: string }[] = [];
+  for (const variant of ["bitnet", "full"] as const) {
+    const path = joinPath(runs, variant);
+    const layers = await layersOf({ ...options, threads, variant, resume: undefined } as TrainCommandOptions, command);
+    await trainOne(variant, path, layers, options);
+    made.push({ name: variant === "bitnet" ? "BitNet" : "full precision", path });
+  }
+  const backend = { backend: options.backend, isa: options.isa, threads };
+  await makeReport(made, scored, { ...options, ...backend }, typedCommand());
+}
+
+/** Trains, or goes on, or sees that there is nothing left to do. */
+async function trainOne(
+  variant: "bitnet" | "full",
+  path: string,
+  layers: Awaited<ReturnType<typeof layersOf>>,
+  { logEvery }: Options,
+): Promise<void> {
+  const { train } = await import("../train/index.ts");
+  const { createTrainProgress } = await import("./support/train-progress.ts");
+  const { createSampler } = await import("./support/train-sampler.ts");
+  const progress = createTrainProgress(logEvery);
+  const interruption = listenForInterrupts(() =>
+    progress.say("finishing the step and saving; press Ctrl-C again to leave at once"),
+  );
+  try {
+    const report = await train({
+      config: layers,
+      runFolder: path,
+      resume: "auto",
+      callbacks: [progress.callback],
+      onNote: progress.say,
+      onReady: progress.begin,
+      signal: interruption.signal,
+      sampler: createSampler(),
+    });
+    const after = report.after ? `, validation loss ${report.after.loss.toFixed(4)}` : "";
+    progress.say(`${variant}: ${report.step} steps, ${formatDuration(report.elapsedMs)} in this process${after}`);
+    if (report.reason === "interrupted") throw interruption.signal.reason;
+  } finally {
+    progress.end();
+    interruption.release();
+  }
+}

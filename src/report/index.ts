@@ -1,0 +1,11 @@
+/** From measurements to a page (`bitnet.ts/report`): HTML, JSON and Markdown. docs/report.md tells what is in it. */
+export { chartsOf } from "./charts.ts";
+export { type Comparison, compare, type Metric, metricsOf, type Row } from "./compare.ts";
+export { toHtml } from "./html.ts";
+export { deltaOf, formatDelta, type Interpretation, interpret, thresholds } from "./interpret.ts";
+export { toMarkdown } from "./markdown.ts";
+export { comparedEngine, type MeasureOptions, measureModels } from "./measure.ts";
+export type { ModelMeasurement, TaskScore } from "./measurement.ts";
+export { buildReport, type Report, type ReportOptions } from "./report.ts";
+export { createStore, type MeasurementStore } from "./store.ts";
+export { writeReport } from "./write.ts";

@@ -1,0 +1,45 @@
+/** Everything that was measured of one model, as the JSON that a report is made of and that is kept beside it. */
+import type { SizeMeasurement, SpeedMeasurement, TextMeasurement, TrainingMeasurement } from "../analysis/index.ts";
+import type { ModelConfig } from "../model/index.ts";
+import type { MachineFacts } from "../platform/system.ts";
+
+/** One metric of one task, as lm-evaluation-harness names it. */
+export interface TaskScore {
+  task: string;
+  metric: string;
+  value: number;
+  standardError: number | null;
+  higherIsBetter: boolean;
+  items: number;
+  fewshot: number;
+  /** The accuracy says no more than chance. */
+  withinNoise?: boolean;
+}
+
+export interface ModelMeasurement {
+  format: "bitnet.ts measurement";
+  version: 1;
+  /** Short, for columns and legends; no two of a report are the same. */
+  name: string;
+  /** What was read: a checkpoint's folder, or a file. */
+  path: string;
+  step: number | null;
+  config: ModelConfig;
+  parameters: number;
+  tokenizer: { name: string; vocabSize: number; hash: string } | null;
+  /** null for a model without a run's folder. */
+  training: TrainingMeasurement | null;
+  /** `sha256`: of the text's files, so that models of different tokenizers can be seen to have read the same. */
+  text: (TextMeasurement & { files: string[]; sha256: string }) | null;
+  tasks: TaskScore[];
+  size: SizeMeasurement | null;
+  /** How it was held: the engine, and the type of its linear layers' weights. */
+  speed: (SpeedMeasurement & { engine: string; weights: string }) | null;
+  /** Where it was measured; training may have been elsewhere (training.sessions). */
+  machine: MachineFacts;
+  backend: { name: string; isa: string; threads: number };
+  software: { version: string; commit: string | null };
+  measuredMs: number;
+  /** What is missing, and why. */
+  notes: string[];
+}

@@ -1,0 +1,147 @@
+// Oracle: measurements with chosen numbers (test/support/measurements.ts) and what follows from them by hand; of the page,
+// the rules of HTML (what must be escaped, what reaches outside).
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { madeUpMeasurement } from "../../test/support/measurements.ts";
+import { temporaryFolder } from "../../test/support/temporary-folder.ts";
+import { UsageError } from "../platform/errors.ts";
+import { buildReport, compare, createStore, type ModelMeasurement, toHtml, toMarkdown, writeReport } from "./index.ts";
+
+const bitnet = (changes: Partial<ModelMeasurement> = {}) => madeUpMeasurement("bitnet", changes);
+const full = (changes: Partial<ModelMeasurement> = {}) => madeUpMeasurement("full", changes);
+const build = (...models: ModelMeasurement[]) =>
+  buildReport(models, { createdMs: 1.7e12, command: "bitnet report a b" });
+const rowOf = (report: ReturnType<typeof build>, name: string) =>
+  report.comparison.rows.find((row) => row.name === name)!;
+
+test("the first bitnet model is compared with the first full one, in whatever order they come", () => {
+  const { comparison } = build(full(), bitnet());
+  expect([comparison.a, comparison.b]).toEqual(["tiny-bitnet", "tiny-full"]);
+  expect(comparison.caveats).toEqual([]);
+});
+
+test("deltas are positive where the ternary model is better: a smaller file, a higher rate, and negative for its loss", () => {
+  const report = build(bitnet(), full());
+  expect(rowOf(report, "file (compact)").delta).toBeCloseTo((23 - 4) / 23, 10);
+  expect(rowOf(report, "file (compact)").interpretation).toBe("major win");
+  expect(rowOf(report, "writing (tg128)").delta).toBeCloseTo(700 / 300 - 1, 10);
+  expect(rowOf(report, "loss").delta).toBeCloseTo(-0.05, 10);
+  expect(rowOf(report, "time for an epoch").delta).toBeCloseTo(100 / 700, 10);
+});
+
+test("losses on the same windows are judged by their paired error, accuracies by both errors", () => {
+  const report = build(bitnet(), full());
+  // Each window differs by the same 0.1 nats: the difference is certain, though each loss has an error of 0.02.
+  expect(rowOf(report, "loss").interpretation).toBe("minor gap");
+  expect(rowOf(report, "arc_easy acc").interpretation).toBe("within noise");
+});
+
+test("models of different tokenizers are compared by bits per byte alone, and the report says so", () => {
+  const other = full({ tokenizer: { name: "other", vocabSize: 4096, hash: "ff".repeat(32) } });
+  const { comparison } = build(bitnet(), other);
+  const quality = comparison.rows.filter(({ category }) => category === "Quality").map(({ name }) => name);
+  expect(quality).toEqual(["bits per byte"]);
+  expect(comparison.caveats.join()).toContain("different tokenizers");
+});
+
+test("what was scored on different texts has no delta, and the report says so", () => {
+  const other = full({ text: { ...full().text!, sha256: "11".repeat(32) } });
+  const report = build(bitnet(), other);
+  expect(rowOf(report, "bits per byte")).toMatchObject({ delta: null, interpretation: "not compared" });
+  expect(rowOf(report, "file (compact)").delta).not.toBeNull();
+  expect(report.comparison.caveats.join()).toContain("did not score the same text");
+});
+
+test("a model without a twin is reported alone: every delta is missing, and the summary says why", () => {
+  const report = build(bitnet());
+  expect(report.comparison.b).toBeNull();
+  expect(report.comparison.rows.every(({ delta }) => delta === null)).toBe(true);
+  expect(report.summary.join(" ")).toContain("no full-precision twin");
+  expect(toHtml(report)).toContain("no twin");
+});
+
+test("a run that was cut short is reported as far as it went, and said to be", () => {
+  const training = { ...full().training!, steps: 50, totalTokens: 409_600, finished: false };
+  const report = build(bitnet(), full({ training, text: null, size: null, speed: null, step: null }));
+  expect(report.comparison.caveats.join()).toContain("cut short: 50 of 120 steps");
+  expect(report.comparison.caveats.join()).toContain("text was measured of tiny-bitnet only");
+  expect(rowOf(report, "loss").interpretation).toBe("not compared");
+  expect(toMarkdown(report)).toContain("not measured");
+});
+
+test("two models of one name, or none, are refused", () => {
+  expect(() => build(bitnet(), bitnet())).toThrow(UsageError);
+  expect(() => build()).toThrow(/no run/);
+});
+
+test("further models are compared with the same baseline", () => {
+  const report = build(bitnet(), full(), bitnet({ name: "third" }));
+  expect(report.others.map(({ a, b }) => [a, b])).toEqual([["third", "tiny-full"]]);
+  expect(toHtml(report)).toContain("third against tiny-full");
+});
+
+test("keys in which the configs differ are listed with both values", () => {
+  const { configDifferences } = build(bitnet(), full());
+  expect(configDifferences.map(({ key }) => key).sort()).toEqual(["model.variant", "optimizer.learningRate"]);
+});
+
+test("different data, shapes or lengths of training are caveats", () => {
+  const x = bitnet();
+  const training = { ...x.training!, totalTokens: 5, data: { ...x.training!.data, identity: "x" } };
+  const { caveats } = compare(x, full({ training, config: { ...x.config, variant: "full", layers: 5 } }));
+  expect(caveats.join("\n")).toMatch(
+    /different shapes: layers 6 and 5[\s\S]*different data[\s\S]*983,040 and 5 tokens/,
+  );
+});
+
+test("the page reaches nothing outside: no script, address, import or font", () => {
+  const html = toHtml(build(bitnet(), full()));
+  expect(html).not.toMatch(/<script|<link rel="stylesheet|@import|@font-face|<img|<iframe/i);
+  const addresses = html.match(/(?:https?:)?\/\/[^\s"'<]+/g) ?? [];
+  expect(addresses.filter((address) => address !== "http://www.w3.org/2000/svg")).toEqual([]);
+  for (const query of ["prefers-color-scheme:dark", "@media print", "max-width:700px"]) expect(html).toContain(query);
+});
+
+test("names and notes from outside are escaped in the page and in Markdown", () => {
+  const evil = '<img src=x onerror=alert(1)>|"&';
+  const report = build(bitnet({ name: evil, notes: [evil] }), full());
+  expect(toHtml(report)).not.toContain("<img");
+  expect(toMarkdown(report)).not.toContain("<img");
+  expect(toMarkdown(report)).toContain("\\|");
+});
+
+test("every chart is drawn wide and narrow, with both axes labelled, and no number in it is broken", () => {
+  const html = toHtml(build(bitnet(), full()));
+  for (const words of [
+    "tokens trained on",
+    "loss, nats per token",
+    "probability of the likeliest token",
+    "tokens a second",
+  ])
+    expect(html.split(words).length).toBeGreaterThan(2);
+  expect(html).not.toMatch(/NaN|Infinity|undefined/);
+});
+
+test("the three files are written, and the JSON is the report", () => {
+  const folder = temporaryFolder();
+  const report = build(bitnet(), full());
+  const paths = writeReport(join(folder, "deep"), "latest", report);
+  expect(paths.map((path) => path.split("/").at(-1))).toEqual(["latest.html", "latest.json", "latest.md"]);
+  expect(JSON.parse(readFileSync(paths[1], "utf8"))).toEqual(JSON.parse(JSON.stringify(report)));
+});
+
+test("a kept part is taken up under its key, and measured again for another, for damage, or on request", async () => {
+  const folder = join(temporaryFolder(), "measurements");
+  let measured = 0;
+  const ask = (key: string, fresh = false) =>
+    createStore(folder, { fresh }).part("a/b", "text", { key }, async () => ++measured);
+  expect([await ask("x"), await ask("x"), await ask("y"), await ask("x"), await ask("x", true)]).toEqual([
+    1, 1, 2, 3, 4,
+  ]);
+  const path = join(folder, "a_b.text.json");
+  expect(existsSync(path)).toBe(true);
+  const { writeFileSync } = await import("node:fs");
+  writeFileSync(path, '{"key": "cut');
+  expect(await ask("x")).toBe(5);
+});

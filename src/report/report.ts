@@ -1,0 +1,79 @@
+/** A report as JSON, made of measurements: summary, comparison, thresholds, provenance. html.ts and markdown.ts draw it. */
+import { UsageError } from "../platform/errors.ts";
+import { type Comparison, compare, configDifferences, cutShort } from "./compare.ts";
+import { noiseRule, thresholds } from "./interpret.ts";
+import type { ModelMeasurement } from "./measurement.ts";
+import { summarize } from "./summary.ts";
+
+export interface Report {
+  format: "bitnet.ts report";
+  version: 1;
+  title: string;
+  createdMs: number;
+  /** How it was made: the command. */
+  command: string;
+  /** The executive summary, a sentence each. */
+  summary: string[];
+  comparison: Comparison;
+  /** Each model after the first two, against the same baseline. */
+  others: Comparison[];
+  thresholds: { word: string; fromPercent: number | null }[];
+  noiseRule: string;
+  /** What was not the same in the configs of the two trainings. */
+  configDifferences: { key: string; a: unknown; b: unknown }[];
+  notes: string[];
+  models: ModelMeasurement[];
+}
+
+export interface ReportOptions {
+  title?: string;
+  createdMs: number;
+  command: string;
+}
+
+/**
+ * The first bitnet model is compared with the first full-precision one; where there is none of a kind, the first model with
+ * the second. One model alone is reported without deltas, and says so.
+ *
+ * @throws UsageError for no model, or two of one name
+ */
+export function buildReport(models: readonly ModelMeasurement[], options: ReportOptions): Report {
+  if (models.length === 0) throw new UsageError("report: there is no run to report on");
+  const names = models.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new UsageError(`report: two models are called "${twice}"; give each a name of its own`);
+  const [a, b] = pairOf(models);
+  const rest = models.filter((model) => model !== a && model !== b);
+  const comparison = compare(a, b);
+  return {
+    format: "bitnet.ts report",
+    version: 1,
+    title: options.title ?? (b ? `${a.name} and ${b.name}` : a.name),
+    createdMs: options.createdMs,
+    command: options.command,
+    summary: summarize(comparison, models),
+    comparison,
+    others: rest.map((model) => compare(model, b ?? a)),
+    thresholds: thresholds.map(({ word, fromPercent }) => ({
+      word,
+      fromPercent: Number.isFinite(fromPercent) ? fromPercent : null,
+    })),
+    noiseRule,
+    configDifferences: b ? configDifferences(a.training?.config, b.training?.config) : [],
+    notes: [
+      ...models.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`)),
+      ...(b ? [] : cutShort(a)),
+      ...rest.flatMap(cutShort),
+    ],
+    // The pair first: charts give them the first colours.
+    models: [a, ...(b ? [b] : []), ...rest],
+  };
+}
+
+function pairOf(models: readonly ModelMeasurement[]): [ModelMeasurement, ModelMeasurement | null] {
+  const bitnet = models.find(({ config }) => config.variant === "bitnet");
+  const full = models.find(({ config }) => config.variant === "full");
+  if (bitnet && full) return [bitnet, full];
+  return [models[0], models[1] ?? null];
+}

@@ -1,0 +1,76 @@
+/** The executive summary: sentences made of the table's numbers, wins and gaps alike. Nothing is said that has no row. */
+import type { Comparison, Row } from "./compare.ts";
+import { formatDelta, type Interpretation } from "./interpret.ts";
+import type { ModelMeasurement } from "./measurement.ts";
+import { formatUnit } from "./numbers.ts";
+
+const good: readonly Interpretation[] = ["major win", "win"];
+const bad: readonly Interpretation[] = ["significant deficiency", "needs improvement", "minor gap"];
+
+export function summarize(comparison: Comparison, measurements: readonly ModelMeasurement[]): string[] {
+  const { a, b, rows, caveats } = comparison;
+  const first = measurements.find(({ name }) => name === a)!;
+  const sentences: string[] = [];
+  if (b === null) {
+    sentences.push(`${describe(first)} It stands alone: there is no full-precision twin to compare it with.`);
+    const quality = rows.find(({ name, a: value }) => name === "bits per byte" && value);
+    if (quality?.a) sentences.push(`On the text it takes ${formatUnit(quality.a.value, "bits")} per byte.`);
+    return sentences;
+  }
+  const second = measurements.find(({ name }) => name === b)!;
+  sentences.push(`${describe(first)} ${describe(second)}`);
+  const quality = rows.find(({ name, delta }) => name === "bits per byte" && delta !== null);
+  if (quality) sentences.push(qualitySentence(quality, a, b));
+  else sentences.push("Quality was not compared: no text was scored by both.");
+  const compared = rows.filter(({ delta }) => delta !== null);
+  const count = (words: readonly Interpretation[]) =>
+    compared.filter(({ interpretation }) => words.includes(interpretation)).length;
+  sentences.push(
+    `Of ${compared.length} metrics that could be compared, ${a} is ahead in ${count(good)}, level in ${count(["parity", "within noise"])} (${count(["within noise"])} of these within noise), behind in ${count(bad)}.`,
+  );
+  const strengths = top(compared, good, (x, y) => y.delta! - x.delta!);
+  if (strengths) sentences.push(`Strengths of ${a}: ${strengths}.`);
+  const weaknesses = top(compared, bad, (x, y) => x.delta! - y.delta!);
+  if (weaknesses) sentences.push(`Deficiencies of ${a}: ${weaknesses}.`);
+  else sentences.push(`No metric shows ${a} behind by more than parity allows.`);
+  if (caveats.length > 0) sentences.push(`To be read with care: ${caveats.join("; ")}.`);
+  return sentences;
+}
+
+const standing: Partial<Record<Interpretation, string>> = {
+  "major win": "far ahead",
+  win: "ahead",
+  parity: "at parity",
+  "minor gap": "slightly behind",
+};
+
+function qualitySentence({ a: x, b: y, delta, interpretation }: Row, a: string, b: string): string {
+  const values = `${formatUnit(x!.value, "bits")} per byte against ${formatUnit(y!.value, "bits")}`;
+  if (interpretation === "within noise")
+    return `In quality ${a} and ${b} cannot be told apart: ${values}, within noise.`;
+  return `In quality ${a} is ${standing[interpretation] ?? "behind"} (${interpretation}): ${values}, ${formatDelta(delta)}.`;
+}
+
+function top(rows: readonly Row[], words: readonly Interpretation[], order: (x: Row, y: Row) => number): string {
+  return rows
+    .filter(({ interpretation }) => words.includes(interpretation))
+    .sort(order)
+    .slice(0, 5)
+    .map(
+      ({ name, category, delta, a, b, unit }) =>
+        `${category === "Training" ? "training: " : ""}${name} ${formatDelta(delta)} (${formatUnit(a!.value, unit)} against ${formatUnit(b!.value, unit)})`,
+    )
+    .join("; ");
+}
+
+function describe({ name, config, parameters, training, size }: ModelMeasurement): string {
+  const ternary =
+    size && size.ternaryParameters > 0
+      ? `, ${((100 * size.ternaryParameters) / parameters).toFixed(1)} % of them ternary`
+      : "";
+  const kind = config.variant === "bitnet" ? "a BitNet b1.58 model" : "a full-precision model";
+  const trained = training
+    ? `, trained on ${training.totalTokens.toLocaleString("en-US")} tokens${training.finished ? "" : " before it was cut short"}`
+    : "";
+  return `${name} is ${kind} of ${parameters.toLocaleString("en-US")} parameters${ternary}${trained}.`;
+}

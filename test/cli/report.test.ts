@@ -1,0 +1,140 @@
+// `bitnet compare`, `report`, `bench` and `audit` as processes, on twins of a few thousand weights trained here for a few
+// steps. Oracle: the contract of docs/report.md; the runs' own metrics; nothing is timed.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Report } from "../../src/report/index.ts";
+import { bitnet } from "../support/cli.ts";
+
+const root = mkdtempSync(join(tmpdir(), "bitnet-report-"));
+afterAll(() => rmSync(root, { recursive: true }));
+const story = (i: number) =>
+  `Once there was a cat number ${i}. It sat on a mat ${i * 7} times, and ran home ${i % 5} times.`;
+const small = [
+  ...["--model.vocabSize", "300", "--model.width", "32", "--model.layers", "2", "--model.heads", "2"],
+  ...["--model.kvHeads", "1", "--model.hiddenWidth", "64", "--model.contextLength", "32", "--train.sequence", "32"],
+  ...["--train.batch", "4", "--samples.every", "null", "--metrics.tensorboard", "false", "--backend", "reference"],
+];
+const compare = (...more: string[]) =>
+  bitnet(["compare", "tiny", "--data", "train.txt", "--val-data", "valid.txt", "--steps", "4", ...small, ...more], {
+    cwd: root,
+  });
+const readReport = (folder: string): Report => JSON.parse(readFileSync(join(root, folder, "report.json"), "utf8"));
+let first: Awaited<ReturnType<typeof bitnet>>;
+
+beforeAll(async () => {
+  const stories = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => story(from + i)).join("<|endoftext|>");
+  writeFileSync(join(root, "train.txt"), stories(0, 120));
+  writeFileSync(join(root, "valid.txt"), stories(120, 150));
+  writeFileSync(join(root, "empty.txt"), "");
+  first = await compare("-o", "out", "--no-speed");
+}, 120_000);
+
+test("compare trains both variants on the same tokens, measures both, and writes page, JSON and Markdown", () => {
+  expect(first.stderr + String(first.code)).toMatch(/0$/);
+  expect(readdirSync(join(root, "out")).sort()).toEqual([
+    ...["measurements", "report.html", "report.json", "report.md", "runs"],
+  ]);
+  const { models, comparison, notes } = readReport("out");
+  expect(models.map(({ config }) => config.variant)).toEqual(["bitnet", "full"]);
+  expect(models[0].training!.data.identity).toBe(models[1].training!.data.identity);
+  expect(models[0].training!.totalTokens).toBe(4 * 4 * 32);
+  expect(comparison.rows.find(({ name }) => name === "bits per byte")!.delta).not.toBeNull();
+  expect(notes.join()).toContain("speed was not asked for");
+  // What validation said at the end, over the same text in the same windows.
+  const last = models[0].training!.validation.at(-1)!;
+  expect(models[0].text!.lossNats).toBeCloseTo(last.lossNats, 1);
+  expect(first.stdout).toContain("written: out/report.html");
+});
+
+test("called again, compare trains and measures nothing twice", async () => {
+  const before = readReport("out");
+  const again = await compare("-o", "out", "--no-speed");
+  expect(again.code).toBe(0);
+  const after = readReport("out");
+  expect(after.models.map(({ text }) => text)).toEqual(before.models.map(({ text }) => text));
+  expect(again.stderr).not.toContain("scoring the text");
+}, 60_000);
+
+test("report times models that are there, takes labels, and tells two runs of one name apart", async () => {
+  const { code, stderr } = await bitnet(
+    [
+      ...["report", "out/runs/bitnet", "out/runs/full", "out/runs/bitnet/checkpoints/step_000004", "-o", "timed"],
+      ...[
+        "--data",
+        "valid.txt",
+        "--label",
+        "ternary",
+        "--samples",
+        "2",
+        "--max-tokens",
+        "200",
+        "--backend",
+        "reference",
+      ],
+    ],
+    { cwd: root },
+  );
+  expect(stderr + String(code)).toMatch(/0$/);
+  const { models, others, comparison } = readReport("timed");
+  expect(models.map(({ name }) => name)).toEqual(["ternary", "full", "bitnet (2)"]);
+  expect(models.every(({ speed }) => speed !== null && speed.prompt.mean > 0)).toBe(true);
+  expect(models[0].text).toMatchObject({ tokens: 200, whole: false });
+  expect(others.map(({ a, b }) => [a, b])).toEqual([["bitnet (2)", "full"]]);
+  expect(comparison.rows.filter(({ category }) => category === "Speed")).toHaveLength(3);
+}, 60_000);
+
+test("a run without a checkpoint is reported by its curves, with a word", async () => {
+  const cut = join(root, "cut");
+  const { cpSync } = await import("node:fs");
+  cpSync(join(root, "out", "runs", "full"), cut, { recursive: true });
+  rmSync(join(cut, "checkpoints"), { recursive: true });
+  const { code, stdout } = await bitnet(["report", "out/runs/bitnet", "cut", "-o", "cut-report", "--no-speed"], {
+    cwd: root,
+  });
+  expect(code).toBe(0);
+  expect(stdout).toContain("text was measured of bitnet only");
+  expect(readReport("cut-report").notes.join()).toContain("no checkpoint yet");
+}, 60_000);
+
+test.for([
+  [["report", "out/runs/bitnet", "--data", "empty.txt", "-o", "x", "--no-speed"], /empty|no (text|documents|tokens)/],
+  [["report", "nowhere", "-o", "x"], /nowhere/],
+  [["report", "out/runs/bitnet", "--task", "arc", "-o", "x"], /unknown task "arc"/],
+  [["report", "out/runs/bitnet", "--limit", "3", "-o", "x"], /no meaning without --task/],
+  [["report", "out/runs/bitnet", "--label", "a", "--label", "b", "-o", "x"], /2 labels came for 1 models/],
+  [["compare", "tiny", "--data", "train.txt", "--eval-data", "missing.txt", "-o", "x"], /missing\.txt/],
+  [["compare", "tiny", "--data", "train.txt", "--model.variant", "full", "-o", "x"], /leave out the variant/],
+  [["audit", "out/runs/bitnet", "--data", "empty.txt", "--backend", "reference"], /the text is empty/],
+] as const)("%j is refused in one line, and leaves no report", async ([args, message]) => {
+  const { code, stderr } = await bitnet([...args], { cwd: root });
+  expect([1, 2]).toContain(code);
+  expect(stderr.trim().split("\n").at(-1)).toMatch(message);
+  expect(existsSync(join(root, "x", "report.html"))).toBe(false);
+});
+
+test("audit passes what was trained here, prints every figure, and gives the same as JSON", async () => {
+  const args = ["audit", "out/runs/bitnet", "--data", "valid.txt", "--backend", "reference"];
+  const { code, stdout } = await bitnet([...args, "--layers"], { cwd: root });
+  expect(stdout).toContain("0 failed");
+  expect(code).toBe(0);
+  expect(stdout).toContain("model.layers.1.mlp.down_proj.weight");
+  const { stdout: json } = await bitnet([...args, "--json"], { cwd: root });
+  expect(JSON.parse(json).checks).toHaveLength(12);
+}, 60_000);
+
+test("bench times a model beside the same shape in full precision, whose weights are said to be random", async () => {
+  const { code, stdout, stderr } = await bitnet(
+    ["bench", "-m", "out/runs/bitnet", "--compare-model", "full", "--samples", "2", "--json", "--backend", "reference"],
+    { cwd: root },
+  );
+  expect(stderr + String(code)).toMatch(/0$/);
+  const { models } = JSON.parse(stdout);
+  expect(models.map((m: { randomWeights: boolean; variant: string }) => [m.variant, m.randomWeights])).toEqual([
+    ["bitnet", false],
+    ["full", true],
+  ]);
+  expect(models[0].loadedBytes).toBeLessThan(models[1].loadedBytes);
+}, 60_000);
