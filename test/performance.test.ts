@@ -43,7 +43,15 @@ describe("ratios", () => {
     ...{ isa: "avx512", threads: 2, micro: 8, currentTorch: null, variants: [], leftOut: [] },
     groups: [
       {
-        ...{ key: "tiny", preset: "tiny", batch: 32, sequence: 256, threads: 2 },
+        ...{
+          key: "tiny",
+          preset: "tiny",
+          batch: 32,
+          sequence: 256,
+          threads: 2,
+          date: "2026-01-31T12:00:00Z",
+          commit: "abc1234",
+        },
         // The machine halves its speed in the second round: ratios of one round do not mind.
         rows: [row("ours", [400, 200, 410]), row("old-bitnet", [100, 50, 100]), row("ours-full", [500, 250, 500])],
       },
