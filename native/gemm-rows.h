@@ -7,7 +7,7 @@
 namespace bitnet::ISA_NS {
 
 // Above this many rows of x, gemm.h is faster. Rows of float32 leave the first cache sooner than rows of int8.
-constexpr size_t kFewRows = 8, kFewFloatRows = 4;
+constexpr size_t kFewRows = 4, kFewFloatRows = 4;
 constexpr int kRowsAtOnce = 4;  // of x
 
 // For each product: the values that a vector covers, how vectors are read, and their product, lane by lane.
