@@ -151,6 +151,12 @@ export function createServer(engine: EngineClient, options: ServerOptions): Http
     if (!open) checkKey(request.headers.authorization, apiKeys);
   });
 
+  /** Node counts a connection that has sent nothing yet (browsers keep such ones ready) as busy, so it is closed here. */
+  function closeUnused(): void {
+    if (tracked.size === 0) fastify.server.closeAllConnections();
+    else fastify.server.closeIdleConnections();
+  }
+
   fastify.addHook("onResponse", async (request, reply) => finish(request, reply));
 
   function finish(request: FastifyRequest, reply: FastifyReply): void {
@@ -159,7 +165,7 @@ export function createServer(engine: EngineClient, options: ServerOptions): Http
     tracked.delete(request);
     clearTimeout(own.timer);
     // A connection kept for another request would keep the server from closing.
-    if (closing) setImmediate(() => fastify.server.closeIdleConnections());
+    if (closing) setImmediate(closeUnused);
     metrics.inFlight--;
     const ms = clock.monotonicMs() - own.startedMs;
     const { signal } = own.controller;
@@ -204,7 +210,9 @@ export function createServer(engine: EngineClient, options: ServerOptions): Http
         setTimeout(() => fastify.server.closeAllConnections(), Math.min(1000, graceMs)).unref();
       }, graceMs);
       try {
-        await fastify.close();
+        const closed = fastify.close();
+        setImmediate(closeUnused);
+        await closed;
       } finally {
         clearTimeout(timer);
       }

@@ -180,6 +180,15 @@ describe("a server that closes", () => {
     await closing;
   });
 
+  test("does not wait for a connection that has sent nothing", async () => {
+    const serving = await serveAlphabet();
+    const { port } = new URL(await serving.url());
+    const socket = connect(Number(port), "127.0.0.1");
+    await new Promise((resolve) => socket.once("connect", resolve));
+    const ended = new Promise((resolve) => socket.once("close", resolve));
+    await Promise.all([serving.server.close(), ended]);
+  });
+
   test("ends those that take longer than it may wait, with an error that says so", async () => {
     const serving = await serveAlphabet({ graceMs: 30 });
     const url = await serving.url();

@@ -2,7 +2,7 @@
  * Installs the judges beside this file: what package.json names, and of node-llama-cpp's prebuilt binaries only this
  * machine's for the CPU (its optional packages for every GPU have some gigabytes, and its scripts fetch from elsewhere).
  *
- *   node test/judges/install.js    exits 1, saying why, where they cannot be had
+ *   node test/judges/install.js [openai]    exits 1, saying why, where they cannot be had
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -26,7 +26,9 @@ const installed = (name) => {
   const version = dependencies[name] ?? dependencies["node-llama-cpp"];
   return existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).version === version.replace(/^[\^~]/, "");
 };
-if (!wanted.every(installed)) {
+// With names behind it: these alone are looked for; all are installed where one is missing.
+const asked = process.argv.slice(2);
+if (!(asked.length > 0 ? asked : wanted).every(installed)) {
   const args = [
     "install",
     "--omit=optional",
