@@ -18,7 +18,9 @@ const { quick } = options;
 const counts = options.threads.split(",").map(Number);
 const rounds = Number(options.rounds ?? (quick ? 1 : 4));
 const steps = Number(options.steps ?? (quick ? 1 : 3));
-const shape = quick ? { batch: 2, sequence: 32, micro: 1 } : { batch: 32, sequence: 256, micro: presetMicroBatch("tiny") };
+const shape = quick
+  ? { batch: 2, sequence: 32, micro: 1 }
+  : { batch: 32, sequence: 256, micro: presetMicroBatch("tiny") };
 
 const losses = [];
 for (const threads of counts) losses.push((await checkSmallStep({ preset: "tiny", threads })).loss);

@@ -132,10 +132,21 @@ test("filter tells what each filter drops, and writes what is left and what is n
   const { out } = await run(...args, "-o", left, "--dropped", dropped);
   expect(out).toContain("8 documents of 1 file, 1 bad record passed over");
   expect(out).toMatch(/crawl\.jsonl: line 9: is not JSON/);
-  for (const line of [/length +8 +5 +62\.50 %/, /too-few-words +5/, /language +3 +1/, /other-language +1/, /curly-bracket +1/])
+  for (const line of [
+    /length +8 +5 +62\.50 %/,
+    /too-few-words +5/,
+    /language +3 +1/,
+    /other-language +1/,
+    /curly-bracket +1/,
+  ])
     expect(out).toMatch(line);
   expect(out).toMatch(/c4: curly-bracket .*crawl\.jsonl, line 3, page-2\n/);
-  const rowsOf = (bytes: Buffer) => bytes.toString().trimEnd().split("\n").map((line) => JSON.parse(line));
+  const rowsOf = (bytes: Buffer) =>
+    bytes
+      .toString()
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
   expect(rowsOf(gunzipSync(readFileSync(left)))).toEqual([{ text: kept, id: "page-0", language: "en", score: 0 }]);
   const rows = rowsOf(readFileSync(dropped));
   expect(rows.map(({ stage, reason }) => `${stage} ${reason}`).sort()).toEqual([
@@ -160,7 +171,9 @@ test("prepare filters as it reads, and inspect tells of it", async () => {
   expect(out).toMatch(/train +2 +100\.00 %/);
   expect(out).toMatch(/tokens in a document: \d+ to \d+/);
   expect((await run("inspect", set)).out).toBe(out);
-  expect((await run("inspect", set, "--samples", "1")).out).toMatch(/gopher-quality: too-few-words .*\n {2}Too short\.\n/);
+  expect((await run("inspect", set, "--samples", "1")).out).toMatch(
+    /gopher-quality: too-few-words .*\n {2}Too short\.\n/,
+  );
 });
 
 test("Ctrl-C ends prepare and generate with nothing half-written", async () => {

@@ -21,7 +21,12 @@ import { formatBytes, formatCount, formatDuration, formatRate, formatShare, form
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
-import { addSourceOptions, readSourceOptions, type SourceCommandOptions, sourcesHelp } from "./support/source-options.ts";
+import {
+  addSourceOptions,
+  readSourceOptions,
+  type SourceCommandOptions,
+  sourcesHelp,
+} from "./support/source-options.ts";
 import { openOutput } from "./support/token-files.ts";
 
 export function dataCommand(): Command {
