@@ -1,5 +1,4 @@
 /** Zstandard (RFC 8878) as a stream: chunks in, chunks out, bounded by the frame's window. Node's own comes with version 22.15. */
-import { Decompress } from "fzstd";
 import { FormatError } from "./errors.ts";
 
 /**
@@ -18,6 +17,7 @@ export async function* decompressZstd(chunks: AsyncIterable<Uint8Array>, path: s
   let out: Uint8Array[] = [];
   let bytes = 0;
   let started = false;
+  const { Decompress } = await import("fzstd");
   const stream = new Decompress((chunk) => {
     if (chunk.length > 0) out.push(chunk.slice());
   });
