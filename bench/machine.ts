@@ -18,7 +18,7 @@ export interface Provenance {
 export function provenance(command: string): Provenance {
   const git = (...args: string[]) => {
     try {
-      return execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+      return execFileSync("git", args, { encoding: "utf8", cwd: root, stdio: ["ignore", "pipe", "ignore"] }).trim();
     } catch {
       return "";
     }

@@ -15,6 +15,7 @@ export interface EpochsResult {
     tokens: number;
     parameters: { total: number; ternary: number };
     microBatch: number;
+    trainedWith: { commit: string | null; isa: string; precision: string; threads: number }[];
     bitsPerByte: number;
     perplexity: number;
     scoredTokens: number;
@@ -62,6 +63,10 @@ ${table([
   ["", ...models.map((m) => m.name)],
   row("passes over the text", (m) => m.epochs.toFixed(2)),
   row("steps, tokens", (m) => `${m.steps}, ${(m.tokens / 1e6).toFixed(2)} M`),
+  row("trained by commit, with", (m) => {
+    const { commit, isa, precision, threads } = m.trainedWith[0];
+    return `${commit?.slice(0, 7) ?? "?"}; ${isa}, ${precision}, ${threads} threads, micro-batches of ${m.microBatch}`;
+  }),
   row("parameters, of them ternary", (m) => `${m.parameters.total}, ${m.parameters.ternary}`),
   row(`bits per byte on \`${result.text}\``, (m) => m.bitsPerByte.toFixed(4)),
   row("perplexity per token", (m) => m.perplexity.toFixed(3)),
