@@ -1,7 +1,7 @@
 /** `bitnet bench`: how fast a model reads and writes, and what it takes; beside its twin, in turns. docs/report.md. */
 import { Command, Option } from "commander";
-import type { OpenedEngine } from "../infer/index.ts";
 import type { ModelConfig } from "../model/index.ts";
+import type { TimedModel, TimedResult } from "../report/index.ts";
 import { formatBytes, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { modelName } from "./support/model-name.ts";
@@ -43,8 +43,8 @@ export function benchCommand(): Command {
     .addHelpText(
       "after",
       `
-A ternary model runs with 2-bit weights, a full-precision one with half-precision weights, both on the packed engine with a
-half-precision head. Speed does not depend on what the weights are: random ones are labelled so.
+A ternary model runs on the packed engine with 2-bit weights; a full-precision one there with half-precision weights, and as
+in training, and each row is the faster of the two. Speed does not depend on what the weights are: random ones are labelled so.
 
 Examples:
   bitnet bench -m runs/tiny-bitnet-1
@@ -55,13 +55,12 @@ Examples:
     .action(run);
 }
 
-interface Opened extends Pick<OpenedEngine, "engine" | "config" | "backend" | "close"> {
-  name: string;
+interface Opened extends TimedModel {
   random: boolean;
 }
 
 async function run(options: Options): Promise<void> {
-  const { measureSpeed } = await import("../analysis/index.ts");
+  const { timeModels } = await import("../report/index.ts");
   const { systemClock, describeMachine, packageVersion } = await import("../platform/system.ts");
   const interruption = listenForInterrupts();
   const progress = createProgressLine("bench");
@@ -76,17 +75,15 @@ async function run(options: Options): Promise<void> {
       );
     }
     let step = 0;
-    const results = await measureSpeed(
-      opened.map(({ name, engine, backend }) => ({ name, engine, backend: backend as never })),
-      {
-        clock: systemClock,
-        promptTokens: options.prompt,
-        generatedTokens: options.generate,
-        samples: options.samples,
-        signal: interruption.signal,
-        onProgress: (what) => progress.update(++step, 7 * opened.length, what),
-      },
-    );
+    const contenders = opened.reduce((sum, one) => sum + one.contenders.length, 0);
+    const results = await timeModels(opened, {
+      clock: systemClock,
+      promptTokens: options.prompt,
+      generatedTokens: options.generate,
+      samples: options.samples,
+      signal: interruption.signal,
+      onProgress: (what) => progress.update(++step, 7 * contenders, what),
+    });
     progress.close();
     const models = results.map((result, i) => {
       const { name, random, config, backend } = opened[i];
@@ -110,12 +107,15 @@ async function run(options: Options): Promise<void> {
 async function open(what: string, variant: ModelConfig["variant"], options: Options): Promise<Opened> {
   const { presetConfig, presets } = await import("../model/index.ts");
   if (Object.hasOwn(presets, what)) return openRandom(presetConfig(what, variant), variant, options, what);
-  const { openEngine } = await import("../infer/index.ts");
-  const { comparedEngine } = await import("../report/index.ts");
+  const { openTimed } = await import("../report/index.ts");
+  const { loadModel } = await import("../checkpoint/index.ts");
   const { noteRefused } = await import("./support/model.ts");
-  const engine = await openEngine(what, { engine: "packed", packed: comparedEngine, backend: backendChoice(options) });
-  noteRefused(engine.refused);
-  return { ...engine, name: modelName(what), random: false };
+  const timed = await openTimed(modelName(what), backendChoice(options), async (runtime) => {
+    const { model, refused } = await loadModel(what, runtime);
+    noteRefused(refused);
+    return model;
+  });
+  return { ...timed, random: false };
 }
 
 async function openRandom(
@@ -124,29 +124,17 @@ async function openRandom(
   options: Options,
   name = "same shape",
 ): Promise<Opened> {
-  const { createBackend } = await import("../backends/index.ts");
-  const { packModel } = await import("../infer/index.ts");
   const { Transformer } = await import("../model/index.ts");
-  const { Runtime } = await import("../tensor/index.ts");
-  const { comparedEngine } = await import("../report/index.ts");
-  const backend = await createBackend(backendChoice(options));
-  try {
-    const own = { ...config, variant };
-    const model = new Transformer(new Runtime(backend), own, 1);
-    const engine = await packModel(model, comparedEngine);
-    model.dispose();
-    const close = () => {
-      engine.dispose();
-      backend.close();
-    };
-    return { engine, config: own, backend, close, name: `${name}, ${variant} (random weights)`, random: true };
-  } catch (error) {
-    backend.close();
-    throw error;
-  }
+  const { openTimed } = await import("../report/index.ts");
+  const timed = await openTimed(
+    `${name}, ${variant} (random weights)`,
+    backendChoice(options),
+    async (runtime) => new Transformer(runtime, { ...config, variant }, 1),
+  );
+  return { ...timed, random: true };
 }
 
-type Model = Awaited<ReturnType<typeof import("../analysis/index.ts").measureSpeed>>[number] & {
+type Model = TimedResult & {
   name: string;
   backend: { name: string; isa: string; threads: number };
 };

@@ -195,8 +195,6 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
       found.push("the models were trained on different machines: their training times say little");
   }
   for (const m of [a, b]) found.push(...cutShort(m));
-  if (a.speed && b.speed && a.speed.engine !== b.speed.engine)
-    found.push(`speed: ${a.name} ran on the ${a.speed.engine} engine, ${b.name} on the ${b.speed.engine} engine`);
   for (const part of ["text", "speed", "size", "training"] as const)
     if ((a[part] === null) !== (b[part] === null))
       found.push(`${part} was measured of ${a[part] ? a.name : b.name} only`);

@@ -4,7 +4,8 @@ export { type Comparison, compare, type Metric, metricsOf, type Row } from "./co
 export { toHtml } from "./html.ts";
 export { deltaOf, formatDelta, type Interpretation, interpret, thresholds } from "./interpret.ts";
 export { toMarkdown } from "./markdown.ts";
-export { comparedEngine, type MeasureOptions, measureModels } from "./measure.ts";
+export { comparedEngine, openTimed, type TimedModel, type TimedResult, timeModels } from "./contenders.ts";
+export { type MeasureOptions, measureModels } from "./measure.ts";
 export type { ModelMeasurement, TaskScore } from "./measurement.ts";
 export { buildReport, type Report, type ReportOptions } from "./report.ts";
 export { createStore, type MeasurementStore } from "./store.ts";

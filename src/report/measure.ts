@@ -4,17 +4,16 @@
  */
 import {
   measureSize,
-  measureSpeed,
   measureText,
   measureTraining,
   type TextMeasurement,
   type TrainingMeasurement,
 } from "../analysis/index.ts";
-import { type Backend, type BackendChoice, createBackend } from "../backends/index.ts";
+import { type BackendChoice, createBackend } from "../backends/index.ts";
 import { listCheckpoints, loadModel, type OpenedModel, resolveModelFolder } from "../checkpoint/index.ts";
 import { expandSources, openTokens, prepareTokens, type TokenStream } from "../data/index.ts";
 import { evaluateNamedTask, type TaskFiles } from "../eval/index.ts";
-import { openEngine, type PackedEngineOptions, TransformerEngine } from "../infer/index.ts";
+import { TransformerEngine } from "../infer/index.ts";
 import { startTokenOf } from "../infer/open-engine.ts";
 import { UsageError } from "../platform/errors.ts";
 import { describePath, exists, joinPath, listFolder, sha256Of, sha256OfFile } from "../platform/files.ts";
@@ -23,6 +22,7 @@ import { Runtime } from "../tensor/index.ts";
 import { createDocumentEncoder, type Tokenizer } from "../tokenizer/index.ts";
 import { countTextBytes } from "../train/text-bytes.ts";
 import { isRun, prepareCorpus, readMeta, readRunConfig, resolveConfig, runPaths } from "../train/index.ts";
+import { comparedEngine, openTimed, type TimedModel, type TimedResult, timeModels } from "./contenders.ts";
 import type { ModelMeasurement, TaskScore } from "./measurement.ts";
 import type { MeasurementStore } from "./store.ts";
 
@@ -48,12 +48,6 @@ export interface MeasureOptions {
   /** What is being done, and how far it is. */
   onProgress?: (what: string, done?: number, total?: number) => void;
 }
-
-/**
- * How a full-precision model is run where speed and memory are compared: half precision, as the papers' baseline, in the
- * same engine, with the same head, as its ternary twin (whose weights take the engine's 2 bits).
- */
-export const comparedEngine: PackedEngineOptions = { linear: "f16", head: "f16", cache: "f32" };
 
 export async function measureModels(options: MeasureOptions): Promise<ModelMeasurement[]> {
   const { models, speed, store, clock, signal, onProgress = () => {} } = options;
@@ -320,25 +314,17 @@ async function runTask(
 async function timeAll(
   models: MeasureOptions["models"],
   { backend, speed, clock, signal, onProgress = () => {} }: MeasureOptions,
-) {
-  const opened: Awaited<ReturnType<typeof openEngine>>[] = [];
+): Promise<TimedResult[]> {
+  const opened: TimedModel[] = [];
   try {
     for (const { path, name } of models) {
       onProgress(`${name}: packing`);
-      opened.push(await openEngine(path, { engine: "packed", packed: comparedEngine, backend }));
+      opened.push(
+        await openTimed(name, backend, async (runtime) => (await loadModel(path, runtime, { signal })).model),
+      );
     }
-    const contenders = opened.map(({ engine, backend: own }, i) => ({
-      name: models[i].name,
-      engine,
-      backend: own as Backend,
-    }));
-    const results = await measureSpeed(contenders, { ...speed!, clock, signal, onProgress });
-    return results.map((result, i) => ({
-      ...result,
-      engine: "packed",
-      weights: opened[i].config.variant === "bitnet" ? "2 bits" : "f16",
-    }));
+    return await timeModels(opened, { ...speed!, clock, signal, onProgress });
   } finally {
-    for (const engine of opened) engine.close();
+    for (const one of opened) one.close();
   }
 }

@@ -1,7 +1,8 @@
 /** Everything that was measured of one model, as the JSON that a report is made of and that is kept beside it. */
-import type { SizeMeasurement, SpeedMeasurement, TextMeasurement, TrainingMeasurement } from "../analysis/index.ts";
+import type { SizeMeasurement, TextMeasurement, TrainingMeasurement } from "../analysis/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import type { MachineFacts } from "../platform/system.ts";
+import type { TimedResult } from "./contenders.ts";
 
 /** One metric of one task, as lm-evaluation-harness names it. */
 export interface TaskScore {
@@ -33,8 +34,7 @@ export interface ModelMeasurement {
   text: (TextMeasurement & { files: string[]; sha256: string }) | null;
   tasks: TaskScore[];
   size: SizeMeasurement | null;
-  /** How it was held: the engine, and the type of its linear layers' weights. */
-  speed: (SpeedMeasurement & { engine: string; weights: string }) | null;
+  speed: TimedResult | null;
   /** Where it was measured; training may have been elsewhere (training.sessions). */
   machine: MachineFacts;
   backend: { name: string; isa: string; threads: number };

@@ -63,5 +63,6 @@ function formatError(error: number, unit: Unit): string {
   if (unit === "share") return (100 * error).toFixed(2);
   if (unit === "ms") return formatMs(error);
   if (unit === "bytes") return formatBytes(error);
+  if (error >= 10) return grouped(error);
   return error === 0 ? "0" : error.toPrecision(2).replace(/e[+-]?\d+$/, (power) => ` · 10^${Number(power.slice(1))}`);
 }

@@ -29,6 +29,13 @@ function ofModel(m: ModelMeasurement): [string, string][] {
       at("text"),
       `${m.text.files.join(", ")}; ${m.text.tokens.toLocaleString("en-US")} tokens${m.text.whole ? "" : " (a part)"} in windows of ${m.text.sequence}; sha256 ${m.text.sha256}`,
     ]);
+  if (m.speed) {
+    const { prompt, decode, firstToken } = m.speed.engines;
+    rows.push([
+      at("timed on"),
+      `linear layers in ${m.speed.weights}; reading on the ${prompt} engine, writing on the ${decode}, first token on the ${firstToken}`,
+    ]);
+  }
   const { training } = m;
   if (training) {
     const session = training.sessions.at(-1);

@@ -9,7 +9,8 @@ export interface MeasurementStore {
   part<T>(model: string, part: string, key: unknown, measure: () => Promise<T>): Promise<T>;
 }
 
-const version = 1;
+/** Raised when a part's shape changes. */
+const version = 2;
 
 /** @param folder  null: nothing is kept; `fresh`: what is there is not taken up */
 export function createStore(folder: string | null, { fresh = false } = {}): MeasurementStore {

@@ -11,7 +11,7 @@ export const styles = `
 --minus:#c2542d;--zero:#c9ced3;--plus:#2b6cb0;--good:#1a7f45;--bad:#b42318;--even:#444}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:60rem;margin:0 auto;padding:1.5rem 1rem 4rem}
+main{max-width:66rem;margin:0 auto;padding:1.5rem 1rem 4rem}
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 .2rem;overflow-wrap:anywhere}h2{font-size:1.25rem;margin:2.2rem 0 .6rem}h3{font-size:1rem;margin:0 0 .4rem}
 header p,.note,figcaption{color:var(--muted);font-size:.9rem}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
@@ -32,6 +32,7 @@ svg .grid{stroke:var(--line);stroke-width:1}
 .narrow{display:none}
 pre{background:var(--soft);padding:.8rem;overflow-x:auto;font-size:.8rem}
 details{margin-top:.8rem}summary{cursor:pointer}
+@media (min-width:701px){.comparison .number{white-space:nowrap}}
 @media screen and (max-width:700px){
 main{padding:1rem .8rem 3rem}.wide{display:none}.narrow{display:block}
 .comparison thead{position:absolute;clip-path:inset(50%)}

@@ -153,7 +153,7 @@ export function madeUpMeasurement(
       firstToken: { tokens: 64, ...spread(bitnet ? 15 : 22) },
       loadedBytes: bitnet ? 6e6 : 24e6,
       peakBytes: bitnet ? 9e6 : 28e6,
-      engine: "packed",
+      engines: { prompt: bitnet ? "packed" : "float", decode: "packed", firstToken: "packed" },
       weights: bitnet ? "2 bits" : "f16",
     },
     machine,

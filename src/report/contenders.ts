@@ -1,0 +1,97 @@
+/**
+ * What is timed of a model. A ternary one runs on the packed engine. A full-precision one has two engines: packed, with
+ * half-precision weights, and the training-time model with the matrix products that training uses (bfloat16 where the
+ * processor has it), which read a prompt faster. Both are timed, and each row takes the faster: a twin is not held to the
+ * slower of what we have. Memory is the packed engine's, the smaller.
+ */
+import { type Contender, measureSpeed, type SpeedMeasurement, type SpeedOptions } from "../analysis/index.ts";
+import { type Backend, type BackendChoice, createBackend } from "../backends/index.ts";
+import { type PackedEngineOptions, packModel, TransformerEngine } from "../infer/index.ts";
+import type { ModelConfig, Transformer } from "../model/index.ts";
+import { Runtime } from "../tensor/index.ts";
+
+/** How models are held where they are compared: the same head and cache for both; ternary weights in the engine's 2 bits. */
+export const comparedEngine: PackedEngineOptions = { linear: "f16", head: "f16", cache: "f32" };
+
+export interface TimedModel {
+  name: string;
+  config: ModelConfig;
+  backend: Pick<Backend, "name" | "isa" | "threads">;
+  contenders: Contender[];
+  close(): void;
+}
+
+/** @param load builds or reads the model on a runtime; called once for each engine */
+export async function openTimed(
+  name: string,
+  choice: BackendChoice,
+  load: (runtime: Runtime) => Promise<Transformer>,
+): Promise<TimedModel> {
+  const open: { close(): void }[] = [];
+  const close = () => {
+    for (const one of open.splice(0).reverse()) one.close();
+  };
+  try {
+    const backend = await createBackend(choice);
+    open.push(backend);
+    const model = await load(new Runtime(backend));
+    const { config } = model;
+    const packed = await packModel(model, comparedEngine);
+    model.dispose();
+    open.push({ close: () => packed.dispose() });
+    const contenders: Contender[] = [{ name, engine: packed, backend }];
+    if (config.variant === "full") {
+      const second = await createBackend(choice);
+      open.push(second);
+      const float = await load(new Runtime(second, second.supports.bf16 ? "bf16" : "fp32"));
+      const engine = new TransformerEngine(float);
+      open.push({
+        close() {
+          engine.dispose();
+          float.dispose();
+        },
+      });
+      contenders.push({ name: `${name}, as in training`, engine, backend: second });
+    }
+    return { name, config, backend, contenders, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+export type TimedResult = SpeedMeasurement & {
+  /** Which engine each row is of. */
+  engines: Record<"prompt" | "decode" | "firstToken", "packed" | "float">;
+  /** Of the linear layers on the packed engine. */
+  weights: string;
+};
+
+/** Times models in turns. @throws as measureSpeed */
+export async function timeModels(models: readonly TimedModel[], options: SpeedOptions): Promise<TimedResult[]> {
+  const results = await measureSpeed(
+    models.flatMap(({ contenders }) => contenders),
+    options,
+  );
+  return models.map(({ contenders, config }) => {
+    const [packed, float] = results.splice(0, contenders.length);
+    return fastest(packed, float, config.variant === "bitnet" ? "2 bits" : "f16");
+  });
+}
+
+/** Each row of the engine that is faster at it; memory of the packed one. */
+export function fastest(packed: SpeedMeasurement, float: SpeedMeasurement | undefined, weights: string): TimedResult {
+  const pick = <K extends "prompt" | "decode" | "firstToken">(key: K, higher: boolean) => {
+    const better = float && (higher ? float[key].mean > packed[key].mean : float[key].mean < packed[key].mean);
+    return { value: better ? float[key] : packed[key], engine: better ? ("float" as const) : ("packed" as const) };
+  };
+  const [prompt, decode, first] = [pick("prompt", true), pick("decode", true), pick("firstToken", false)];
+  return {
+    ...packed,
+    prompt: prompt.value,
+    decode: decode.value,
+    firstToken: first.value,
+    engines: { prompt: prompt.engine, decode: decode.engine, firstToken: first.engine },
+    weights,
+  } as TimedResult;
+}
