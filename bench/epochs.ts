@@ -10,6 +10,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { parse } from "yaml";
 import { medianOf, provenance, writeResult } from "./machine.ts";
 
 const { values: options, positionals: runs } = parseArgs({
@@ -77,6 +78,7 @@ function describe(run: string) {
     tokens: last.step * meta.derived.tokensPerStep,
     parameters: meta.parameters,
     microBatch: meta.derived.microBatch,
+    learningRate: parse(readFileSync(resolve(run, "config.yaml"), "utf8")).optimizer.learningRate as number,
     trainedWith: meta.sessions,
     bitsPerByte: score.bits_per_byte as number,
     perplexity: score.perplexity as number,

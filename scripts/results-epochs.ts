@@ -15,6 +15,7 @@ export interface EpochsResult {
     tokens: number;
     parameters: { total: number; ternary: number };
     microBatch: number;
+    learningRate: number;
     trainedWith: { commit: string | null; isa: string; precision: string; threads: number }[];
     bitsPerByte: number;
     perplexity: number;
@@ -50,8 +51,8 @@ export function epochsPart(result: EpochsResult): string {
   const [ours, twin] = [models.find((m) => m.name === "bitnet"), models.find((m) => m.name === "full")];
   const gap =
     ours && twin
-      ? `The ternary model needs ${(100 * (ours.bitsPerByte / twin.bitsPerByte - 1)).toFixed(1)} % more bits per byte than its twin, which saw the same tokens in the same order with the same
-settings (not tuned for either).`
+      ? `The ternary model needs ${(100 * (ours.bitsPerByte / twin.bitsPerByte - 1)).toFixed(1)} % more bits per byte than its twin, which saw the same tokens in the same order, each with its
+preset's learning rate (tuned for neither).`
       : "";
   return `## Three epochs of TinyStories
 
@@ -67,6 +68,7 @@ ${table([
     const { commit, isa, precision, threads } = m.trainedWith[0];
     return `${commit?.slice(0, 7) ?? "?"}; ${isa}, ${precision}, ${threads} threads, micro-batches of ${m.microBatch}`;
   }),
+  row("peak learning rate", (m) => m.learningRate.toExponential()),
   row("parameters, of them ternary", (m) => `${m.parameters.total}, ${m.parameters.ternary}`),
   row(`bits per byte on \`${result.text}\``, (m) => m.bitsPerByte.toFixed(4)),
   row("perplexity per token", (m) => m.perplexity.toFixed(3)),
