@@ -7,6 +7,7 @@
 import { ignoreBeforeMarker, ignoredTarget } from "./answers.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
 import { createPermutation } from "./permutation.ts";
+import { sequencesOf } from "./sequences.ts";
 import type { TokenStream } from "./token-stream.ts";
 
 /** Marks a target that does not count (the convention of cross-entropy). */
@@ -96,8 +97,8 @@ export function documentStarts(tokens_BT: Int32Array, sequence: number, endOfTex
 /**
  * Training batches.
  *
- * Sequence i holds the tokens [i·T, i·T + T]; there are S = floor((N - 1) / T). An epoch takes floor(S / B) batches of
- * them; with shuffle, the sequences left out (under B of them) differ from epoch to epoch.
+ * Sequence i holds the tokens [i·T, i·T + T]; there are S = floor((N - 1) / T) (see sequences.ts for data that were packed
+ * ahead). An epoch takes floor(S / B) batches of them; with shuffle, the sequences left out (under B of them) differ from epoch to epoch.
  *
  * @throws DataError if the data do not fill one batch; UsageError for sizes that are not whole numbers from 1
  */
@@ -106,17 +107,13 @@ export function createBatches(options: BatchOptions): BatchSource {
   checkSizes(batch, sequence);
   if (!(Number.isSafeInteger(seed) && seed >= 0))
     throw new UsageError(`seed is ${seed}; expected a whole number from 0`);
-  const sequences = Math.floor((tokens.tokenCount - 1) / sequence);
-  if (sequences < 1)
-    throw new DataError(
-      `a sequence of ${sequence} tokens needs ${sequence + 1} tokens of text, but the data have ${tokens.tokenCount}; give more text or a shorter sequence`,
-    );
+  const reader = sequencesOf(tokens, sequence);
+  const sequences = reader.count;
   const batchesPerEpoch = Math.floor(sequences / batch);
   if (batchesPerEpoch < 1)
     throw new DataError(
       `a batch of ${batch} sequences of ${sequence} tokens needs ${batch * sequence + 1} tokens, but the data have ${tokens.tokenCount} (${sequences} sequences); give more text, a smaller batch or a shorter sequence`,
     );
-  const row = new Int32Array(sequence + 1);
   let epoch = 0;
   let index = 0;
   let sequenceAt = orderOf(epoch);
@@ -149,9 +146,8 @@ export function createBatches(options: BatchOptions): BatchSource {
       const tokens_BT = new Int32Array(batch * sequence);
       const targets_BT = new Int32Array(batch * sequence);
       for (let b = 0; b < batch; b++) {
-        tokens.read(sequenceAt(index * batch + b) * sequence, row);
-        tokens_BT.set(row.subarray(0, sequence), b * sequence);
-        targets_BT.set(row.subarray(1), b * sequence);
+        const [from, to] = [b * sequence, (b + 1) * sequence];
+        reader.read(sequenceAt(index * batch + b), tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
       }
       const result: Batch = { tokens_BT, targets_BT, epoch, index };
       if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, tokens.endOfText);
@@ -217,6 +213,10 @@ export function sequentialBatches(options: {
   checkSizes(batch, sequence);
   if (!(Number.isInteger(stride) && stride >= 1 && stride <= sequence))
     throw new UsageError(`stride is ${stride}; expected a whole number from 1 to the sequence of ${sequence}`);
+  if (tokens.fitted)
+    throw new UsageError(
+      `the data were fitted into sequences of ${tokens.fitted.sequence} tokens, in which texts are cut and filled up; evaluate on a validation split, or on data prepared without best-fit packing`,
+    );
   const { maxTokens = tokens.tokenCount } = options;
   if (!(Number.isInteger(maxTokens) && maxTokens >= 1))
     throw new UsageError(`maxTokens is ${maxTokens}; expected a whole number from 1`);

@@ -5,7 +5,8 @@
 import { z } from "zod";
 import { DataError, FormatError } from "../platform/errors.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
-import { openShard, type Shard, streamOfShards } from "./shards.ts";
+import { streamOfShards } from "./shard-stream.ts";
+import { openShard, type Shard } from "./shards.ts";
 import type { TokenStream } from "./token-stream.ts";
 
 export const datasetVersion = 1;

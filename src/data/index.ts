@@ -52,7 +52,10 @@ export {
   type SourceReport,
   type TextDocument,
 } from "./records.ts";
-export { createShard, openShard, type Shard, type ShardHeader, type ShardWriter, streamOfShards } from "./shards.ts";
+export { openSplit, type PreparedSplit, type SequenceReader, sequencesOf } from "./sequences.ts";
+export type { ShardHeader, ShardPacking } from "./shard-header.ts";
+export { streamOfShards } from "./shard-stream.ts";
+export { createShard, openShard, type Shard, type ShardPiece, type ShardWriter } from "./shards.ts";
 export {
   identityOf,
   isAddress,

@@ -1,11 +1,12 @@
-// Oracle: the tokens and texts that went in; the byte layout stated at the head of shards.ts, read here with DataView.
+// Oracle: the tokens and texts that went in; the byte layout stated at the head of shard-header.ts, read here with DataView.
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { sha256Of } from "../platform/files.ts";
-import { createShard, openShard, streamOfShards } from "./shards.ts";
+import { streamOfShards } from "./shard-stream.ts";
+import { createShard, openShard } from "./shards.ts";
 
 const hash = "a".repeat(64);
 
@@ -104,7 +105,7 @@ function damaged(change: (bytes: Buffer) => void): string {
 
 test.for([
   ["another file", (b: Buffer) => b.write("PK"), "does not start with BNTSHARD"],
-  ["a newer version", (b: Buffer) => b.writeUint32LE(2, 8), "version 2; this program reads version 1"],
+  ["a newer version", (b: Buffer) => b.writeUint32LE(3, 8), "version 3; this program reads versions 1 and 2"],
   ["an unknown token size", (b: Buffer) => b.writeUint32LE(3, 12), "claims 3 bytes a token"],
   ["more tokens than bytes", (b: Buffer) => b.writeUint32LE(9, 16), "need 296 bytes but the file has 288"],
   ["a count past all sense", (b: Buffer) => b.writeUint32LE(0xffffffff, 20), "its header claims"],

@@ -1,112 +1,68 @@
 /**
- * Token shards: the file format, its writer, its reader, and many shards as one stream.
+ * Token shards: writer and reader. shard-header.ts gives the header byte by byte, shard-stream.ts reads many as one.
  *
  * A shard is little-endian: a header of 256 bytes, the tokens (uint16 where the vocabulary allows, else uint32), zeros up
- * to a multiple of 8, and the document index (one uint64 a document: the position in this shard of its first token).
- * A document is never split over two shards, and ends with its end-of-text token.
+ * to a multiple of 8, and an index of its documents.
  *
- *     0  magic "BNTSHARD"          24  documents, uint64           56  tokenizer hash, 64 bytes of ASCII, zero-padded
- *     8  version, uint32 (1)       32  text bytes, uint64         120  SHA-256 of the content
- *    12  bytes a token, uint32     40  vocabulary size, uint32    152  zeros
- *    16  tokens, uint64            44  end-of-text, uint32
+ * Version 1, documents as they are: the index is one uint64 a document, the position in this shard of its first token. A
+ * document is never split over two shards, and ends with its end-of-text token.
  *
- * The hash runs over everything behind the header and then over its first 120 bytes.
+ * Version 2, sequences of T tokens: the index has 16 bytes a piece (tokens of one document without a gap): position in
+ * this shard (uint64), number in this shard of its document (uint32), tokens of the document before the piece (uint32).
+ * Behind it, where documents were fitted into sequences: how many tokens of each sequence are documents' (uint32, zeros up
+ * to a multiple of 8), the rest being end-of-text tokens that fill it up; and, where sources have scores, the score of
+ * each piece's document (float32, NaN where it has none, zeros up to a multiple of 8).
  */
 import { DataError, FormatError } from "../platform/errors.ts";
 import { createAtomicFile, createHasher, openFile } from "../platform/files.ts";
-import type { TokenStream } from "./token-stream.ts";
+import {
+  bytesPerTokenFor,
+  decodeHeader,
+  encodeHeader,
+  hashedPart,
+  headerBytes,
+  layoutOf,
+  packedShardVersion,
+  padding,
+  type ShardHeader,
+  shardVersion,
+} from "./shard-header.ts";
 
-export const shardVersion = 1;
-const magic = "BNTSHARD";
-const headerBytes = 256;
-const hashedHeaderBytes = 120;
 /** Tokens converted at once: keeps the buffers of a writer and a reader at some hundred KiB. */
 const pieceTokens = 1 << 16;
-
-export interface ShardHeader {
-  version: number;
-  bytesPerToken: 2 | 4;
-  tokenCount: number;
-  documentCount: number;
-  /** UTF-8 bytes of the documents' text. */
-  textBytes: number;
-  vocabSize: number;
-  endOfText: number;
-  tokenizerHash: string;
-  /** SHA-256 of the content (see above), in hexadecimal. */
-  contentHash: string;
-}
-
-/** uint16 holds ids up to 65,535. */
-export const bytesPerTokenFor = (vocabSize: number): 2 | 4 => (vocabSize <= 65536 ? 2 : 4);
-
-const padding = (bytes: number): number => (8 - (bytes % 8)) % 8;
-
-function encodeHeader(header: ShardHeader): Uint8Array {
-  const bytes = new Uint8Array(headerBytes);
-  const view = new DataView(bytes.buffer);
-  const ascii = (at: number, text: string) => bytes.set(new TextEncoder().encode(text), at);
-  ascii(0, magic);
-  view.setUint32(8, header.version, true);
-  view.setUint32(12, header.bytesPerToken, true);
-  view.setBigUint64(16, BigInt(header.tokenCount), true);
-  view.setBigUint64(24, BigInt(header.documentCount), true);
-  view.setBigUint64(32, BigInt(header.textBytes), true);
-  view.setUint32(40, header.vocabSize, true);
-  view.setUint32(44, header.endOfText, true);
-  ascii(56, header.tokenizerHash);
-  for (let i = 0; i < 32; i++) bytes[120 + i] = Number.parseInt(header.contentHash.slice(2 * i, 2 * i + 2), 16);
-  return bytes;
-}
-
-/** Header of a shard, checked against the bytes that exist. FormatError says which field is wrong. */
-function decodeHeader(path: string, bytes: Uint8Array, sizeBytes: number): ShardHeader {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const ascii = (at: number, length: number) =>
-    String.fromCharCode(...bytes.subarray(at, at + length)).replace(/\0+$/, "");
-  const wrong = (what: string) => new FormatError(`${path}: ${what}; prepare the data again`);
-  if (ascii(0, 8) !== magic) throw wrong(`does not start with ${magic}, so it is not a token shard`);
-  const version = view.getUint32(8, true);
-  if (version !== shardVersion)
-    throw wrong(`is a token shard of version ${version}; this program reads version ${shardVersion}`);
-  const size = (at: number, name: string): number => {
-    const value = view.getBigUint64(at, true);
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw wrong(`its header claims ${value} ${name}`);
-    return Number(value);
-  };
-  const bytesPerToken = view.getUint32(12, true);
-  if (bytesPerToken !== 2 && bytesPerToken !== 4)
-    throw wrong(`its header claims ${bytesPerToken} bytes a token; expected 2 or 4`);
-  const header: ShardHeader = {
-    version,
-    bytesPerToken,
-    tokenCount: size(16, "tokens"),
-    documentCount: size(24, "documents"),
-    textBytes: size(32, "bytes of text"),
-    vocabSize: view.getUint32(40, true),
-    endOfText: view.getUint32(44, true),
-    tokenizerHash: ascii(56, 64),
-    contentHash: Array.from(bytes.subarray(120, 152), (b) => b.toString(16).padStart(2, "0")).join(""),
-  };
-  if (header.endOfText >= header.vocabSize)
-    throw wrong(`its end-of-text token ${header.endOfText} is outside its vocabulary of ${header.vocabSize}`);
-  const tokenBytes = header.tokenCount * bytesPerToken;
-  const expected = headerBytes + tokenBytes + padding(tokenBytes) + header.documentCount * 8;
-  if (expected !== sizeBytes)
-    throw wrong(
-      `${header.tokenCount} tokens and ${header.documentCount} documents need ${expected} bytes but the file has ${sizeBytes}; is it cut short?`,
-    );
-  return header;
-}
+/** Entries of the index converted at once. */
+const entriesAtOnce = 1 << 13;
 
 export interface ShardWriter {
   readonly tokenCount: number;
   readonly documentCount: number;
   /** Appends one document and the end-of-text token. `textBytes` is the length of its text in UTF-8. */
   add(tokens: ArrayLike<number>, textBytes: number): void;
+  /** Appends a piece of a document as it is, to a packed shard. */
+  addPiece(tokens: ArrayLike<number>, about: PieceAbout): void;
+  /** Fills the sequence up with end-of-text tokens; best-fit alone. */
+  endSequence(): void;
   /** Completes the file under its final name. */
   finish(): ShardHeader;
   abort(): void;
+}
+
+export interface PieceAbout {
+  /** Tokens of the document before this piece; 0: it begins here. */
+  at: number;
+  /** Number of the document in this shard, from 0; one that began in the shard before has 0. */
+  document: number;
+  /** UTF-8 bytes of the document's text; counted where it begins. */
+  textBytes: number;
+  score?: number;
+}
+
+export interface ShardAbout {
+  vocabSize: number;
+  endOfText: number;
+  tokenizerHash: string;
+  /** Absent: documents as they are (version 1). */
+  packing?: { sequence: number; bestFit: boolean; scores: boolean };
 }
 
 /**
@@ -114,17 +70,19 @@ export interface ShardWriter {
  *
  * @throws DataError from add() for a token outside the vocabulary; FileError when the disk refuses
  */
-export function createShard(
-  path: string,
-  about: { vocabSize: number; endOfText: number; tokenizerHash: string },
-): ShardWriter {
-  if (!/^[\x21-\x7e]{1,64}$/.test(about.tokenizerHash))
-    throw new Error(`tokenizer hash "${about.tokenizerHash}" is not 1 to 64 printable ASCII characters`);
-  const bytesPerToken = bytesPerTokenFor(about.vocabSize);
+export function createShard(path: string, about: ShardAbout): ShardWriter {
+  const { vocabSize, endOfText, tokenizerHash, packing } = about;
+  if (!/^[\x21-\x7e]{1,64}$/.test(tokenizerHash))
+    throw new Error(`tokenizer hash "${tokenizerHash}" is not 1 to 64 printable ASCII characters`);
+  const bytesPerToken = bytesPerTokenFor(vocabSize);
   const file = createAtomicFile(path);
   const hasher = createHasher();
   const buffer = new DataView(new ArrayBuffer(pieceTokens * bytesPerToken));
-  let starts = new Float64Array(1024);
+  const starts = growing(Float64Array);
+  const documents = growing(Uint32Array);
+  const ats = growing(Uint32Array);
+  const scores = growing(Float32Array);
+  const used = growing(Uint32Array);
   let filled = 0;
   let tokenCount = 0;
   let documentCount = 0;
@@ -143,6 +101,26 @@ export function createShard(
     else buffer.setUint32(filled * 4, token, true);
     filled++;
   };
+  const putAll = (tokens: ArrayLike<number>) => {
+    for (let i = 0; i < tokens.length; i++) {
+      const token = tokens[i];
+      if (!(Number.isInteger(token) && token >= 0 && token < vocabSize))
+        throw new DataError(
+          `the tokenizer gave token ${token} at position ${i} of a document; expected 0 to ${vocabSize - 1} (its vocabulary)`,
+        );
+      put(token);
+    }
+    tokenCount += tokens.length;
+  };
+  /** Entries of so many bytes, in parts, then zeros up to a multiple of 8. */
+  const appendTable = (count: number, entryBytes: number, write: (view: DataView, at: number, i: number) => void) => {
+    for (let first = 0; first < count; first += entriesAtOnce) {
+      const part = new DataView(new ArrayBuffer(Math.min(entriesAtOnce, count - first) * entryBytes));
+      for (let i = 0; i * entryBytes < part.byteLength; i++) write(part, i * entryBytes, first + i);
+      append(new Uint8Array(part.buffer));
+    }
+    append(new Uint8Array(padding(count * entryBytes)));
+  };
   try {
     file.append(new Uint8Array(headerBytes));
   } catch (error) {
@@ -157,43 +135,65 @@ export function createShard(
       return documentCount;
     },
     add(tokens, textBytes) {
-      if (documentCount === starts.length) {
-        const larger = new Float64Array(starts.length * 2);
-        larger.set(starts);
-        starts = larger;
-      }
-      starts[documentCount++] = tokenCount;
-      for (let i = 0; i < tokens.length; i++) {
-        const token = tokens[i];
-        if (!(Number.isInteger(token) && token >= 0 && token < about.vocabSize))
-          throw new DataError(
-            `the tokenizer gave token ${token} at position ${i} of a document; expected 0 to ${about.vocabSize - 1} (its vocabulary)`,
-          );
-        put(token);
-      }
-      put(about.endOfText);
-      tokenCount += tokens.length + 1;
+      if (packing) throw new Error("add: this shard is packed; use addPiece");
+      starts.push(tokenCount);
+      documentCount++;
+      putAll(tokens);
+      put(endOfText);
+      tokenCount++;
       textBytesInAll += textBytes;
+    },
+    addPiece(tokens, { at, document, textBytes, score }) {
+      if (!packing) throw new Error("addPiece: this shard is not packed; use add");
+      if (packing.bestFit && (tokenCount % packing.sequence) + tokens.length > packing.sequence)
+        throw new Error(`addPiece: ${tokens.length} tokens do not fit into what is left of the sequence`);
+      starts.push(tokenCount);
+      documents.push(document);
+      ats.push(at);
+      scores.push(score ?? Number.NaN);
+      putAll(tokens);
+      if (at > 0) return;
+      documentCount++;
+      textBytesInAll += textBytes;
+    },
+    endSequence() {
+      if (!packing?.bestFit) throw new Error("endSequence: sequences of this shard are not filled up");
+      const over = tokenCount % packing.sequence;
+      used.push(over === 0 ? packing.sequence : over);
+      if (over === 0) return;
+      for (let i = over; i < packing.sequence; i++) put(endOfText);
+      tokenCount += packing.sequence - over;
     },
     finish() {
       flush();
       append(new Uint8Array(padding(tokenCount * bytesPerToken)));
-      const perPiece = 1 << 15;
-      for (let first = 0; first < documentCount; first += perPiece) {
-        const piece = new DataView(new ArrayBuffer(Math.min(perPiece, documentCount - first) * 8));
-        for (let i = 0; i * 8 < piece.byteLength; i++) piece.setBigUint64(i * 8, BigInt(starts[first + i]), true);
-        append(new Uint8Array(piece.buffer));
+      if (!packing) appendTable(documentCount, 8, (view, at, i) => view.setBigUint64(at, BigInt(starts.at(i)), true));
+      else {
+        appendTable(starts.length, 16, (view, at, i) => {
+          view.setBigUint64(at, BigInt(starts.at(i)), true);
+          view.setUint32(at + 8, documents.at(i), true);
+          view.setUint32(at + 12, ats.at(i), true);
+        });
+        if (packing.bestFit) {
+          if (used.length * packing.sequence !== tokenCount)
+            throw new Error(`${path}: ${used.length} sequences were ended, of ${tokenCount} tokens`);
+          appendTable(used.length, 4, (view, at, i) => view.setUint32(at, used.at(i), true));
+        }
+        if (packing.scores) appendTable(scores.length, 4, (view, at, i) => view.setFloat32(at, scores.at(i), true));
       }
       const header: ShardHeader = {
-        version: shardVersion,
+        version: packing ? packedShardVersion : shardVersion,
         bytesPerToken,
         tokenCount,
         documentCount,
         textBytes: textBytesInAll,
-        ...about,
+        vocabSize,
+        endOfText,
+        tokenizerHash,
         contentHash: "",
+        packing: packing ? { ...packing, pieces: starts.length } : null,
       };
-      header.contentHash = hasher.update(encodeHeader(header).subarray(0, hashedHeaderBytes)).hex();
+      header.contentHash = hasher.update(hashedPart(encodeHeader(header), header.version)).hex();
       file.overwrite(0, encodeHeader(header));
       file.commit();
       return header;
@@ -202,14 +202,55 @@ export function createShard(
   };
 }
 
+/** A list of numbers in a typed array that grows: 4 or 8 bytes an entry. */
+function growing(type: Float64ArrayConstructor | Uint32ArrayConstructor | Float32ArrayConstructor) {
+  let array: Float64Array | Uint32Array | Float32Array = new type(1024);
+  let length = 0;
+  return {
+    get length() {
+      return length;
+    },
+    push(value: number) {
+      if (length === array.length) {
+        const larger = new type(array.length * 2);
+        larger.set(array);
+        array = larger;
+      }
+      array[length++] = value;
+    },
+    at: (i: number) => array[i],
+  };
+}
+
+/** Tokens of one document that stand in a shard without a gap. */
+export interface ShardPiece {
+  /** Of its first token in the shard. */
+  start: number;
+  /** In tokens; an end-of-text token that ends the document included. */
+  length: number;
+  /** Number of its document in this shard. */
+  document: number;
+  /** Tokens of the document before it; above 0 it goes on with one that began before. */
+  at: number;
+  /** NaN where the document has none. */
+  score: number;
+}
+
 export interface Shard {
   readonly path: string;
   readonly header: ShardHeader;
   read(position: number, target: Int32Array): void;
-  /** Tokens of document i, its end-of-text token included. */
+  /** Tokens of document i, its end-of-text token included; in a packed shard, what this shard holds of it. */
   document(i: number): Int32Array;
-  /** Tokens of each document in turn, its end-of-text token included. Reads the index alone. */
+  /**
+   * Tokens of each document that begins here, its end-of-text token included. Reads the index alone. Of a document that
+   * goes on in the next shard, it is what stands here.
+   */
   documentLengths(): Iterable<number>;
+  /** The index, in order of position. */
+  pieces(): Iterable<ShardPiece>;
+  /** Tokens of sequence `row` that are documents', the rest filling it up: T where sequences are not filled up. */
+  usedOf(row: number): number;
   /** Reads everything and compares it with the hash in the header; FormatError if a byte has changed. */
   verify(): void;
   close(): void;
@@ -231,10 +272,17 @@ export function openShard(path: string): Shard {
     file.close();
     throw error;
   }
-  const { bytesPerToken, tokenCount, documentCount, vocabSize } = header;
-  const indexAt = headerBytes + tokenCount * bytesPerToken + padding(tokenCount * bytesPerToken);
+  const { bytesPerToken, tokenCount, documentCount, vocabSize, packing } = header;
+  const { indexAt, entryBytes, entries, usedAt, rows, scoresAt } = layoutOf(header);
   const buffer = new Uint8Array(pieceTokens * bytesPerToken);
   const view = new DataView(buffer.buffer);
+  const damaged = (what: string) => new FormatError(`${path}: ${what}; the file is damaged, prepare the data again`);
+  /** A table's entries from `first`, so many at once. */
+  function part(at: number, width: number, first: number, count: number): DataView {
+    const bytes = new Uint8Array(count * width);
+    file.read(at + first * width, bytes);
+    return new DataView(bytes.buffer);
+  }
   function read(position: number, target: Int32Array): void {
     if (position < 0 || position + target.length > tokenCount)
       throw new Error(`${path}: tokens ${position} to ${position + target.length} asked of ${tokenCount}`);
@@ -244,56 +292,98 @@ export function openShard(path: string): Shard {
       for (let i = 0; i < n; i++) {
         const token = bytesPerToken === 2 ? view.getUint16(i * 2, true) : view.getUint32(i * 4, true);
         if (token >= vocabSize)
-          throw new FormatError(
-            `${path}: token ${position + done + i} is ${token}, outside the vocabulary of ${vocabSize}; the file is damaged, prepare the data again`,
-          );
+          throw damaged(`token ${position + done + i} is ${token}, outside the vocabulary of ${vocabSize}`);
         target[done + i] = token;
       }
       done += n;
     }
   }
+  /** The used part of each sequence: all of it is some hundred KiB, read once. */
+  let usedTokens: Uint32Array | undefined;
+  function usedOf(row: number): number {
+    if (!packing?.bestFit) return packing?.sequence ?? 0;
+    if (!usedTokens) {
+      usedTokens = new Uint32Array(rows);
+      const table = part(usedAt, 4, 0, rows);
+      for (let i = 0; i < rows; i++) {
+        usedTokens[i] = table.getUint32(4 * i, true);
+        if (usedTokens[i] < 1 || usedTokens[i] > packing.sequence)
+          throw damaged(`sequence ${i} has ${usedTokens[i]} tokens of ${packing.sequence}`);
+      }
+    }
+    if (!(row >= 0 && row < rows)) throw new Error(`${path}: sequence ${row} asked of ${rows}`);
+    return usedTokens[row];
+  }
   function startOf(i: number): number {
-    if (i === documentCount) return tokenCount;
-    const bytes = new Uint8Array(8);
-    file.read(indexAt + i * 8, bytes);
-    return Number(new DataView(bytes.buffer).getBigUint64(0, true));
+    return i === entries ? tokenCount : Number(part(indexAt, entryBytes, i, 1).getBigUint64(0, true));
+  }
+  /** Where a piece ends: where the next begins, or where its sequence's documents end. */
+  function endOf(start: number, next: number): number {
+    if (!packing?.bestFit) return next;
+    const row = Math.min(Math.floor(start / packing.sequence), rows - 1);
+    return Math.min(next, row * packing.sequence + usedOf(row));
+  }
+  const checked = (i: number, start: number, end: number) => {
+    if (!(start < end && end <= tokenCount))
+      throw damaged(`document ${i} goes from token ${start} to ${end} of ${tokenCount}`);
+  };
+  function* pieces(): Generator<ShardPiece> {
+    for (let first = 0; first < entries; first += entriesAtOnce) {
+      const n = Math.min(entriesAtOnce, entries - first);
+      const index = part(indexAt, entryBytes, first, n);
+      const after = startOf(first + n);
+      const scored = packing?.scores ? part(scoresAt, 4, first, n) : null;
+      for (let k = 0; k < n; k++) {
+        const start = Number(index.getBigUint64(k * entryBytes, true));
+        const next = k + 1 < n ? Number(index.getBigUint64((k + 1) * entryBytes, true)) : after;
+        const end = endOf(start, next);
+        checked(first + k, start, end);
+        const [document, at] = packing
+          ? [index.getUint32(k * 16 + 8, true), index.getUint32(k * 16 + 12, true)]
+          : [first + k, 0];
+        yield { start, length: end - start, document, at, score: scored ? scored.getFloat32(4 * k, true) : Number.NaN };
+      }
+    }
   }
   return {
     path,
     header,
     read,
+    usedOf,
+    pieces,
     document(i) {
       if (!(Number.isInteger(i) && i >= 0 && i < documentCount))
         throw new Error(`${path}: document ${i} asked of ${documentCount}`);
-      const start = startOf(i);
-      const end = startOf(i + 1);
-      if (!(start < end && end <= tokenCount))
-        throw new FormatError(
-          `${path}: document ${i} goes from token ${start} to ${end} of ${tokenCount}; the file is damaged, prepare the data again`,
-        );
-      const tokens = new Int32Array(end - start);
-      read(start, tokens);
+      if (!packing) {
+        const start = startOf(i);
+        const end = startOf(i + 1);
+        checked(i, start, end);
+        const tokens = new Int32Array(end - start);
+        read(start, tokens);
+        return tokens;
+      }
+      // A piece at the front that goes on with the document of the shard before has number 0, and does not begin here.
+      const own = [...pieces()].filter(({ document }) => document === i + beginsBefore());
+      own.sort((a, b) => a.at - b.at);
+      const tokens = new Int32Array(own.reduce((sum, { length }) => sum + length, 0));
+      let at = 0;
+      for (const { start, length } of own) {
+        read(start, tokens.subarray(at, at + length));
+        at += length;
+      }
       return tokens;
     },
     *documentLengths() {
-      let start = documentCount > 0 ? startOf(0) : 0;
-      // The index in pieces: a shard may have a million documents.
-      for (let i = 1; i <= documentCount; ) {
-        const n = Math.min(8192, documentCount - i);
-        const bytes = new Uint8Array(8 * n);
-        file.read(indexAt + 8 * i, bytes);
-        const view = new DataView(bytes.buffer);
-        for (let k = 0; k <= n; k++, i++) {
-          if (k === n && i < documentCount) break;
-          const end = i === documentCount ? tokenCount : Number(view.getBigUint64(8 * k, true));
-          if (!(start < end && end <= tokenCount))
-            throw new FormatError(
-              `${path}: document ${i - 1} goes from token ${start} to ${end} of ${tokenCount}; the file is damaged, prepare the data again`,
-            );
-          yield end - start;
-          start = end;
-        }
+      if (!packing?.bestFit) {
+        for (const { length, at } of pieces()) if (at === 0) yield length;
+        return;
       }
+      const lengths = new Float64Array(documentCount);
+      for (const { document, length } of pieces()) {
+        if (document >= documentCount) throw damaged(`a piece is of document ${document} of ${documentCount}`);
+        lengths[document] += length;
+      }
+      yield* lengths;
     },
     verify() {
       const hasher = createHasher();
@@ -302,59 +392,18 @@ export function openShard(path: string): Shard {
         file.read(at, part);
         hasher.update(part);
       }
-      const head = new Uint8Array(hashedHeaderBytes);
+      const head = new Uint8Array(headerBytes);
       file.read(0, head);
-      const hash = hasher.update(head).hex();
+      const hash = hasher.update(hashedPart(head, header.version)).hex();
       if (hash !== header.contentHash)
-        throw new FormatError(
-          `${path}: its content has SHA-256 ${hash}, its header says ${header.contentHash}; the file is damaged, prepare the data again`,
-        );
+        throw damaged(`its content has SHA-256 ${hash}, its header says ${header.contentHash}`);
     },
     close: () => file.close(),
   };
-}
 
-/** Shards in order as one stream. FormatError if they come from different tokenizers. Closing it closes them. */
-export function streamOfShards(shards: readonly Shard[]): TokenStream {
-  if (shards.length === 0) throw new DataError("there are no token shards to read");
-  const [first] = shards;
-  for (const shard of shards)
-    if (shard.header.tokenizerHash !== first.header.tokenizerHash || shard.header.vocabSize !== first.header.vocabSize)
-      throw new FormatError(
-        `${shard.path}: was made with another tokenizer than ${first.path}; prepare the data again`,
-      );
-  const ends: number[] = [];
-  let tokenCount = 0;
-  let documentCount = 0;
-  let textBytes = 0;
-  const identity = createHasher();
-  for (const { header } of shards) {
-    tokenCount += header.tokenCount;
-    ends.push(tokenCount);
-    documentCount += header.documentCount;
-    textBytes += header.textBytes;
-    identity.update(header.contentHash);
+  function beginsBefore(): number {
+    if (packing?.bestFit) return 0;
+    for (const { at } of pieces()) return at > 0 ? 1 : 0;
+    return 0;
   }
-  return {
-    tokenCount,
-    documentCount,
-    textBytes,
-    vocabSize: first.header.vocabSize,
-    endOfText: first.header.endOfText,
-    identity: identity.hex(),
-    read(position, target) {
-      if (position < 0 || position + target.length > tokenCount)
-        throw new Error(`tokens ${position} to ${position + target.length} asked of ${tokenCount}`);
-      let k = ends.findIndex((end) => position < end);
-      for (let done = 0; done < target.length; k++) {
-        const at = position + done;
-        const n = Math.min(target.length - done, ends[k] - at);
-        shards[k].read(at - (k === 0 ? 0 : ends[k - 1]), target.subarray(done, done + n));
-        done += n;
-      }
-    },
-    close() {
-      for (const shard of shards) shard.close();
-    },
-  };
 }

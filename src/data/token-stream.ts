@@ -15,6 +15,11 @@ export interface TokenStream {
   readonly endOfText: number;
   /** Names the content: a saved position is only good for the stream it was saved on. */
   readonly identity: string;
+  /**
+   * Present where documents were fitted into sequences (best-fit packing): T, and how many tokens of a sequence are
+   * documents'; end-of-text tokens fill up the rest. Sequences are then cut at multiples of T and are whole by themselves.
+   */
+  readonly fitted?: { readonly sequence: number; usedOf(row: number): number };
   /** Fills the whole of `target` with the tokens from `position` on. */
   read(position: number, target: Int32Array): void;
   close(): void;
