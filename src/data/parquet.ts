@@ -12,22 +12,8 @@ import {
 import { compressors } from "hyparquet-compressors";
 import { DataError, FileError } from "../platform/errors.ts";
 import { openFile } from "../platform/files.ts";
-import { firstInvalidByte } from "./pieces.ts";
-import {
-  type BadRecordHandler,
-  type FieldMap,
-  fieldsOf,
-  InvalidText,
-  rowReader,
-  type TextDocument,
-} from "./records.ts";
-
-export interface RowFileOptions {
-  fields: FieldMap;
-  maxDocumentBytes: number;
-  onRead?: (bytes: number) => void;
-  bad: BadRecordHandler;
-}
+import { rowReader, type TextDocument } from "./records.ts";
+import { checkLength, columnsFor, type RowFileOptions, stringFromBytes } from "./rows.ts";
 
 /**
  * The documents of a Parquet file, in groups.
@@ -63,19 +49,13 @@ export async function* readParquet(path: string, options: RowFileOptions): Async
       return bad(damaged("", cause));
     }
     const rows = Number(metadata.num_rows);
-    const { required, optional } = fieldsOf(fields);
-    const columnOf = (field: string) =>
-      columns.find((name) => name === field) ?? columns.find((name) => field.startsWith(`${name}.`));
-    const missing = [...required, ...optional].filter((field) => !columnOf(field));
-    if (missing.length > 0) {
-      const names = missing.map((name) => `"${name}"`).join(", ");
-      const shown = columns.slice(0, 20).join(", ") + (columns.length > 20 ? ", ..." : "");
-      return bad(
-        new DataError(`${path}: row 1: has no column ${names}; its columns are: ${shown || "none"}`),
-        Math.max(1, rows),
-      );
+    let wanted: string[];
+    try {
+      wanted = columnsFor(fields, columns, path);
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+      return bad(error, Math.max(1, rows));
     }
-    const wanted = [...new Set([...required, ...optional].map((field) => columnOf(field)!))];
     const read = rowReader(fields, path);
     let first = 0;
     for (const group of metadata.row_groups) {
@@ -119,27 +99,4 @@ export async function* readParquet(path: string, options: RowFileOptions): Async
     file.close();
   }
   onRead?.(file.sizeBytes - told);
-}
-
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** The library's own would put U+FFFD where bytes are wrong, and say nothing. */
-function stringFromBytes(bytes: Uint8Array | undefined): string | InvalidText | undefined {
-  if (!bytes) return undefined;
-  try {
-    return decoder.decode(bytes);
-  } catch {
-    const at = firstInvalidByte(bytes);
-    return new InvalidText(`is not valid UTF-8 at byte ${at} of it (0x${bytes[at].toString(16).padStart(2, "0")})`);
-  }
-}
-
-/** @throws DataError for a text over the limit (code units times three is the most that its UTF-8 can have) */
-export function checkLength({ text, file, place }: TextDocument, maxBytes: number): void {
-  if (text.length * 3 <= maxBytes) return;
-  const bytes = new TextEncoder().encode(text).length;
-  if (bytes > maxBytes)
-    throw new DataError(
-      `${file}: ${place}: its text has ${bytes} bytes, over the limit of ${maxBytes}; raise the limit`,
-    );
 }

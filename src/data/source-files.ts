@@ -9,8 +9,8 @@ import { type FetchOptions, fetchAddress } from "../platform/fetch-file.ts";
 import { globMatcher } from "./glob.ts";
 import { type DatasetFilesOptions, isHubDataset, listDatasetFiles } from "./hub-dataset.ts";
 
-export type SourceFormat = "text" | "jsonl" | "wikitext" | "parquet";
-export const sourceFormats: readonly SourceFormat[] = ["text", "jsonl", "wikitext", "parquet"];
+export const sourceFormats = ["text", "jsonl", "wikitext", "parquet", "arrow"] as const;
+export type SourceFormat = (typeof sourceFormats)[number];
 
 const formatOfEnding: Record<string, SourceFormat> = {
   ".txt": "text",
@@ -21,9 +21,10 @@ const formatOfEnding: Record<string, SourceFormat> = {
   ".raw": "wikitext",
   ".tokens": "wikitext",
   ".parquet": "parquet",
+  ".arrow": "arrow",
 };
 /** They are read at any place, so they cannot be compressed as a whole. */
-const rangedFormats: readonly SourceFormat[] = ["parquet"];
+const rangedFormats: readonly SourceFormat[] = ["parquet", "arrow"];
 
 /** The format that a file's name tells, or undefined. */
 export function formatOfName(path: string): SourceFormat | undefined {

@@ -1,5 +1,5 @@
 /**
- * Files as documents: .txt and .md, .jsonl and .ndjson, WikiText's .raw and .tokens (each also .gz and .zst), .parquet;
+ * Files as documents: .txt and .md, .jsonl and .ndjson, WikiText's .raw and .tokens (each also .gz and .zst), .parquet, .arrow;
  * on this disk, behind an address, or on the Hugging Face hub. Files are read in pieces, so memory holds a document,
  * a row group, not a corpus. Knows nothing of tokens.
  */
@@ -39,7 +39,7 @@ export interface SourceOptions {
    * removed; a document of nothing but white space is left out.
    */
   separator?: string;
-  /** The field with the text in .jsonl and .parquet files (default "text"). Nothing is trimmed. */
+  /** The field with the text in .jsonl, .parquet and .arrow files (default "text"). Nothing is trimmed. */
   field?: string;
   /** Or: what all fields mean, and several for the text. */
   fields?: FieldMap;
@@ -117,6 +117,7 @@ async function* readGroups(
   const pieces = { maxPieceBytes: maxDocumentBytes, onRead, onBad: bad };
   // Readers of rows bring libraries with them: loaded where they are needed.
   if (format === "parquet") yield* (await import("./parquet.ts")).readParquet(path, rows);
+  else if (format === "arrow") yield* (await import("./arrow.ts")).readArrow(path, rows);
   else if (format === "jsonl") yield* readJsonLines(path, fields, pieces, bad);
   else if (format === "text")
     yield* withPlaces(readText(path, options.separator ?? defaultSeparator, pieces, bad), path, "document");

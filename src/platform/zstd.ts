@@ -74,3 +74,41 @@ function refuseWindow(chunk: Uint8Array, path: string): void {
       `${path}: was compressed with a window of ${windowBytes} bytes, over the limit of ${maxZstdWindowBytes}; compress it again without --long or --ultra`,
     );
 }
+
+let library: typeof import("fzstd") | undefined;
+
+/** Before decompressZstdWhole, which cannot wait for it. */
+export async function loadZstd(): Promise<void> {
+  library ??= await import("fzstd");
+}
+
+/**
+ * One frame in memory.
+ *
+ * @throws FormatError for bytes that are not Zstandard, are cut short, or claim more than `maxBytes`
+ */
+export function decompressZstdWhole(bytes: Uint8Array, maxBytes: number): Uint8Array {
+  if (!library) throw new Error("decompressZstdWhole before loadZstd");
+  const size = claimedSize(bytes);
+  if (size !== null && size > maxBytes)
+    throw new FormatError(`the zstd frame claims ${size} bytes; at most ${maxBytes} are taken`);
+  try {
+    // A copy: the library's result lies anywhere in a buffer of its own, and typed arrays over it want multiples of eight.
+    return library.decompress(bytes).slice();
+  } catch (cause) {
+    throw new FormatError(`zstd: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** RFC 8878, 3.1.1.1: the size of the content as the frame's header has it; null where it has none. */
+function claimedSize(bytes: Uint8Array): number | null {
+  if (bytes.length < 18) return null;
+  const descriptor = bytes[4];
+  const single = (descriptor & 0x20) !== 0;
+  const width = [single ? 1 : 0, 2, 4, 8][descriptor >> 6];
+  if (width === 0) return null;
+  const at = 5 + (single ? 0 : 1) + [0, 1, 2, 4][descriptor & 3];
+  let size = width === 2 ? 256 : 0;
+  for (let i = 0; i < width; i++) size += bytes[at + i] * 256 ** i;
+  return size;
+}

@@ -20,7 +20,7 @@ export interface SourceCommandOptions {
 }
 
 export const sourcesHelp =
-  "text: .txt, .jsonl, WikiText (.raw, .tokens), also .gz and .zst; .parquet; folders, globs, addresses, hf://datasets/org/name";
+  "text: .txt, .jsonl, WikiText (.raw, .tokens), also .gz and .zst; .parquet; .arrow; folders, globs, addresses, hf://datasets/org/name";
 
 const collect = (word: string, before: string[] | undefined) => [...(before ?? []), word];
 
@@ -42,6 +42,7 @@ export function addSourceOptions(command: Command): Command {
         "jsonl",
         "wikitext",
         "parquet",
+        "arrow",
       ]),
     )
     .option("--max-document <bytes>", "longest document that is taken (default: 67108864)", wholeNumber(1, 2 ** 28))
