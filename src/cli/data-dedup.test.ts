@@ -1,6 +1,6 @@
 // Oracle: documents put together here, whose duplicates are known; the library's own report; the contract of exit codes.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { planText, readDedupReport, resolveDedup } from "../data/index.ts";
@@ -148,4 +148,37 @@ test.for([
   const error = await run(...args).catch((error) => error);
   expect(describeError(error)).toMatchObject({ code, message: expect.stringContaining(message) });
   expect(describeError(error).message).not.toContain("\n");
+});
+
+test("takes the sources that prepare takes: Parquet by a pattern, fields, scores; bad records are counted once", async () => {
+  const folder = temporaryFolder();
+  for (const name of ["snappy.parquet", "zstd.parquet", "file.arrow"])
+    copyFileSync(resolve(import.meta.dirname, "../../test/fixtures/documents", name), join(folder, name));
+  const out = join(folder, "out");
+  const fields = ["--id-field", "id", "--score-field", "score", "--language-field", "lang"];
+  const common = ["-o", out, "--threads", "0", "--json", "--keep", "score"];
+  const report = JSON.parse((await run(join(folder, "*.*r*"), ...fields, ...common)).out);
+  expect(report).toMatchObject({ documents: 24, kept: 8, dropped: { exact: 16 }, read: { files: 3, bad: 0 } });
+  const kept = readFileSync(join(out, "documents", "00000-file.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n");
+  expect(JSON.parse(kept[3])).toMatchObject({ id: String(2 ** 40 + 3), language: "fr", score: 1.5 });
+  const lines = [1, 2, 2].map((n) => JSON.stringify({ body: words(30, n * 100), quality: n }));
+  const file = join(folder, "cut.jsonl");
+  writeFileSync(file, `${lines[0]}\n${lines[1].slice(0, 40)}\n${lines[1]}\n${lines[2]}\n`);
+  const exam = join(folder, "exam.jsonl");
+  writeFileSync(exam, `{"question": "${words(20, 105)}"}\n{"question": \n`);
+  const args = [file, "--field", "body", "--score-field", "quality", "--against", exam, "--against-field", "question"];
+  await expect(run(...args, ...common, "--restart")).rejects.toThrow(`${exam}: line 2: is not JSON`);
+  const skipped = await run(...args, ...common, "--restart", "--on-bad-record", "skip");
+  expect(JSON.parse(skipped.out)).toMatchObject({
+    documents: 3,
+    kept: 1,
+    dropped: { exact: 1, contaminated: 1 },
+    read: { files: 1, documents: 3, bad: 1, badRecords: [{ file, records: 1 }] },
+    heldOut: { texts: 1, bad: 1 },
+  });
+  const said = await run(...args, "-o", out, "--keep", "score", "--on-bad-record", "skip");
+  expect(said.out).toMatch(/read +3 documents of 1 file, 1 bad record passed over\n.*cut\.jsonl: line 2: is not JSON/);
+  await expect(run(file, "--keep", "score", "-o", out)).rejects.toThrow("name it with --score-field");
 });

@@ -1,44 +1,41 @@
 /** `bitnet data dedup`. The work is data/dedup's; here are options and lines. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import type {
-  DedupOptions,
-  DedupProgress,
-  DedupReport,
-  DedupStage,
-  PlanDialect,
-  ShownPair,
-  SourceFormat,
-} from "../data/index.ts";
+import type { DedupOptions, DedupProgress, DedupReport, DedupStage, PlanDialect, ShownPair } from "../data/index.ts";
+import { describeSources } from "./support/data-report.ts";
 import { formatCount, formatDuration, formatShare, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
+import {
+  addSourceOptions,
+  readSourceOptions,
+  type SourceCommandOptions,
+  sourcesHelp,
+} from "./support/source-options.ts";
 
 interface DedupCommandOptions
-  extends Pick<
-    DedupOptions,
-    | "threshold"
-    | "shingle"
-    | "permutations"
-    | "bands"
-    | "rows"
-    | "recall"
-    | "verify"
-    | "keep"
-    | "ngram"
-    | "overlap"
-    | "maxBucket"
-    | "seed"
-    | "samples"
-  > {
+  extends SourceCommandOptions,
+    Pick<
+      DedupOptions,
+      | "threshold"
+      | "shingle"
+      | "permutations"
+      | "bands"
+      | "rows"
+      | "recall"
+      | "verify"
+      | "keep"
+      | "ngram"
+      | "overlap"
+      | "maxBucket"
+      | "seed"
+      | "samples"
+    > {
   output?: string;
   against?: string[];
+  againstField?: string[];
   near: boolean;
   verbatim?: boolean;
-  separator?: string;
-  field?: string;
-  format?: SourceFormat;
-  maxDocument?: number;
   documents: boolean;
   work?: string;
   keepWork?: boolean;
@@ -55,15 +52,16 @@ interface DedupCommandOptions
 }
 
 export function dedupCommand(): Command {
-  return new Command("dedup")
+  const command = new Command("dedup")
     .summary("drop exact and near duplicates, and documents that hold evaluation text")
     .description(
       "Finds documents that are there more than once, word for word or nearly (MinHash of word shingles, banded), and\n" +
         "those that share n-grams with held-out text. Writes the rest, and a line for each dropped one with the reason.",
     )
-    .argument("[paths...]", "text, as for prepare: files and folders")
+    .argument("[paths...]", sourcesHelp)
     .option("-o, --output <folder>", "the result's folder; an earlier deduplication there is replaced")
     .option("--against <paths...>", "evaluation texts: documents that share an n-gram with them are dropped")
+    .option("--against-field <names...>", "with their text, where it is another one than --field; several are joined")
     .option("--ngram <n>", "words in such an n-gram (default: 13)", wholeNumber(2, 1000))
     .option("--overlap <n>", "drop documents that share so many n-grams (default: 1)", wholeNumber(1))
     .option("--no-near", "exact duplicates only")
@@ -97,13 +95,8 @@ export function dedupCommand(): Command {
       wholeNumber(2),
     )
     .option("--seed <n>", "of the permutations (default: 1)", wholeNumber(0))
-    .option("--samples <n>", "pairs shown for each reason (default: 5)", wholeNumber(0, 1000))
-    .option("--separator <text>", "between documents of .txt files, as for prepare")
-    .option("--field <name>", 'with the text in .jsonl files (default: "text")')
-    .addOption(
-      new Option("--format <name>", "what the files are, whatever their names").choices(["text", "jsonl", "wikitext"]),
-    )
-    .option("--max-document <bytes>", "longest document that is taken (default: 67108864)", wholeNumber(1, 2 ** 28))
+    .option("--samples <n>", "pairs shown for each reason (default: 5)", wholeNumber(0, 1000));
+  return addSourceOptions(command)
     .option("--no-documents", "write only what is dropped")
     .option("--threads <n>", "worker threads; 0: none (default: one for each processor)", wholeNumber(0, 256))
     .option("--memory <size>", "bound of DuckDB's memory; beyond it, it uses the disk (default: 1GB)")
@@ -137,7 +130,8 @@ documents/ (JSON lines of what stays), dropped/ (a line for each dropped documen
 
 Examples:
   bitnet data dedup web.jsonl.gz more/ -o clean
-  bitnet data dedup web.jsonl.gz --against hellaswag.jsonl --threshold 0.7 -o clean
+  bitnet data dedup web.jsonl.gz --against hellaswag.jsonl --against-field ctx --threshold 0.7 -o clean
+  bitnet data dedup "crawl/*.parquet" --field contents --score-field quality --keep score --on-bad-record skip -o clean
   bitnet data dedup stories.txt --no-near --no-documents --json -o counts
   bitnet data dedup --print-plan --verify signature --location s3a://corpus/dedup > dedup.sql
   bitnet data prepare clean/documents -t tokenizer.json -o shards
@@ -184,6 +178,8 @@ async function runDedup(paths: string[], options: DedupCommandOptions): Promise<
   }
   if (paths.length === 0) throw new UsageError("name at least one text file or folder (or ask for --print-plan)");
   if (options.output === undefined) throw new UsageError("name the result's folder with -o FOLDER");
+  if (options.keep === "score" && options.scoreField === undefined)
+    throw new UsageError("--keep score needs the field with the score; name it with --score-field");
   const interruption = listenForInterrupts();
   const lines = Object.fromEntries(
     ["hashing", ...dedupStages].map((stage) => [stage, createProgressLine(stage)]),
@@ -207,13 +203,12 @@ async function runDedup(paths: string[], options: DedupCommandOptions): Promise<
     lines[now].update(done, Math.max(done, total), `${formatCount(done)} ${note}`);
   };
   try {
-    const { separator, field, format, maxDocument } = options;
-    const reading = { separator, field, format, maxDocumentBytes: maxDocument };
+    const reading = readSourceOptions(options, { signal: interruption.signal, line: lines.hashing });
     const onFile = (done: number, total: number) => lines.hashing.update(done, total, "files");
     const { folder, report, reused } = await deduplicate({
       ...asked,
       sources: await fileSources(paths, reading, onFile),
-      heldOut: options.against ? await fileSources(options.against, reading, onFile) : [],
+      heldOut: options.against ? await fileSources(options.against, heldOutReading(reading, options), onFile) : [],
       outDir: options.output,
       workDir: options.work,
       keepWork: options.keepWork,
@@ -245,6 +240,13 @@ async function runDedup(paths: string[], options: DedupCommandOptions): Promise<
     interruption.release();
   }
 }
+
+/** Held-out files have a text alone: what else is known of training documents need not be there. */
+const heldOutReading = <T extends object>(reading: T, { againstField, field, fieldJoin }: DedupCommandOptions): T => ({
+  ...reading,
+  field: undefined,
+  fields: { text: againstField ?? field, join: fieldJoin },
+});
 
 /** A report for people. */
 export function describeReport(folder: string, report: DedupReport): string {
@@ -294,13 +296,13 @@ export function describeReport(folder: string, report: DedupReport): string {
       ? [
           [
             "held out",
-            `${formatCount(heldOut.texts)} texts, ${formatCount(heldOut.ngrams)} n-grams of ${options.ngram} words; ${formatCount(heldOut.tooShort)} texts too short to match`,
+            `${formatCount(heldOut.texts)} texts, ${formatCount(heldOut.ngrams)} n-grams of ${options.ngram} words; ${formatCount(heldOut.tooShort)} texts too short to match${heldOut.bad > 0 ? `; ${formatCount(heldOut.bad)} bad records passed over` : ""}`,
           ],
         ]
       : []),
   ];
   const pairs = report.pairs.map(describePair).join("");
-  return `${formatTable(counts, [1, 2])}\n${formatTable(facts)}${pairs === "" ? "" : `\n${pairs}`}`;
+  return `${report.read ? `${describeSources(report.read)}\n` : ""}${formatTable(counts, [1, 2])}\n${formatTable(facts)}${pairs === "" ? "" : `\n${pairs}`}`;
 }
 
 function describePair({ reason, similarity, dropped, other }: ShownPair): string {

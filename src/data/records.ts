@@ -68,6 +68,12 @@ export const createSourceReport = (): SourceReport => ({
 /** As many bad records are named; all are counted. */
 const namedBadRecords = 20;
 
+/** Adds what another reading came to. */
+export function addSourceReport(to: SourceReport, from: SourceReport): void {
+  for (const key of ["files", "documents", "characters", "blank", "bad"] as const) to[key] += from[key];
+  to.badRecords.push(...from.badRecords.slice(0, namedBadRecords - to.badRecords.length));
+}
+
 /** Hears of bad records. Throws the error under "fail". */
 export type BadRecordHandler = (error: DataError, records?: number) => void;
 

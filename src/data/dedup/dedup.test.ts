@@ -59,8 +59,8 @@ const run = async (options: Omit<DeduplicateOptions, "outDir"> & { outDir?: stri
   return { outDir, report: report!, dropped: await droppedOf(outDir, report!) };
 };
 
-test("finds 98 % of 20,000 documents' planted pairs at 0.8, and 99 % of what it drops has such a twin", async () => {
-  const corpus = plantedCorpus(20000, 1);
+test("finds 98 % of 6,000 documents' planted pairs at 0.8, and 99 % of what it drops has such a twin", async () => {
+  const corpus = plantedCorpus(6000, 1);
   function* documents() {
     for (let i = 0; i < corpus.documents; i++) yield corpus.at(i).text;
   }
@@ -68,14 +68,14 @@ test("finds 98 % of 20,000 documents' planted pairs at 0.8, and 99 % of what it 
   const { report, dropped } = await run({ sources, documents: false, threads: 2, memory: "500MB" });
   const kept = new Map(dropped.map((one) => [one.document - 1, one.kept!.document - 1]));
   const score = scoreDeduplication(corpus, kept, 0.8);
-  expect(score.pairs).toBeGreaterThan(5000);
-  expect(score.decoys).toBeGreaterThan(500);
+  expect(score.pairs).toBeGreaterThan(1500);
+  expect(score.decoys).toBeGreaterThan(150);
   expect(score.recall).toBeGreaterThanOrEqual(0.98);
   expect(score.precision).toBeGreaterThanOrEqual(0.99);
-  expect(report.kept + report.dropped.exact + report.dropped.near).toBe(20000);
+  expect(report.kept + report.dropped.exact + report.dropped.near).toBe(6000);
   // Each similarity that is told is the sets' own.
   const told = dropped.filter(({ similarity }) => typeof similarity === "number");
-  for (const { document, kept, similarity } of told.slice(0, 300)) {
+  for (const { document, kept, similarity } of told.slice(0, 200)) {
     const [a, b] = [document, kept!.document].map((n) => shingleSet(corpus.at(n - 1).text));
     expect(similarity).toBe(jaccardOfSets(a, b));
   }

@@ -15,6 +15,7 @@ import {
   writeAtomically,
 } from "../../platform/files.ts";
 import { processorCount } from "../../platform/machine.ts";
+import { addSourceReport, createSourceReport, type SourceReport } from "../records.ts";
 import { indexHeldOut } from "./contamination.ts";
 import { openEngine, parquetView, type Row, runStep, type SqlEngine, tableFiles } from "./engine.ts";
 import { type DedupOptions, resolveDedup } from "./options.ts";
@@ -197,15 +198,17 @@ async function signatureStage({ given, options, sources, heldOut, work, mine, sa
   const left = sources.map((_, i) => i).filter((i) => mine(i) && !work.marker(markerName("signatures", i)));
   const { signal } = given;
   if (left.length > 0) {
-    const counts: HeldOutCounts = { sources: [], texts: 0, ngrams: 0, tooShort: 0 };
+    const counts: HeldOutCounts = { sources: [], texts: 0, bad: 0, ngrams: 0, tooShort: 0 };
     async function* heldOutTexts(): AsyncGenerator<string> {
       for (const source of heldOut) {
         const entry = { name: source.name, texts: 0 };
         counts.sources.push(entry);
-        for await (const document of source.documents()) {
+        const read = createSourceReport();
+        for await (const document of source.documents(read)) {
           entry.texts++;
           yield typeof document === "string" ? document : document.text;
         }
+        counts.bad += read.bad;
         say("signatures", 0, 0, `held-out texts: ${source.name}`);
       }
     }
@@ -340,6 +343,16 @@ async function clusterStage(context: Context): Promise<void> {
   for (const step of plan.decisions(round)) await run(step);
 }
 
+/** What all sources of this share could not read, as the first stage that read them counted it. */
+function readingOf({ sources, work, mine }: Context): SourceReport | null {
+  const all = createSourceReport();
+  for (const i of sources.keys()) {
+    const read = mine(i) ? work.marker<SourceCounts>(markerName("signatures", i))?.read : undefined;
+    if (read) addSourceReport(all, read);
+  }
+  return all.files > 0 ? all : null;
+}
+
 async function writeStage(context: Context, shard: string | null): Promise<DedupReport> {
   const { given, options, sources, heldOut, work, plan, mine, say } = context;
   const { outDir, signal } = given;
@@ -407,6 +420,7 @@ async function writeStage(context: Context, shard: string | null): Promise<Dedup
     key: work.run.key,
     shard,
     options,
+    read: readingOf(context),
     documents: sum((r) => r.documents),
     kept: sum((r) => r.kept),
     dropped: droppedSum as Record<DropReason, number>,

@@ -1,6 +1,7 @@
 /** What a deduplication came to, as JSON: counts that add up, cluster sizes, how pairs were found, pairs shown. */
 import { exists, joinPath } from "../../platform/files.ts";
 import { FormatError, UsageError } from "../../platform/errors.ts";
+import type { SourceReport } from "../records.ts";
 import type { Row, SqlEngine } from "./engine.ts";
 import { lshCurve } from "./lsh.ts";
 import type { ResolvedDedup } from "./options.ts";
@@ -22,6 +23,8 @@ export interface HeldOutCounts {
   /** Texts of each held-out source, in order. */
   sources: { name: string; texts: number }[];
   texts: number;
+  /** Records that could not be read and were passed over. */
+  bad: number;
   ngrams: number;
   /** Texts too short to match anything. */
   tooShort: number;
@@ -50,6 +53,8 @@ export interface DedupReport {
   /** "2/8" where this is one of several machines' shares; counts of documents are the share's. */
   shard: string | null;
   options: ResolvedDedup;
+  /** What reading came to: blank documents and bad records, which are no documents. Null for sources that do not count it. */
+  read: SourceReport | null;
   documents: number;
   kept: number;
   dropped: Record<DropReason, number>;

@@ -6,6 +6,7 @@
 import { DataError } from "../../platform/errors.ts";
 import { exists, joinPath, writeAtomically } from "../../platform/files.ts";
 import { createWorkerPool, type WorkerPool } from "../../platform/workers.ts";
+import { createSourceReport, type SourceReport } from "../records.ts";
 import type { HeldOutIndex } from "./contamination.ts";
 import type { ResolvedDedup } from "./options.ts";
 import { parquetBytes } from "./parquet.ts";
@@ -21,6 +22,8 @@ export interface SourceCounts {
   documents: number;
   characters: number;
   blocks: number;
+  /** What could not be read, of a source that counts it. */
+  read?: SourceReport;
 }
 
 export type SignaturePool = WorkerPool<Block, ArrayBuffer>;
@@ -76,6 +79,7 @@ export async function runTextStage(
   const folder = work.folder(kind);
   const wantsScore = kind === "signatures" && options.keep === "score";
   const counts: SourceCounts = { documents: 0, characters: 0, blocks: 0 };
+  const read = createSourceReport();
   const underway: Promise<void>[] = [];
   let block: Block = { kind, source: number, places: [], texts: [], scores: [] };
   let characters = 0;
@@ -103,7 +107,7 @@ export async function runTextStage(
 
   let next = wanted ? await wanted.next() : undefined;
   if (!next?.done)
-    for await (const { place, document } of numberedDocuments(source, wantsScore)) {
+    for await (const { place, document } of numberedDocuments(source, wantsScore, read)) {
       if (next) {
         if (next.done) break;
         if (place !== next.value) continue;
@@ -121,6 +125,7 @@ export async function runTextStage(
     throw new DataError(`${source.name}: has no document ${next.value + 1} any more; was it changed meanwhile?`);
   await send();
   for (const written of underway) await written;
+  if (read.files > 0) counts.read = read;
   work.mark(marker, counts);
   return counts;
 }

@@ -3,8 +3,9 @@
  * number and its place in it, so the order in which sources are given changes nothing.
  */
 import { DataError, UsageError } from "../../platform/errors.ts";
-import { sha256OfFile } from "../../platform/files.ts";
-import { expandSources, formatOfName, readDocuments, type SourceOptions } from "../sources.ts";
+import type { SourceReport, TextDocument } from "../records.ts";
+import { identityOf, locateSources } from "../source-files.ts";
+import { readSourceFile, type SourceOptions } from "../sources.ts";
 
 export interface DedupDocument {
   text: string;
@@ -12,13 +13,16 @@ export interface DedupDocument {
   id?: string | null;
   /** Wanted by the keep rule "score": the higher stays. */
   score?: number | null;
+  language?: string | null;
+  source?: string | null;
 }
 
 /** Documents in a fixed order: `documents` gives the same ones each time, and `identity` changes whenever they do. */
 export interface DedupSource {
   readonly name: string;
   readonly identity: string;
-  documents(): AsyncIterable<string | DedupDocument> | Iterable<string | DedupDocument>;
+  /** @param report  filled, where the source counts what it could not read */
+  documents(report?: SourceReport): AsyncIterable<string | DedupDocument> | Iterable<string | DedupDocument>;
 }
 
 /** A document's number: its source's 2^32, and its place from 0. Whole in a double up to 2^21 sources. */
@@ -29,20 +33,44 @@ export const documentNumber = (source: number, place: number): number => source 
 export const sourceOf = (document: number): number => Math.floor(document / placesInSource);
 export const placeOf = (document: number): number => document % placesInSource;
 
-/** Text files and folders as sources, read as `bitnet data prepare` reads them. */
+/**
+ * Files, folders, globs, addresses and data sets of the hub as sources, read as `bitnet data prepare` reads them. What is
+ * far away and has no checksum is downloaded here.
+ *
+ * @throws as locateSources
+ */
 export async function fileSources(
   paths: readonly string[],
-  options: SourceOptions = {},
+  options: Omit<SourceOptions, "report"> = {},
   onFile?: (done: number, total: number) => void,
 ): Promise<DedupSource[]> {
-  const files = expandSources(paths, options.format);
-  return files.map((path, i) => {
-    const { separator = null, field = null } = options;
-    const how = JSON.stringify([options.format ?? formatOfName(path), separator, field]);
-    const identity = `${sha256OfFile(path)} ${how}`;
-    onFile?.(i + 1, files.length);
-    return { name: path, identity, documents: () => readDocuments(path, options) };
-  });
+  const files = await locateSources(paths, { ...options.remote, format: options.format });
+  const { separator = null, field = null, fields = null, maxDocumentBytes = null, onBadRecord = "fail" } = options;
+  const sources: DedupSource[] = [];
+  for (const file of files) {
+    const how = JSON.stringify([file.format, separator, field, fields, maxDocumentBytes, onBadRecord]);
+    const identity = `${await identityOf(file)} ${how}`;
+    options.remote?.signal?.throwIfAborted();
+    sources.push({
+      name: file.name,
+      identity,
+      documents: (report) => withoutNulls(readSourceFile(file, { ...options, report })),
+    });
+    onFile?.(sources.length, files.length);
+  }
+  return sources;
+}
+
+/** What is known of a document, and nothing else, as `documents/` will have it. */
+async function* withoutNulls(documents: AsyncIterable<TextDocument>): AsyncGenerator<DedupDocument> {
+  for await (const { text, id, language, score, source } of documents) {
+    const document: DedupDocument = { text };
+    if (id !== null) document.id = id;
+    if (language !== null) document.language = language;
+    if (score !== null) document.score = score;
+    if (source !== null) document.source = source;
+    yield document;
+  }
 }
 
 /** Sorted by name. @throws UsageError for none, too many, or two of one name */
@@ -63,13 +91,14 @@ export function orderSources(sources: readonly DedupSource[]): DedupSource[] {
 export async function* numberedDocuments(
   source: DedupSource,
   wantsScore: boolean,
+  report?: SourceReport,
 ): AsyncGenerator<{ place: number; document: DedupDocument }> {
   let place = 0;
-  for await (const given of source.documents()) {
+  for await (const given of source.documents(report)) {
     const document = typeof given === "string" ? { text: given } : given;
     if (wantsScore && !Number.isFinite(document.score))
       throw new DataError(
-        `${source.name}: document ${place + 1} has no score (${document.score}); expected a finite number, or keep by "first" or "longest"`,
+        `${source.name}: document ${place + 1} has no score (${document.score}); expected a finite number (is the field that holds it named?), or keep by "first" or "longest"`,
       );
     if (place >= placesInSource) throw new DataError(`${source.name}: holds over 2^32 documents; split it`);
     yield { place: place++, document };
