@@ -62,7 +62,7 @@ function runJson(command: string, args: string[], options: { cwd?: string; env?:
 
 export interface OursOptions extends StepShape {
   variant?: "bitnet" | "full";
-  precision?: "auto" | "fp32" | "bf16";
+  precision?: "auto" | "fp32" | "bf16" | "int8";
   /** Sequences of a micro-batch; absent: the whole batch at once. */
   micro?: number;
   steps: number;
@@ -204,7 +204,7 @@ export async function checkSmallStep(choice: {
   threads: number;
   isa?: string;
   backend?: "auto" | "native" | "wasm";
-  precision?: "auto" | "fp32";
+  precision?: "auto" | "fp32" | "int8";
 }): Promise<{ loss: number; expected: number }> {
   const answer = async (name: "auto" | "native" | "wasm" | "reference") => {
     const isReference = name === "reference";
@@ -213,7 +213,9 @@ export async function checkSmallStep(choice: {
       isa: isReference ? undefined : choice.isa,
       threads: isReference ? 1 : choice.threads,
     });
-    const runtime = new Runtime(backend, choice.precision !== "fp32" && backend.supports.bf16 ? "bf16" : "fp32");
+    const best = backend.supports.bf16 ? "bf16" : "fp32";
+    const wanted = isReference || choice.precision === "auto" ? best : (choice.precision ?? best);
+    const runtime = new Runtime(backend, wanted);
     const config = { ...presetConfig(choice.preset), layers: 2, vocabSize: 64 };
     const model = new Transformer(runtime, config, 1);
     const random = createRandom(2);

@@ -78,7 +78,7 @@ export function workOf(kernel: Pick<Kernel, "name">, arrays: Arrays, params: Num
   }
   const columns = ["n", "n0", "n1", "n2"].reduce((sum, key) => sum + (params[key] ?? 0), 0);
   if (params.m && params.k && columns) {
-    const unit: Unit = name === "bit_linear_forward" ? "int8" : float;
+    const unit: Unit = name === "bit_linear_forward" || name.endsWith("_int8") ? "int8" : float;
     return { unit, operations: 2 * params.m * params.k * columns, bytes };
   }
   if (/matmul|linear|product/.test(name))

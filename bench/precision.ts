@@ -1,15 +1,15 @@
 /**
- * What bfloat16 in backward and AdamW's moments in eight bits do to the loss: `tiny`, three times, from the same weights
- * over the same tokens of TinyStories in the same order: float32 products; bfloat16; bfloat16 with `adamw8bit`. Every
- * step's loss is kept; docs/results.md draws the curves and says how far they are from float32's.
+ * What bfloat16 and int8 in backward and AdamW's moments in eight bits do to the loss: `tiny`, four times, from the same
+ * weights over the same tokens of TinyStories in the same order: float32 products; bfloat16; bfloat16 with `adamw8bit`;
+ * int8 for the gradients of the ternary layers' inputs. Every step's loss is kept; docs/results.md draws the curves and says how far they are from float32's.
  *
  *   npm run bench -- precision                                         on the shared TinyStories, where they are
  *   npx tsx bench/precision.ts --data train.txt.gz                     trains a tokenizer of 2048 tokens on the text first
  *   npx tsx bench/precision.ts --batches batches.i32                   as `bench/curve.ts export` made them
  *   npx tsx bench/precision.ts --data train.txt.gz --quick             a trial: 3 steps of 2 x 32 tokens, written beside the build
  *
- * 300 steps of 32 x 256 tokens take half an hour on two cores with AVX-512 BF16. It needs a processor that multiplies
- * bfloat16. Before a result is written, the three first losses are held to each other and to ln V: they come from the same
+ * 300 steps of 32 x 256 tokens take 40 minutes on two cores with AVX-512 BF16. It needs a processor that multiplies
+ * bfloat16. Before a result is written, the first losses are held to each other and to ln V: they come from the same
  * weights, and differ by the products' rounding alone.
  */
 import { spawnSync } from "node:child_process";
@@ -52,6 +52,7 @@ const variants = [
   { name: "float32", precision: "fp32", optimizer: "adamw" },
   { name: "bfloat16", precision: "bf16", optimizer: "adamw" },
   { name: "bfloat16, adamw8bit", precision: "bf16", optimizer: "adamw8bit" },
+  { name: "int8", precision: "int8", optimizer: "adamw" },
 ] as const;
 
 interface Curve {
@@ -105,7 +106,7 @@ function makeBatches(data: string, shape: string[]): string {
   return batches;
 }
 
-/** Untrained, the three are one model: bfloat16 rounds 2^-9 of each product, and of thousands the mean is far closer. */
+/** Untrained, all are one model: bfloat16 rounds 2^-9 of each product, and of thousands the mean is far closer. */
 function check(first: readonly number[]): void {
   const chance = Math.log(presetConfig("tiny", "bitnet").vocabSize);
   for (const [i, loss] of first.entries())

@@ -141,6 +141,7 @@ const hasWasm = isHere("wasm", "simd128");
 for (const choice of [
   {},
   { precision: "fp32" as const },
+  { precision: "int8" as const },
   ...(hasAvx2 ? [{ isa: "avx2" }] : []),
   ...(hasWasm ? [{ backend: "wasm" as const }] : []),
 ]) {
@@ -191,6 +192,7 @@ if (only.includes("tiny")) {
   const contenders: [string, Contender][] = [
     ["ours", ours("bitnet.ts bitnet", { ...tinyShape, steps, micro })],
     ["ours-whole", ours("bitnet.ts bitnet, the whole batch at once", { ...tinyShape, steps })],
+    ["ours-int8", ours("bitnet.ts bitnet, int8", { ...tinyShape, steps, micro, precision: "int8" })],
     ["ours-full", ours("bitnet.ts full", { ...tinyShape, steps, micro, variant: "full" })],
     ["ours-fp32", ours("bitnet.ts bitnet, float32", { ...tinyShape, steps, micro, precision: "fp32" })],
   ];
@@ -217,6 +219,10 @@ for (const [preset, at] of [
   const contenders: [string, Contender][] = [
     ["ours", ours("bitnet.ts bitnet", { ...at, steps: quick ? 1 : 2, micro: 1 })],
     ["ours-whole", ours("bitnet.ts bitnet, the whole batch at once", { ...at, steps: quick ? 1 : 2 })],
+    [
+      "ours-int8",
+      ours("bitnet.ts bitnet, int8, the whole batch at once", { ...at, steps: quick ? 1 : 2, precision: "int8" }),
+    ],
   ];
   const settings = { steps: quick ? 1 : 2, warm: 1 };
   if (!("reason" in old)) {

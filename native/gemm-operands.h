@@ -220,6 +220,24 @@ INLINE VI word_across(const Source& from, size_t k, size_t count, size_t column,
   return (VI)first;
 }
 
+// Ternary weight codes as the bytes that they are: those of kGroup rows, side by side in a word, the first lowest.
+struct CodeBytes {
+  static constexpr double kBytes = 1;
+  const uint8_t* p;
+  size_t stride;
+};
+template <class Product>
+INLINE VI word_across(const CodeBytes& from, size_t k, size_t count, size_t column, size_t columns) {
+  constexpr int kBits = 32 / static_cast<int>(Product::kGroup);
+  VI word = {};
+  UNROLL for (size_t i = 0; i < Product::kGroup; i++) {
+    if (i >= count) break;
+    const uint8_t* p = from.p + (k + i) * from.stride + column;
+    word |= (columns >= kLanes ? load_u8(p) : load_bytes_part(p, columns)) << (static_cast<int>(i) * kBits);
+  }
+  return word;
+}
+
 // B(k, n) from rows along n: row k of `from`. Row by row through all panels, so that memory is read in its own order.
 template <class Product, class Source>
 struct AlongColumns {

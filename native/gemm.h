@@ -101,6 +101,28 @@ struct StoreDequantised {
   }
 };
 
+// C (+)= (sums - row sum of A) · row scale, stretch by stretch of k: the row sum is of all of k, and goes off the first.
+struct StoreRowScaled {
+  float* c;
+  size_t stride;
+  const int32_t* row_sums;
+  const float* row_scales;
+  bool accumulate;
+
+  INLINE void fetch(const StoreRowScaled& to, size_t row, size_t column) {
+    float* c = to.c + row * to.stride + column;
+    UNROLL for (int j = 0; j < kTileVectors; j++) __builtin_prefetch(c + j * kLanes, 1, 3);
+  }
+  template <bool kWhole>
+  INLINE void put(const StoreRowScaled& to, size_t row, size_t column, size_t count, VI sums, float, bool first, bool) {
+    float* c = to.c + row * to.stride + column;
+    if (first) sums -= splat(to.row_sums[row]);
+    VF v = to_float(sums) * splat(to.row_scales[row]);
+    if (to.accumulate || !first) v += kWhole ? load(c) : load_part(c, count);
+    kWhole ? store(c, v) : store_part(c, v, count);
+  }
+};
+
 // ---- fetching ahead: what the next stretch packs comes from memory while this one is multiplied
 
 // A block of memory: `rows` pieces of `bytes` bytes, `stride` bytes apart.

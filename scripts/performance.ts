@@ -179,9 +179,9 @@ ${origin(result)}
 `;
 }
 
-const precision = `## bfloat16 in backward
+const precision = `## bfloat16 and int8 in backward
 
-Its curve beside float32's, and that of AdamW with moments of eight bits: [results](results.md#float32-bfloat16-and-moments-of-eight-bits).
+Their curves beside float32's, and that of AdamW with moments of eight bits: [results](results.md#float32-bfloat16-int8-and-moments-of-eight-bits).
 `;
 
 function breakdown(result: BreakdownResult): string {

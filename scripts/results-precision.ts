@@ -1,5 +1,5 @@
 /**
- * The part of docs/results.md, and its picture, about float32, bfloat16 and moments of eight bits: from
+ * The part of docs/results.md, and its picture, about float32, bfloat16, int8 and moments of eight bits: from
  * bench/results/precision.json, which bench/precision.ts writes.
  */
 import { init } from "echarts";
@@ -59,7 +59,7 @@ export function precisionPart(result: PrecisionCurves): string {
     );
     return row([step, base.loss[step - 1].toFixed(4), ...cells]);
   });
-  return `## float32, bfloat16, and moments of eight bits
+  return `## float32, bfloat16, int8, and moments of eight bits
 
 \`${preset}\`, \`bitnet\`: ${steps} steps of ${batch} x ${sequence} tokens of TinyStories, the same weights to begin with, the same tokens in the same order, constant
 learning rate 1.5e-3; ${threads} threads, ${isa}. Of every step's loss, relative to ${base.name}'s: ${ends.join("; ")}.
@@ -81,7 +81,7 @@ ${[
 /** The curves, and below them how far each is from the first, in percent, as one SVG. */
 export function precisionPicture({ series, steps, preset }: PrecisionCurves): string {
   const chart = init(null, null, { renderer: "svg", ssr: true, width: 720, height: 560 });
-  const colors = ["#2f6fde", "#d9822b", "#4b9e5f"];
+  const colors = ["#2f6fde", "#d9822b", "#4b9e5f", "#9a4fb5"];
   const [base, ...others] = series;
   const line = { type: "line", showSymbol: false, lineStyle: { width: 1.5 } } as const;
   chart.setOption({

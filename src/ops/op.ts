@@ -5,12 +5,16 @@
  */
 import type { Backend, DType, NDArray } from "../backends/backend.ts";
 
-/** How float matrix products are computed: float32, or bfloat16 operands with float32 sums. */
-export type Precision = "fp32" | "bf16";
+/**
+ * How the matrix products of training are computed: float32; bfloat16 operands with float32 sums; or, under int8, the
+ * gradients of BitLinear's inputs from int8 codes (ops/bit-linear) and the rest in bfloat16 where the backend has it, in
+ * float32 where it has not. BitLinear's forward is exact under all of them.
+ */
+export type Precision = "fp32" | "bf16" | "int8";
 
 export interface OpContext {
   readonly backend: Backend;
-  /** Precision of float matrix products; resolved once from the run's `precision: auto | fp32 | bf16`. */
+  /** Precision of the gradients' products; resolved once from the run's `precision: auto | fp32 | bf16 | int8`. */
   readonly precision: Precision;
   /**
    * Makes an uninitialised array. It is given back when the op ends, unless it is returned as an output or as saved:

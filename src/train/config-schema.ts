@@ -112,8 +112,11 @@ export const runConfigSchema = z.strictObject({
       tokens: countOrNone,
       /** Names the initial weights, the order of the data and the samples. */
       seed: z.int().min(0),
-      /** Of float matrix products. auto: bf16 where the processor multiplies bfloat16, else fp32. */
-      precision: z.enum(["auto", "fp32", "bf16"]),
+      /**
+       * Of the gradients' products. auto: bf16 where the processor multiplies bfloat16, else fp32. int8: as auto, and the
+       * gradients of the ternary layers' inputs are products of int8.
+       */
+      precision: z.enum(["auto", "fp32", "bf16", "int8"]),
       /** Steps in a row whose loss or gradient is not finite, all skipped, after which training gives up. */
       maxSkippedSteps: count,
     })

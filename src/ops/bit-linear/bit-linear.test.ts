@@ -79,6 +79,11 @@ function expectedOf(c: Case) {
   if (!expected.has(c)) expected.set(c, compute(c));
   return expected.get(c)!;
 }
+const inInt8 = new Map<Case, Promise<Run>>();
+function int8Reference(c: Case) {
+  if (!inInt8.has(c)) inInt8.set(c, run(createReferenceBackend(), c, { precision: "int8" }));
+  return inInt8.get(c)!;
+}
 const largest = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => Math.max(a, b), 0);
 const summing = (terms: number, sum: number) => 2 * Math.sqrt(terms + 1) * 2 ** -24 * sum;
 
@@ -161,6 +166,40 @@ forEachBackend((backend) => {
     }
   });
 
+  test("in int8 quantises a row of all dy at once, and changes nothing but dx", async () => {
+    const b = await backend.get();
+    for (const c of cases) {
+      const wanted = await int8Reference(c);
+      const floats = await run(b, c, { precision: b.supports.bf16 ? "bf16" : "fp32" });
+      // An exact integer times a scale, rounded once a stretch of k and launch.
+      const stretches = Math.ceil(c.outputs.length / 3) * 4;
+      const bound = largest(wanted.dx.map(Math.abs)) * stretches * 2 ** -24;
+      for (const add of [false, true]) {
+        const actual = await run(b, c, { precision: "int8", add });
+        const plus = add ? wanted.dx.map((v, i) => v + c.x[i]) : wanted.dx;
+        expectClose(actual.dx, plus, { abs: bound + (add ? 2 ** -21 : 0), rel: 2 ** -22 }, `dx of ${c.name}`);
+        expect(actual.outputs).toEqual(floats.outputs);
+        if (!add) expect(actual.dws).toEqual(floats.dws);
+      }
+    }
+  });
+
+  test("in int8 has a dx of zero for a row of zeros, and NaN for a row that is not finite", async () => {
+    const c = cases[8];
+    const dys = c.outputGradients.map((dy) => Float32Array.from(dy));
+    const [zero, small, bad] = [3, 4, 99];
+    for (const [i, n] of c.outputs.entries()) {
+      dys[i].fill(0, zero * n, (zero + 1) * n);
+      dys[i].fill(1e-38, small * n, (small + 1) * n);
+    }
+    dys[1][bad * c.outputs[1] + 5] = Number.POSITIVE_INFINITY;
+    const { dx } = await run(await backend.get(), { ...c, outputGradients: dys }, { precision: "int8" });
+    const rowOf = (m: number) => Array.from(dx.slice(m * c.k, (m + 1) * c.k));
+    for (const m of [zero, small]) expect(rowOf(m).every((v) => v === 0)).toBe(true);
+    expect(rowOf(bad).every(Number.isNaN)).toBe(true);
+    expect(rowOf(bad - 1).every(Number.isFinite)).toBe(true);
+  });
+
   test("adds a residual to the output, rounding as a sum of its own does, and passes it the output's gradient", async () => {
     for (const c of cases.filter((one) => one.outputs.length === 1)) {
       const residual = c.outputGradients[0].map((v) => 3 * v);
@@ -230,6 +269,28 @@ test("the gradient is straight-through: the products with the dequantised other 
     expectClose(dws[i], dw, { abs: 1e-5, rel: 1e-6 }, `dw ${i}`);
   }
   expectClose(dx, expectedDx, { abs: 1e-5, rel: 1e-6 }, "dx");
+});
+
+test("in int8 dx is no farther from the float one than half a code of every term", async () => {
+  for (const c of cases.filter(({ outputs }) => outputs.length <= 3)) {
+    const backend = createReferenceBackend();
+    const exact = await run(backend, c);
+    const { dx } = await int8Reference(c);
+    const terms = new Float64Array(c.k);
+    for (const i of c.outputs.keys())
+      for (const [at, code] of Array.from(exact.saved[2 + 2 * i]).entries()) terms[at % c.k] += Math.abs(code - 1);
+    for (let m = 0; m < c.m; m++) {
+      const most = c.outputs.map((n, i) => {
+        const dy = c.outputGradients[i].subarray(m * n, (m + 1) * n);
+        return largest(dy.map(Math.abs)) * exact.saved[3 + 2 * i][0];
+      });
+      const half = Math.max(...most) / 127 / 2;
+      const beyond = terms.findIndex(
+        (count, k) => Math.abs(dx[m * c.k + k] - exact.dx[m * c.k + k]) > count * half * 1.001 + 1e-7,
+      );
+      expect(beyond).toBe(-1);
+    }
+  }
 });
 
 test("refuses codes of another shape, and inputs that are not threes", () => {

@@ -97,7 +97,7 @@ export function matrixLinear(
     throw new ShapeError(
       `matrix-linear: x is [${x.shape}], y [${y.shape}], the matrix [${matrix.rows}, ${matrix.k}]; with end "${end}" expected a matrix of [${weightRows(n, end)}, ${k}], and x and y apart`,
     );
-  const ready = m > fewRows ? cx.create([m, Math.ceil(k / 64) * 64 + 16], "f32") : null;
+  const ready = m > fewRows ? cx.create([m, Math.ceil(k / 128) * 128 + 16], "f32") : null;
   cx.backend.launch(
     kernel,
     { x, gain, weights: matrix.packed, y, ready },

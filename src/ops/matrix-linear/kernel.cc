@@ -1,13 +1,14 @@
 // Products by a float matrix kept in f32, bf16, f16, int8 or int4 (the output head; all layers of a full-precision model),
 // with a norm in front and a residual or a gate behind; its rows as embeddings; and the making of such a matrix. The
 // definition is in reference.ts.
-#include "rows.h"
+#include "int-rows.h"
 
 namespace bitnet::ISA_NS {
 
 namespace {
 
 constexpr size_t kFew = 8;       // rows of x up to which weights are used as they are read
+constexpr size_t kIntRows = 64;  // rows of x of int8 and int4 products that pass a panel of weights together
 
 struct Job {
   const uint8_t* weights;
@@ -47,6 +48,53 @@ INLINE void few_rows(const Job& job, Range columns, const float* x, size_t row, 
   for (; i < rows; i++) few<format, 1>(job, columns, x + i * job.stride, row + i);
 }
 
+// Of int8 and int4, kColumns outputs at once: so many rows of weights stand together, up to a panel's end.
+template <int format, int kRows, int kColumns>
+INLINE void int_outputs(const Job& job, size_t column, const uint8_t* x, size_t row) {
+  const size_t bytes = row_bytes(format, job.k), x_bytes = int_row_bytes(job.k), at = job.place(column);
+  float first[kRows][kColumns], second[kRows][kColumns] = {};
+  auto dots = [&](size_t at, float (&to)[kRows][kColumns]) __attribute__((always_inline)) {
+    if constexpr (format == kInt8) int8_dots<kRows, kColumns>(job.row(at), bytes, job.k, x, x_bytes, to);
+    else int4_dots<kRows, kColumns>(job.row(at), bytes, job.k, x, x_bytes, to);
+  };
+  dots(at, first);
+  if (is_gated(job.end)) dots(at + kPanelRows, second);
+  UNROLL for (int i = 0; i < kRows; i++) {
+    UNROLL for (int c = 0; c < kColumns; c++)
+      put(job, row + static_cast<size_t>(i), column + static_cast<size_t>(c), first[i][c], second[i][c]);
+  }
+}
+
+template <int format, int kRows>
+static __attribute__((noinline)) void few_ints(const Job& job, Range columns, const uint8_t* x, size_t row) {
+  constexpr int kColumns = 4 / kRows;
+  size_t column = columns.begin;
+  for (; column + kColumns <= columns.end; column += kColumns) int_outputs<format, kRows, kColumns>(job, column, x, row);
+  for (; column < columns.end; column++) int_outputs<format, kRows, 1>(job, column, x, row);
+}
+
+// Rows of x that stay in cache while weights pass by.
+template <int format>
+static void int_rows(const Job& job, Range columns, const uint8_t* x, size_t m) {
+  const size_t bytes = int_row_bytes(job.k);
+  if (m <= kFew) {
+    size_t i = 0;
+    for (; i + 4 <= m; i += 4) few_ints<format, 4>(job, columns, x + i * bytes, i);
+    for (; i + 2 <= m; i += 2) few_ints<format, 2>(job, columns, x + i * bytes, i);
+    for (; i < m; i++) few_ints<format, 1>(job, columns, x + i * bytes, i);
+    return;
+  }
+  for (size_t first = 0; first < m; first += kIntRows) {
+    const size_t end = min(first + kIntRows, m);
+    for (size_t column = columns.begin; column < columns.end; column += kPanelRows) {
+      const Range some{column, min(column + kPanelRows, columns.end)};
+      size_t i = first;
+      for (; i + 4 <= end; i += 4) few_ints<format, 4>(job, some, x + i * bytes, i);
+      for (; i < end; i++) few_ints<format, 1>(job, some, x + i * bytes, i);
+    }
+  }
+}
+
 // A few rows of weights are widened once, and go by all rows of x while they are in cache.
 static __attribute__((noinline)) void many_rows(const Job& job, Range columns, const float* x, size_t m, float* wide) {
   for (size_t column = columns.begin; column < columns.end; column++) {
@@ -77,26 +125,36 @@ KERNEL(matrix_linear) {
   const size_t m = call.size(0), k = call.size(2);
   const Job job{call.u8(2), call.f32(3), call.size(1), k, int4_blocks(k) * kInt4Block + 16, call.integer(4), call.integer(5)};
   const double eps = call.real(3);
-  auto ready = [&](size_t row, float* to) {
-    const float* from = normed_row(x + row * k, gain, eps, k, to);
-    for (size_t c = from == to ? k : 0; c < job.stride; c++) to[c] = c < k ? from[c] : 0;
+  const bool ints = job.format == kInt8 || job.format == kInt4;
+  const size_t ready_bytes = ints ? int_row_bytes(k) : job.stride * 4;
+  float* own = call.scratch<float>();
+  uint8_t* const base = m > kFew ? reinterpret_cast<uint8_t*>(call.f32(4)) : call.scratch<uint8_t>();
+  float* normed = reinterpret_cast<float*>(call.scratch<uint8_t>() + (m > kFew ? 0 : m * ready_bytes));
+  auto ready = [&](size_t row) {
+    uint8_t* const to = base + row * ready_bytes;
+    float* floats = ints ? normed : reinterpret_cast<float*>(to);
+    const float* from = normed_row(x + row * k, gain, eps, k, floats);
+    if (job.format == kInt8) return ready_int_row<false>(from, k, to);
+    if (job.format == kInt4) return ready_int_row<true>(from, k, to);
+    for (size_t c = from == floats ? k : 0; c < job.stride; c++) floats[c] = c < k ? from[c] : 0;
   };
   const Range columns = call.split(job.n, kPanelRows);
-  float* own = call.scratch<float>();
   if (m > kFew) {
     // The rows of x, ready, in a workspace of all threads.
     const Range rows = call.split(m);
-    for (size_t row = rows.begin; row < rows.end; row++) ready(row, call.f32(4) + row * job.stride);
+    for (size_t row = rows.begin; row < rows.end; row++) ready(row);
     call.barrier();
-    return many_rows(job, columns, call.f32(4), m, own);
+  } else {
+    for (size_t row = 0; row < m; row++) ready(row);
   }
-  for (size_t row = 0; row < m; row++) ready(row, own + row * job.stride);
+  if (job.format == kInt8) return int_rows<kInt8>(job, columns, base, m);
+  if (job.format == kInt4) return int_rows<kInt4>(job, columns, base, m);
+  const float* rows = reinterpret_cast<const float*>(base);
+  if (m > kFew) return many_rows(job, columns, rows, m, own);
   switch (job.format) {
-    case kF32: return few_rows<kF32>(job, columns, own, 0, m);
-    case kBf16: return few_rows<kBf16>(job, columns, own, 0, m);
-    case kF16: return few_rows<kF16>(job, columns, own, 0, m);
-    case kInt8: return few_rows<kInt8>(job, columns, own, 0, m);
-    default: return few_rows<kInt4>(job, columns, own, 0, m);
+    case kF32: return few_rows<kF32>(job, columns, rows, 0, m);
+    case kBf16: return few_rows<kBf16>(job, columns, rows, 0, m);
+    default: return few_rows<kF16>(job, columns, rows, 0, m);
   }
 }
 

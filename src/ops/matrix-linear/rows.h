@@ -23,8 +23,8 @@ typedef uint16_t HalfMemory __attribute__((aligned(1), may_alias));
 INLINE uint16_t load_u16(const uint8_t* p) { return *reinterpret_cast<const HalfMemory*>(p); }
 INLINE float load_f32(const uint8_t* p) { return *reinterpret_cast<const FloatMemory*>(p); }
 
-// A row's numbers, or numbers that are to be multiplied by `scale(row)`, kLanes at a time; x holds zeros past k, and reads
-// past a row's end stay inside the matrix's memory, which is padded by 64 bytes.
+// A row's numbers in f32, bf16 or f16, kLanes at a time (int8 and int4 are multiplied in integers: int-rows.h); x holds zeros
+// past k, and reads past a row's end stay inside the matrix's memory, which is padded by 64 bytes.
 template <int format>
 struct RowReader {
   const uint8_t* row;
@@ -33,25 +33,9 @@ struct RowReader {
   INLINE VF read(const RowReader& r, size_t at) {
     if (format == kF32) return load(reinterpret_cast<const float*>(r.row) + at);
     if (format == kBf16) return load_bf16(reinterpret_cast<const uint16_t*>(r.row) + at);
-    if (format == kF16) return load_half(reinterpret_cast<const uint16_t*>(r.row) + at);
-    return to_float(load_u8(r.row + at) - splat(128));
+    return load_half(reinterpret_cast<const uint16_t*>(r.row) + at);
   }
-  INLINE float scale(const RowReader& r) { return format == kInt8 ? load_f32(r.row + r.k) : 1.0f; }
 };
-
-// q of the lower and of the upper halves of kLanes bytes, as floats.
-INLINE void split_nibbles(const uint8_t* p, VF& low, VF& high) {
-  const VI bytes = load_u8(p);
-#if SIMD_AVX512
-  // A table look-up takes the four lowest bits of each lane: no mask, no subtraction, no conversion.
-  const __m512 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-  low = (VF)_mm512_permutexvar_ps((__m512i)bytes, table);
-  high = (VF)_mm512_permutexvar_ps((__m512i)(bytes >> 4), table);
-#else
-  low = to_float((bytes & splat(15)) - splat(8));
-  high = to_float((bytes >> 4) - splat(8));
-#endif
-}
 
 // Sums of one row of x, of every so many vectors: they hide the latency of the multiply-add. As many whatever kRows is, so
 // that a row of x gives the same bits alone and among others.
@@ -69,27 +53,6 @@ INLINE void row_dots(const uint8_t* row, size_t k, const float* x, size_t stride
   UNROLL for (int i = 0; i < kRows; i++) {
     UNROLL for (int d = 0; d < kDepth; d++) sums[i][d] = VF{};
   }
-  if constexpr (format == kInt4) {
-    const size_t blocks = int4_blocks(k);
-    const uint8_t* scales = row + blocks * kInt4Block / 2;
-    for (size_t b = 0; b < blocks; b++) {
-      const VF scale = splat(bf16_to_float(load_u16(scales + 2 * b)));
-      VF block[kRows][2];
-      UNROLL for (int i = 0; i < kRows; i++) block[i][0] = block[i][1] = VF{};
-      UNROLL for (size_t j = 0; j < kInt4Block / 2; j += kLanes) {
-        VF low, high;
-        split_nibbles(row + b * kInt4Block / 2 + j, low, high);
-        UNROLL for (int i = 0; i < kRows; i++) {
-          const float* at = x + static_cast<size_t>(i) * stride + b * kInt4Block + j;
-          block[i][0] = fma(low, load(at), block[i][0]);
-          block[i][1] = fma(high, load(at + kInt4Block / 2), block[i][1]);
-        }
-      }
-      UNROLL for (int i = 0; i < kRows; i++) sums[i][0] = fma(block[i][0] + block[i][1], scale, sums[i][0]);
-    }
-    UNROLL for (int i = 0; i < kRows; i++) out[i] = sum(sums[i][0]);
-    return;  // the other sums stay zero
-  }
   const RowReader<format> reader{row, k};
   auto step = [&](int d, size_t at) __attribute__((always_inline)) {
     const VF w = RowReader<format>::read(reader, at);
@@ -103,16 +66,14 @@ INLINE void row_dots(const uint8_t* row, size_t k, const float* x, size_t stride
   float rest[kRows] = {};
   for (; at < k; at++) {  // what lies past a row's end may be no number
     const float w = format == kF32    ? load_f32(row + 4 * at)
-                    : format == kInt8 ? static_cast<float>(row[at] - 128)
                     : format == kF16  ? half_to_float(load_u16(row + 2 * at))
                                       : bf16_to_float(load_u16(row + 2 * at));
     UNROLL for (int i = 0; i < kRows; i++) rest[i] += w * x[static_cast<size_t>(i) * stride + at];
   }
-  const float scale = RowReader<format>::scale(reader);
   UNROLL for (int i = 0; i < kRows; i++) {
     VF total = sums[i][0];
     UNROLL for (int d = 1; d < kDepth; d++) total += sums[i][d];
-    out[i] = (sum(total) + rest[i]) * scale;
+    out[i] = sum(total) + rest[i];
   }
 }
 
