@@ -76,7 +76,7 @@ export {
 } from "./sources.ts";
 export { isHubDataset } from "./hub-dataset.ts";
 export { isValidationDocument } from "./split.ts";
-export { streamOfTokens, type TokenStream } from "./token-stream.ts";
+export { sliceOfStream, streamOfTokens, type TokenStream } from "./token-stream.ts";
 export {
   countBytes,
   countWikiText,
@@ -88,3 +88,4 @@ export {
 } from "./wikitext2.ts";
 export * from "./generated/index.ts";
 export * from "./dedup/index.ts";
+export * from "./mixing/index.ts";

@@ -47,3 +47,11 @@ export function createPermutation(n: number, seed: number, stream: number): (pla
     return value;
   };
 }
+
+/** The n-th of a stream of numbers in [0, 1) that belongs to a seed, without the ones before it. 53 bits. */
+export function uniformAt(seed: number, n: number): number {
+  const low = seed % 2 ** 32;
+  const high = Math.floor(seed / 2 ** 32);
+  const base = mix(mix(n % 2 ** 32, mix(low, 0x243f6a88)) ^ Math.floor(n / 2 ** 32), mix(high, 0x85a308d3));
+  return (mix(base, 0x13198a2e) * 2 ** 21 + (mix(base ^ 0x03707344, 0xa4093822) >>> 11)) / 2 ** 53;
+}

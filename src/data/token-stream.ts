@@ -59,3 +59,36 @@ export function streamOfTokens(
     close() {},
   };
 }
+
+/** The tokens [from, to) of a stream, which stays the caller's to close; the bytes of a part are not known. */
+export function sliceOfStream(stream: TokenStream, from: number, to: number): TokenStream {
+  let documents: number | undefined;
+  return {
+    tokenCount: to - from,
+    get documentCount() {
+      documents ??= countTokens(stream, from, to, stream.endOfText);
+      return documents;
+    },
+    textBytes: 0,
+    vocabSize: stream.vocabSize,
+    endOfText: stream.endOfText,
+    identity: `${stream.identity}[${from},${to})`,
+    read(position, target) {
+      if (position < 0 || position + target.length > to - from)
+        throw new Error(`tokens ${position} to ${position + target.length} asked of ${to - from}`);
+      stream.read(from + position, target);
+    },
+    close() {},
+  };
+}
+
+function countTokens(stream: TokenStream, from: number, to: number, wanted: number): number {
+  let count = 0;
+  const piece = new Int32Array(1 << 14);
+  for (let at = from; at < to; at += piece.length) {
+    const part = piece.subarray(0, Math.min(piece.length, to - at));
+    stream.read(at, part);
+    for (const token of part) if (token === wanted) count++;
+  }
+  return count;
+}
