@@ -1,0 +1,121 @@
+/**
+ * Where a generated token's time goes in the packed engine: its program's launches by kernel and shape, each group run as a
+ * program of its own, so that every layer's weights come from memory as they do in the whole. Beside each, the bytes of
+ * weights that it reads. For whoever tunes a kernel.
+ *
+ *   npx tsx bench/infer-profile.ts --shape 700m --threads 2 --head int8 --position 100
+ */
+import { parseArgs } from "node:util";
+import type { Backend, Kernel, NDArray, Program } from "../src/backends/backend.ts";
+import { createBackend } from "../src/backends/index.ts";
+import { createPackedEngine, type PackedEngineOptions } from "../src/infer/index.ts";
+import { randomWeights, shapes } from "./infer-rates.ts";
+import { medianOf } from "./machine.ts";
+
+const { values } = parseArgs({
+  options: {
+    shape: { type: "string", default: "700m" },
+    threads: { type: "string", default: "2" },
+    weights: { type: "string", default: "2bit" },
+    head: { type: "string", default: "int8" },
+    cache: { type: "string", default: "f16" },
+    position: { type: "string", default: "100" },
+    rows: { type: "string", default: "1" },
+    rounds: { type: "string", default: "15" },
+    isa: { type: "string", default: "auto" },
+    backend: { type: "string", default: "auto" },
+  },
+});
+
+interface Launch {
+  kernel: Kernel;
+  arrays: Record<string, NDArray | null>;
+  params: Record<string, number>;
+}
+
+const threads = Number(values.threads);
+const backend = await createBackend({ backend: values.backend as "auto", isa: values.isa, threads });
+const groups = new Map<string, Launch[]>();
+let programs: Program[] = [];
+let recording = false;
+const watched: Backend = {
+  ...backend,
+  launch(kernel, arrays, params) {
+    if (recording) {
+      const weights = (arrays as Record<string, NDArray | null>).weights?.shape[0] ?? "";
+      const key = `${kernel.name} ${"k" in params ? `${params.n ?? ""} x ${params.k}` : ""} ${weights}`;
+      const list = groups.get(key) ?? [];
+      list.push({ kernel: kernel as never, arrays, params });
+      groups.set(key, list);
+    }
+    backend.launch(kernel, arrays, params);
+  },
+  record(body) {
+    groups.clear();
+    recording = true;
+    try {
+      return backend.record(body);
+    } finally {
+      recording = false;
+    }
+  },
+  run(program) {
+    programs = [program];
+    backend.run(program);
+  },
+};
+Object.defineProperty(watched, "isa", { get: () => backend.isa });
+
+const config = shapes[values.shape];
+const options = {
+  weights: values.weights,
+  head: values.head,
+  cache: values.cache,
+  gatherAbove: 1e9,
+} as PackedEngineOptions;
+const engine = await createPackedEngine(watched, config, randomWeights(config), options);
+const rows = Number(values.rows);
+const sequences = Array.from({ length: rows }, () => engine.createSequence());
+const prompt = Array.from({ length: Number(values.position) }, (_, i) => i % config.vocabSize);
+for (const sequence of sequences) await engine.forward([{ sequence, tokens: prompt, logits: "none" }]);
+const step = () => engine.forward(sequences.map((sequence) => ({ sequence, tokens: [1], logits: "last" as const })));
+await step();
+
+const pieces = [...groups].map(([key, launches]) => ({
+  key,
+  launches: launches.length,
+  bytes: launches.reduce((sum, { arrays }) => sum + (arrays.weights?.shape[0] ?? 0), 0),
+  program: backend.record(() => {
+    for (const { kernel, arrays, params } of launches) backend.launch(kernel, arrays as never, params as never);
+  }),
+  times: [] as number[],
+}));
+const whole: number[] = [];
+const program: number[] = [];
+for (let round = 0; round < Number(values.rounds); round++) {
+  let start = performance.now();
+  await step();
+  whole.push(performance.now() - start);
+  start = performance.now();
+  backend.run(programs[0]);
+  program.push(performance.now() - start);
+  for (const piece of pieces) {
+    start = performance.now();
+    backend.run(piece.program);
+    piece.times.push(performance.now() - start);
+  }
+}
+const total = medianOf(whole);
+console.log(`${values.shape}, ${backend.isa}, ${threads} threads, ${rows} rows at position ${values.position}`);
+console.log(
+  `a step ${total.toFixed(3)} ms (${((1e3 * rows) / total).toFixed(1)} tokens/s), its program ${medianOf(program).toFixed(3)} ms`,
+);
+for (const { key, launches, bytes, times } of pieces) {
+  const ms = medianOf(times);
+  const rate = bytes > 0 ? `${(bytes / ms / 1e6).toFixed(1)} GB/s` : "";
+  console.log(
+    `${key.padEnd(52)} ${String(launches).padStart(4)} x ${((1e3 * ms) / launches).toFixed(1).padStart(7)} us = ${ms.toFixed(3)} ms  ${rate}`,
+  );
+}
+engine.dispose();
+backend.close();
