@@ -3,6 +3,7 @@
 // printed script.
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import {
   jaccardOfSets,
@@ -336,6 +337,74 @@ test("what contradicts is refused, and nothing that is there is lost", async () 
     deduplicate({ sources: [sourceOfDocuments("none", [])], outDir: join(folder, "new"), threads: 0 }),
   ).rejects.toThrow("none: hold no document");
 });
+
+/** Word 5-grams as strings, in regular expressions: words of letters, without the marks and quotes between them. */
+function asciiShingles(text: string): Set<string> {
+  const plain = text.toLowerCase().replace(/â€[œ™˜“”\u009d]?|[^ -~\n]/g, " ");
+  const words = plain.match(/[a-z0-9]+/g) ?? [];
+  return new Set(words.slice(0, Math.max(0, words.length - 4)).map((_, i) => words.slice(i, i + 5).join(" ")));
+}
+
+const twins = [
+  "data/tinystories/slices/v1-train.first-2MiB.txt.gz",
+  "data/tinystories/slices/v1-train.first-4MB.lowercased.txt.gz",
+];
+testShared(
+  "shared: TinyStories and its lower-cased twin: 99 % of the stories and of all pairs at 0.8 found, at most 1 % false",
+  twins,
+  async () => {
+    const text = (path: string) => gunzipSync(readFileSync(sharedPath(path))).toString("utf8");
+    const stories = text(twins[0])
+      .split("<|endoftext|>")
+      .map((story) => story.trim())
+      .filter((story) => story !== "");
+    stories.pop(); // cut
+    // Nothing stands between the twin's stories, so they are found by where each one begins.
+    const squeeze = (story: string) => story.toLowerCase().replace(/â€[œ™˜“”\u009d]?|[^a-z]/g, "");
+    const lowered = text(twins[1]);
+    const places: number[] = [];
+    const letters = lowered.replace(/â€[œ™˜“”\u009d]?|[^a-z]|[a-z]/g, (found, at: number) => {
+      if (found.length > 1 || found < "a" || found > "z") return "";
+      places.push(at);
+      return found;
+    });
+    const starts = stories.map((story) => letters.indexOf(squeeze(story).slice(0, 90)));
+    const found = stories.flatMap((_, i) => (starts[i] >= 0 ? [i] : []));
+    expect(found.length).toBeGreaterThan(0.99 * stories.length);
+    const sorted = [...new Set(starts.filter((at) => at >= 0))].sort((a, b) => a - b);
+    const after = new Map(sorted.map((at, i) => [at, sorted[i + 1] ?? at + squeeze(stories.at(-1)!).length]));
+    const originals = found.map((i) => stories[i]);
+    const twinTexts = found.map((i) => lowered.slice(places[starts[i]], places[after.get(starts[i])!]));
+    const sources = [sourceOfDocuments("1", originals), sourceOfDocuments("2", twinTexts)];
+    // Verbatim, so that the twins are near duplicates and not exact ones.
+    const { dropped } = await run({ sources, documents: false, exactText: "verbatim", threads: 2 });
+    const clusterOf = new Map(
+      dropped.map((one) => [`${one.source}:${one.document}`, `${one.kept!.source}:${one.kept!.document}`]),
+    );
+    const cluster = (source: number, k: number) => clusterOf.get(`${source}:${k + 1}`) ?? `${source}:${k + 1}`;
+    const together = found.filter((_, k) => cluster(1, k) === cluster(2, k)).length;
+    const sets = [originals, twinTexts].map((texts) => texts.map((one) => asciiShingles(one)));
+    // Exact Jaccard of all pairs, of both files together: each story of a sample with every story.
+    const all = sets.flatMap((list, s) => list.map((set, k) => ({ set, s: s + 1, k })));
+    const counts = { close: 0, joined: 0, claimed: 0, wrong: 0 };
+    for (const a of all.filter((_, i) => i % 40 === 0))
+      for (const b of all) {
+        if (a === b) continue;
+        const least = Math.min(a.set.size, b.set.size);
+        const near = least >= 0.8 * Math.max(a.set.size, b.set.size) && jaccardOfSets(a.set, b.set) >= 0.8;
+        const same = cluster(a.s, a.k) === cluster(b.s, b.k);
+        if (near) counts.close++;
+        if (near && same) counts.joined++;
+        if (same) counts.claimed++;
+        if (same && !near) counts.wrong++;
+      }
+    expect(together / found.length).toBeGreaterThanOrEqual(0.99);
+    expect(counts.close).toBeGreaterThan(100);
+    expect(counts.joined / counts.close).toBeGreaterThanOrEqual(0.99);
+    expect(counts.wrong / counts.claimed).toBeLessThanOrEqual(0.01);
+  },
+  120_000,
+);
 
 testShared(
   "Data-Juicer's demonstration of duplicates in three languages",

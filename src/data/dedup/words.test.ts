@@ -1,7 +1,8 @@
-// Oracle: JavaScript's own regular expressions over Unicode properties, and string comparison.
+// Oracle: JavaScript's own regular expressions over Unicode properties, string comparison, Node's Latin-1 decoder; bytes 0x80 to
+// 0x9f of Windows-1252 as Unicode's table has them (unicode.org/Public/MAPPINGS/VENDORS/MICSFT/WINDOWS/CP1252.TXT).
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { exactText, hashWords, IntList } from "./words.ts";
+import { exactText, hashWords, IntList, repairMisread } from "./words.ts";
 
 const hashes = (text: string): number[] => {
   const list = new IntList();
@@ -59,4 +60,26 @@ test("exact text forgets case, white space and composition, and nothing else", (
   expect(exactText(" A\t b\n\nC ")).toBe("a b c");
   expect(exactText("e\u0301")).toBe("\u00e9");
   expect(exactText("2 + 2")).not.toBe(exactText("2 - 2"));
+});
+
+test("UTF-8 read as Windows-1252 or Latin-1 counts as the characters that were meant; other text stays", () => {
+  const table = Object.entries({ "€": 0x80, "‚": 0x82, ƒ: 0x83, "„": 0x84, "…": 0x85, "†": 0x86, "‡": 0x87, ˆ: 0x88 });
+  table.push(...Object.entries({ "‰": 0x89, Š: 0x8a, "‹": 0x8b, Œ: 0x8c, Ž: 0x8e, "‘": 0x91, "’": 0x92, "“": 0x93 }));
+  table.push(
+    ...Object.entries({ "”": 0x94, "•": 0x95, "–": 0x96, "—": 0x97, "˜": 0x98, "™": 0x99, š: 0x9a, "›": 0x9b }),
+  );
+  table.push(...Object.entries({ œ: 0x9c, ž: 0x9e, Ÿ: 0x9f }));
+  const shown = new Map(table.map(([character, byte]) => [byte, character]));
+  const codes = [...Array(128).keys()].map((i) => 0x80 + i).concat([...Array(64).keys()].map((i) => 0x2000 + i));
+  for (const code of codes) {
+    const character = String.fromCharCode(code);
+    const bytes = Buffer.from(character, "utf8");
+    expect(repairMisread(bytes.toString("latin1"))).toBe(character);
+    expect(repairMisread([...bytes].map((byte) => shown.get(byte) ?? String.fromCharCode(byte)).join(""))).toBe(
+      character,
+    );
+  }
+  expect(hashes("she saidâ€ she donâ€™t, cafÃ©")).toEqual(hashes("she said” she don’t, café"));
+  for (const text of ["São Tomé, même à Paris: 5 € pour l’été", "日本語 und Straße", "Ça va â", "20 °C – ¿sí?"])
+    expect(repairMisread(text)).toBe(text);
 });

@@ -4,6 +4,7 @@
  *
  * A word is a run of letters, digits and marks (Unicode), in lower case and compatibility form (NFKC). What stands between
  * words is left out. Where a script writes no spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese), each character is a word.
+ * UTF-8 that was once read as Windows-1252 counts as the characters that were meant.
  */
 
 const letter = /[\p{L}\p{N}\p{M}]/u;
@@ -71,6 +72,26 @@ const isAscii = (text: string): boolean => {
   return true;
 };
 
+/** What Windows-1252 shows for the bytes 0x80 to 0x9f; those that it leaves open stay control characters. */
+const windows1252 = "€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ";
+const byteOf = (character: string): number => {
+  const at = windows1252.indexOf(character);
+  return at >= 0 ? 0x80 + at : character.charCodeAt(0);
+};
+const misread = new RegExp(`â[€\\x80][\\x80-\\xbf${windows1252}]?|[ÂÃ][\\x80-\\xbf${windows1252}]`, "g");
+
+/**
+ * Text that was UTF-8, read as Windows-1252 or Latin-1 and saved again (donâ€™t for don’t, cafÃ© for café): the characters that were
+ * meant, for U+0080 to U+00FF and the punctuation of U+2000 to U+203F. A closing quotation mark often lost its last byte on
+ * the way (Windows-1252 has no 0x9d), so "â€" alone is one.
+ */
+export const repairMisread = (text: string): string =>
+  text.replace(misread, (found) => {
+    if (found.length === 2 && found[0] === "â") return "”";
+    const low = byteOf(found.at(-1)!) & 0x3f;
+    return String.fromCharCode((found[0] === "â" ? 0x2000 : found[0] === "Ã" ? 0xc0 : 0x80) | low);
+  });
+
 /**
  * A 32-bit hash for each word of a text, in order: FNV-1a over the UTF-16 units, finished by mix32.
  *
@@ -78,7 +99,7 @@ const isAscii = (text: string): boolean => {
  */
 export function hashWords(text: string, out: IntList): void {
   const { kinds, lower } = unitTables();
-  const source = isAscii(text) ? text : text.normalize("NFKC");
+  const source = isAscii(text) ? text : repairMisread(text).normalize("NFKC");
   out.length = 0;
   let hash = start;
   let inside = false;

@@ -18,7 +18,7 @@ import type { ResolvedDedup } from "./options.ts";
 import type { DedupSource } from "./sources.ts";
 
 /** Another number: other signatures or decisions from the same text. */
-export const dedupVersion = 1;
+export const dedupVersion = 2;
 
 export interface RunDescription {
   format: "bitnet-dedup-run";
