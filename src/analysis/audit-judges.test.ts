@@ -56,7 +56,7 @@ test("biases: fails on a tensor called so, and on a vector that is no norm's gai
 });
 
 test("sub-norms: passes one of each in each block, fails where one is missing or of another width", () => {
-  const config = { layers: 1, width: 4, hiddenWidth: 8 };
+  const config = { layers: 1, width: 4, hiddenWidth: 8, subNorms: true };
   const [a, f] = [
     { name: "layers.0.self_attn.attn_sub_norm.weight", shape: [4] },
     { name: "layers.0.mlp.ffn_sub_norm.weight", shape: [8] },
@@ -64,6 +64,7 @@ test("sub-norms: passes one of each in each block, fails where one is missing or
   expect(judgeSubNorms([a, f], config).verdict).toBe("pass");
   expect(judgeSubNorms([a], config).verdict).toBe("fail");
   expect(judgeSubNorms([a, { ...f, shape: [4] }], config).verdict).toBe("fail");
+  expect(judgeSubNorms([], { ...config, subNorms: false }).verdict).toBe("not applicable");
 });
 
 test("float parts: passes real numbers, fails an embedding of few magnitudes, and one that is not finite", () => {

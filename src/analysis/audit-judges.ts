@@ -143,8 +143,9 @@ export function judgeNoBiases(
 
 export function judgeSubNorms(
   parameters: readonly { name: string; shape: readonly number[] }[],
-  { layers, width, hiddenWidth }: Pick<ModelConfig, "layers" | "width" | "hiddenWidth">,
+  { layers, width, hiddenWidth, subNorms }: Pick<ModelConfig, "layers" | "width" | "hiddenWidth" | "subNorms">,
 ): AuditCheck {
+  if (!subNorms) return check("sub-norms", "not applicable", "this model was made without sub-norms, says its config");
   const of = (pattern: RegExp, size: number) =>
     parameters.filter(({ name, shape }) => pattern.test(name) && shape.length === 1 && shape[0] === size).length;
   const attention = of(/attn_sub_norm/, width);

@@ -299,6 +299,20 @@ describe("config.json", () => {
     expect(fromHuggingFaceConfig(foreign, "x")).toEqual({ ...presets["2b4t"], weightScale: "clamp", weightEps: 1e-5 });
   });
 
+  test("of LLaMA layers made ternary is read as a ternary model without sub-norms; sub_norm says otherwise", () => {
+    const without = { ...presets.tiny, subNorms: false };
+    const { bitnet_ts: _, ...foreign } = toHuggingFaceConfig(without, roles);
+    expect(foreign).toMatchObject({
+      architectures: ["LlamaForCausalLM"],
+      model_type: "llama",
+      quantization_config: { quant_method: "bitnet" },
+    });
+    expect(fromHuggingFaceConfig(foreign, "x")).toEqual({ ...without, weightScale: "clamp", weightEps: 1e-5 });
+    expect(fromHuggingFaceConfig({ ...foreign, sub_norm: true }, "x").subNorms).toBe(true);
+    const { bitnet_ts: __, ...usual } = toHuggingFaceConfig(presets.tiny, roles);
+    expect(fromHuggingFaceConfig({ ...usual, sub_norm: false }, "x").subNorms).toBe(false);
+  });
+
   test("of something that we do not run is refused by name", () => {
     const { bitnet_ts: _, architectures: __, ...foreign } = toHuggingFaceConfig(presets.tiny, roles);
     const refused = (changes: object) => () => fromHuggingFaceConfig({ ...foreign, ...changes }, "a/config.json");
@@ -315,7 +329,6 @@ describe("config.json", () => {
     expect(refused({ quantization_config: { ...bitnet, modules_to_not_convert: ["model.layers.0"] } })).toThrow(
       /modules_to_not_convert has "model.layers.0"/,
     );
-    expect(refused({ model_type: "llama" })).toThrow(/made ternary without sub-norms/);
     expect(refused({ rope_parameters: { rope_type: "llama3", rope_theta: 1 } })).toThrow(
       /rope_parameters is of type "llama3"/,
     );

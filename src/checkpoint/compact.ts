@@ -176,7 +176,7 @@ function readTokenizer(
 /** Numbers of the table of rotary angles, which is made from the config alone: 512 MiB. No published model comes near. */
 const maxRotaryNumbers = 2 ** 27;
 
-/** Tensors of one block: 7 matrices and 2 norms, and 2 sub-norms of a ternary one. */
+/** Tensors of one block: 7 matrices and 2 norms, and 2 sub-norms where it has them. */
 const leastTensorsOfBlock = 9;
 
 function checkTensors(file: CompactFile, config: ModelConfig): void {

@@ -1,23 +1,27 @@
 /**
  * A full-precision model as the start of a ternary one: the same weights under the `bitnet` variant, with sub-norms of
- * gain 1 in front of the output and down projections. Called by `bitnet import --to bitnet`.
+ * gain 1 in front of the output and down projections, or without. Called by `bitnet import --to bitnet`.
  *
- * The matrices are made ternary from the first forward pass on, so the model's knowledge is largely lost until it is
- * trained on; train/ can let the quantisation in by degrees (docs/hugging-face.md).
+ * Made ternary, the model has largely lost its knowledge until it is trained on; train/ can let the quantisation in by
+ * degrees, which without sub-norms begins with the model as it was (docs/hugging-face.md).
  */
 import { type ModelConfig, Transformer } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 
 /**
+ * @param subNorms new norms where BitNet has them; they change what the model computes
  * @returns a model on the same runtime, the caller's to dispose of, and the names of the parameters that are new
  * @throws UsageError where the model is ternary already
  */
-export async function convertToBitnet(model: Transformer): Promise<{ model: Transformer; added: string[] }> {
+export async function convertToBitnet(
+  model: Transformer,
+  { subNorms = true }: { subNorms?: boolean } = {},
+): Promise<{ model: Transformer; added: string[] }> {
   const { runtime } = model;
   if (model.config.variant === "bitnet")
     throw new UsageError("the model is ternary already; --to bitnet is for full-precision models");
   // Scale by Hugging Face's rule: that is what continues to be right where the model came from.
-  const config: ModelConfig = { ...model.config, variant: "bitnet", weightScale: "clamp", weightEps: 1e-5 };
+  const config: ModelConfig = { ...model.config, variant: "bitnet", subNorms, weightScale: "clamp", weightEps: 1e-5 };
   const converted = new Transformer(runtime, config, null);
   try {
     const had = new Map(model.parameters.map((parameter) => [parameter.name, parameter]));

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
-import { headWidth, type ModelConfig, modelConfigSchema, presets } from "../model/config.ts";
+import { hasSubNorms, headWidth, type ModelConfig, modelConfigSchema, presets } from "../model/config.ts";
 
 /** Token ids that generation needs; null where there is none. */
 export interface TokenRoles {
@@ -61,7 +61,9 @@ export function toHuggingFaceConfig(
     linear_class: "autobitlinear",
     quantization_mode: layout === "float" ? "online" : "offline",
   };
-  const bitnet = config.variant === "bitnet";
+  const ternary = config.variant === "bitnet";
+  // Without sub-norms a ternary model is a LLaMA model whose linear layers transformers replaces.
+  const bitnet = hasSubNorms(config);
   return {
     architectures: [bitnet ? "BitNetForCausalLM" : "LlamaForCausalLM"],
     model_type: bitnet ? "bitnet" : "llama",
@@ -76,7 +78,7 @@ export function toHuggingFaceConfig(
     eos_token_id: roles.eos,
     torch_dtype: dtype,
     use_cache: true,
-    ...(bitnet ? { quantization_config: quantizationConfig } : {}),
+    ...(ternary ? { quantization_config: quantizationConfig } : {}),
     bitnet_ts: { version: ownVersion, model: config },
   };
 }
@@ -130,6 +132,8 @@ const foreignSchema = z.looseObject({
   weight_bits: z.number().nullish(),
   input_bits: z.number().nullish(),
   quantization_config: quantizationSchema.nullish(),
+  /** Ours, for checkpoints whose config does not tell: whether norms stand before the output and down projections. */
+  sub_norm: z.boolean().nullish(),
 });
 
 /**
@@ -170,14 +174,12 @@ function readForeign(content: unknown, where: string): ModelConfig {
     refuse(`model_type is ${JSON.stringify(found.model_type)}; only "llama" and "bitnet" can be read`);
   // microsoft's and ours say so by model_type; the first reproduction by its architecture and bits.
   const reproduction = /^bitnet/i.test(found.architectures?.[0] ?? "") && (found.weight_bits ?? 1) === 1;
-  if (found.model_type === "llama" && quantization && !reproduction)
-    refuse(
-      'is a LLaMA model made ternary without sub-norms (model_type "llama", quant_method "bitnet"), which cannot be run; use the float model that it was made from and convert it with --to bitnet',
-    );
   // transformers runs such a model in full precision, which nobody means.
   if (found.model_type === "bitnet" && !quantization && !reproduction)
     refuse(`has no quantization_config of quant_method "bitnet"; expected one for model_type "bitnet"`);
-  const bitnet = found.model_type === "bitnet" || reproduction;
+  const withSubNorms = found.model_type === "bitnet" || reproduction;
+  // Else LLaMA's own layers made ternary as they were, as the Llama3-8B-1.58 models are.
+  const bitnet = withSubNorms || quantization?.quant_method === "bitnet";
   if (reproduction && (found.input_bits ?? 8) !== 8) refuse(`input_bits is ${found.input_bits}; only 8 can be run`);
   if (quantization?.use_rms_norm) refuse("use_rms_norm is true; only norms that are layers of their own can be run");
   const excluded = quantization?.modules_to_not_convert?.find((name) => !/^(lm_head|model\.embed_tokens)$/.test(name));
@@ -198,6 +200,7 @@ function readForeign(content: unknown, where: string): ModelConfig {
   const { initStd, requantizeEvery, recompute } = presets.tiny;
   const config: ModelConfig = {
     variant: bitnet ? "bitnet" : "full",
+    subNorms: bitnet ? (found.sub_norm ?? withSubNorms) : presets.tiny.subNorms,
     vocabSize: found.vocab_size,
     width: found.hidden_size,
     layers: found.num_hidden_layers,

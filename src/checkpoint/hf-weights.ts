@@ -30,6 +30,7 @@ function namesOf(name: string): string[] {
   return older === name ? [name] : [name, older];
 }
 
+const isSubNorm = (name: string) => /\.(attn_sub_norm|ffn_sub_norm|inner_attn_ln|ffn_layernorm)\.weight$/.test(name);
 const scaleName = (name: string) => `${name}_scale`;
 /** Tables that old exporters put among the weights; they are computed. */
 const isComputed = (name: string) => name.endsWith(".rotary_emb.inv_freq");
@@ -103,7 +104,11 @@ function findTensors(file: SafetensorsFile, layout: WeightLayout, parameters: re
   }
   if (missing.length > 0)
     throw new FormatError(
-      `${file.path}: has no tensor ${missing[0]}, which the model has${others(missing)}; is it of another model?`,
+      `${file.path}: has no tensor ${missing[0]}, which the model has${others(missing)}; ${
+        missing.every(isSubNorm)
+          ? `if it was trained without sub-norms, set "sub_norm": false in ${configFile}`
+          : "is it of another model?"
+      }`,
     );
   return found;
 }
@@ -124,7 +129,11 @@ async function refuseStrangers(file: SafetensorsFile, found: Map<string, Found>,
   }
   if (strangers.length > 0)
     throw new FormatError(
-      `${file.path}: holds tensor ${strangers[0]}, which the model has not${others(strangers)}; is it of another model?`,
+      `${file.path}: holds tensor ${strangers[0]}, which the model has not${others(strangers)}; ${
+        config.variant === "bitnet" && strangers.every(isSubNorm)
+          ? `if they are its sub-norms, set "sub_norm": true in ${configFile}`
+          : "is it of another model?"
+      }`,
     );
 }
 

@@ -60,6 +60,7 @@ describe("a ternary model goes out and comes back with the same ternary weights,
     ["the paper's scale (add)", {}],
     ["Hugging Face's scale (clamp)", { weightScale: "clamp", weightEps: 1e-5 }],
     ["a head of its own, squared ReLU", { tiedHead: false, activation: "relu2" }],
+    ["no sub-norms", { subNorms: false, tiedHead: false }],
   ];
   const types: [HuggingFaceExport, (x: number) => number][] = [
     [{ type: "f32" }, (x) => x],
@@ -368,4 +369,24 @@ test("a full-precision model converted to ternary keeps its weights, and gets su
     expect(await model.runtime.readFloats(tensor)).toEqual(expected);
   }
   await expect(convertToBitnet(made)).rejects.toThrow(/is ternary already/);
+});
+
+test("converted without sub-norms it gets no parameter, and is the model that a LLaMA folder made ternary holds", async () => {
+  const model = make({ variant: "full" });
+  const { model: made, added } = await convertToBitnet(model, { subNorms: false });
+  expect(added).toEqual([]);
+  expect(made.parameters.map(({ name }) => name)).toEqual(model.parameters.map(({ name }) => name));
+  expect(made.ternaryLayers.length).toBeGreaterThan(0);
+  // The same tensors under a LLaMA config that says "bitnet" are read as the same model.
+  const { folder } = await exported(model, { type: "f32" });
+  const path = join(folder, "config.json");
+  const { bitnet_ts: _, ...config } = JSON.parse(readFileSync(path, "utf8"));
+  const ternary = { quant_method: "bitnet", linear_class: "autobitlinear", quantization_mode: "online" };
+  writeFileSync(path, JSON.stringify({ ...config, quantization_config: ternary }));
+  const read = await load(folder);
+  expect(read.config).toEqual(made.config);
+  expect(await logitsOf(read)).toEqual(await logitsOf(made));
+  // Its config, told that it has sub-norms, is at odds with its tensors.
+  writeFileSync(path, JSON.stringify({ ...config, quantization_config: ternary, sub_norm: true }));
+  await expect(load(folder)).rejects.toThrow(/has no tensor .*attn_sub_norm.*"sub_norm": false in config.json/);
 });

@@ -12,7 +12,7 @@
  * says what that can change.
  */
 import { Graph, writeOnnx } from "../formats/onnx/index.ts";
-import { headWidth, type Transformer } from "../model/index.ts";
+import { hasSubNorms, headWidth, type Transformer } from "../model/index.ts";
 import { rotaryTable } from "../ops/rotary/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { packTrits, tritBytes, tritsPerByte, tritTable } from "../quant/trits.ts";
@@ -156,7 +156,7 @@ class TransformerGraph {
     { cos, sin, visible }: { cos: string; sin: string; visible: string },
   ): string {
     const { graph } = this;
-    const { heads: H, kvHeads: G, variant } = this.model.config;
+    const { heads: H, kvHeads: G } = this.model.config;
     const D = headWidth(this.model.config);
     const input = this.linearInput(this.norm(x, `${name}.input_layernorm.weight`));
     // Query head h reads key/value head floor(h / (H / G)): as [G, H / G] they stand beside their keys.
@@ -172,7 +172,7 @@ class TransformerGraph {
     const mixed = graph.node("MatMul", [graph.node("Softmax", [masked], { axis: -1 }), v]);
     const rows = graph.node("Transpose", [mixed], { perm: [0, 3, 1, 2, 4] });
     let y = graph.node("Reshape", [rows, graph.constant("int64", [0, 0, H * D])]);
-    if (variant === "bitnet") y = this.norm(y, `${name}.self_attn.attn_sub_norm.weight`);
+    if (hasSubNorms(this.model.config)) y = this.norm(y, `${name}.self_attn.attn_sub_norm.weight`);
     return this.linear(this.linearInput(y), `${name}.self_attn.o_proj.weight`);
   }
 
@@ -188,14 +188,14 @@ class TransformerGraph {
 
   private feedForward(name: string, x: string): string {
     const { graph } = this;
-    const { activation, variant } = this.model.config;
+    const { activation } = this.model.config;
     const input = this.linearInput(this.norm(x, `${name}.post_attention_layernorm.weight`));
     const gate = this.linear(input, `${name}.mlp.gate_proj.weight`);
     const up = this.linear(input, `${name}.mlp.up_proj.weight`);
     const positive = activation === "relu2" ? graph.node("Relu", [gate]) : gate;
     const factor = activation === "relu2" ? positive : graph.node("Sigmoid", [gate]);
     let y = graph.node("Mul", [graph.node("Mul", [positive, factor]), up]);
-    if (variant === "bitnet") y = this.norm(y, `${name}.mlp.ffn_sub_norm.weight`);
+    if (hasSubNorms(this.model.config)) y = this.norm(y, `${name}.mlp.ffn_sub_norm.weight`);
     return this.linear(this.linearInput(y), `${name}.mlp.down_proj.weight`);
   }
 

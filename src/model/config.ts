@@ -1,6 +1,6 @@
 /**
  * What a model is, as data. A preset is a full config; a variant (`bitnet` or `full`) is the same skeleton with ternary
- * linear layers and sub-norms, or plain linear layers and none.
+ * linear layers and, unless `subNorms` says otherwise, sub-norms; or plain linear layers and none.
  */
 import { z } from "zod";
 import { UsageError } from "../platform/errors.ts";
@@ -9,8 +9,13 @@ const count = z.int().positive();
 
 export const modelConfigSchema = z
   .strictObject({
-    /** bitnet: ternary linear layers and sub-norms. full: the full-precision twin. */
+    /** bitnet: ternary linear layers. full: the full-precision twin. */
     variant: z.enum(["bitnet", "full"]),
+    /**
+     * A norm in front of the attention's output projection and of the down projection, as the paper's authors have them.
+     * False for LLaMA models made ternary as they were (Llama3-8B-1.58). Of `bitnet` only: `full` has none, whatever stands here.
+     */
+    subNorms: z.boolean().default(true),
     /** V: tokens of the vocabulary. */
     vocabSize: count,
     /** C: width of the residual stream. */
@@ -52,6 +57,11 @@ export const modelConfigSchema = z
 
 export type ModelConfig = z.infer<typeof modelConfigSchema>;
 
+/** Whether the model has norms in front of its output and down projections. */
+export function hasSubNorms({ variant, subNorms }: Pick<ModelConfig, "variant" | "subNorms">): boolean {
+  return variant === "bitnet" && subNorms;
+}
+
 /** D: width of one head. */
 export function headWidth(config: ModelConfig): number {
   return config.width / config.heads;
@@ -59,6 +69,7 @@ export function headWidth(config: ModelConfig): number {
 
 const base = {
   variant: "bitnet",
+  subNorms: true,
   tiedHead: true,
   activation: "silu",
   ropeBase: 10000,

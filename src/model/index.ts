@@ -1,5 +1,13 @@
 /** Models: config, presets, the transformer. */
-export { headWidth, type ModelConfig, modelConfigSchema, type PresetName, presetConfig, presets } from "./config.ts";
+export {
+  hasSubNorms,
+  headWidth,
+  type ModelConfig,
+  modelConfigSchema,
+  type PresetName,
+  presetConfig,
+  presets,
+} from "./config.ts";
 export {
   entropyBits,
   type InferenceMemory,

@@ -19,7 +19,7 @@ import { rotaryTable } from "../ops/rotary/index.ts";
 import { DataError, ShapeError } from "../platform/errors.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
-import { headWidth, type ModelConfig } from "./config.ts";
+import { hasSubNorms, headWidth, type ModelConfig } from "./config.ts";
 
 /** Token ids on the host, row-major [B, T]. */
 export interface TokenBatch {
@@ -49,7 +49,7 @@ class Block {
 
   constructor(factory: ParameterFactory, name: string, config: ModelConfig, linear: LinearConfig) {
     const { width, heads, kvHeads, hiddenWidth, activation, normEps } = config;
-    const subNorm = config.variant === "bitnet";
+    const subNorm = hasSubNorms(config);
     this.ternary = linear.ternary;
     this.attentionNorm = new RmsNorm(factory, `${name}.input_layernorm`, width, normEps);
     this.attention = new Attention(factory, `${name}.self_attn`, {

@@ -1,13 +1,13 @@
 /**
  * Causal self-attention with grouped key/value heads and rotary positions; a sub-norm before the output projection where
- * the variant has one. Read with a cache (inference) or without (training).
+ * the model has one. Read with a cache (inference) or without (training).
  */
 import { attention } from "../ops/attention/index.ts";
 import { cacheAppend } from "../ops/cache-append/index.ts";
 import { rotary } from "../ops/rotary/index.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { ParameterFactory } from "./layer.ts";
-import { applyLinear, type LinearConfig, LinearLayer, type QuantizedInput } from "./linear.ts";
+import { applyLinear, type LinearConfig, linearInput, LinearLayer, type QuantizedInput } from "./linear.ts";
 import { RmsNorm } from "./norm.ts";
 
 export interface AttentionConfig {
@@ -79,7 +79,7 @@ export class Attention {
     } else {
       mixed = runtime.apply(attention, [q, k, v, ...mask], { heads, kvHeads, start });
     }
-    const input = this.subNorm ? this.subNorm.quantized(runtime, mixed) : mixed;
+    const input = this.subNorm ? this.subNorm.quantized(runtime, mixed) : linearInput(runtime, mixed, this.output);
     return applyLinear(runtime, input, [this.output], residual)[0];
   }
 }

@@ -2,7 +2,7 @@
 import { gatedActivation } from "../ops/gated-activation/index.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { ParameterFactory } from "./layer.ts";
-import { applyLinear, type LinearConfig, LinearLayer, type QuantizedInput } from "./linear.ts";
+import { applyLinear, type LinearConfig, linearInput, LinearLayer, type QuantizedInput } from "./linear.ts";
 import { RmsNorm } from "./norm.ts";
 
 export interface FeedForwardConfig {
@@ -40,7 +40,7 @@ export class FeedForward {
     const [gate, up] = applyLinear(runtime, x, [this.gate, this.up]);
     const hidden = this.subNorm
       ? this.subNorm.gatedQuantized(runtime, gate, up, kind)
-      : runtime.apply(gatedActivation, [gate, up], { kind });
+      : linearInput(runtime, runtime.apply(gatedActivation, [gate, up], { kind }), this.down);
     return applyLinear(runtime, hidden, [this.down], residual)[0];
   }
 }

@@ -2,5 +2,12 @@
 export { Attention, type AttentionConfig, type AttentionContext, type LayerCache } from "./attention.ts";
 export { FeedForward, type FeedForwardConfig } from "./feed-forward.ts";
 export { type Initial, ParameterFactory } from "./layer.ts";
-export { applyLinear, type LinearConfig, LinearLayer, type QuantizedInput, type QuantizedWeight } from "./linear.ts";
+export {
+  applyLinear,
+  type LinearConfig,
+  linearInput,
+  LinearLayer,
+  type QuantizedInput,
+  type QuantizedWeight,
+} from "./linear.ts";
 export { RmsNorm } from "./norm.ts";

@@ -3,6 +3,7 @@
  * full-precision twin. Neither has a bias. Layers that read one input (q, k, v; gate, up) are applied together, so that
  * BitLinear quantises the input once.
  */
+import { activationEps, activationQuant } from "../ops/activation-quant/index.ts";
 import { add } from "../ops/add/index.ts";
 import { bitLinear } from "../ops/bit-linear/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
@@ -70,6 +71,13 @@ export interface QuantizedInput {
   readonly codes: Tensor;
   readonly scale: Tensor;
   readonly sums: Tensor;
+}
+
+/** x as a layer reads it where no norm stands in front: its int8 codes for a ternary one, else x. */
+export function linearInput(runtime: Runtime, x: Tensor, layer: LinearLayer): Tensor | QuantizedInput {
+  if (!layer.config.ternary) return x;
+  const [codes, scale, sums] = runtime.applyAll(activationQuant, [x], { eps: activationEps });
+  return { codes, scale, sums };
 }
 
 /**

@@ -20,6 +20,7 @@ export interface StartingPoint {
 /** What the weights may not differ in. The rest (context, scale rule, recompute, ...) is the run's to choose. */
 const fixed = [
   "variant",
+  "subNorms",
   "vocabSize",
   "width",
   "layers",

@@ -231,6 +231,45 @@ describe.skipIf(absent !== null)("a bitnet model trained here", () => {
   });
 });
 
+describe.skipIf(absent !== null)("a ternary model without sub-norms, as architecture llama", () => {
+  let trained: Trained;
+  let folder: string;
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "bitnet-judge-"));
+    trained = await trainSmall({ subNorms: false, tiedHead: false });
+  }, 120_000);
+  afterAll(() => {
+    trained?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  for (const type of ["f32", "tq2_0", "tq1_0", "q2_0"] as const)
+    testJudge(`in ${type.toUpperCase()} loads, and its logits are ours`, realTextFiles, async () => {
+      const { model, tokenizer, text } = trained;
+      const path = join(folder, `${type}.gguf`);
+      const { architecture } = await exportGguf(path, model, tokenizer, { type, name: "judged" });
+      expect(architecture).toBe("llama");
+      const start = tokenizer.endOfText!;
+      const texts = promptsFrom(text.subarray(1000), 8, 40, start);
+      const prompts = promptsFrom(text, promptCount, promptLength, start);
+      const answer = await askLlama({ model: path, greedy: { prompts, count }, logits: texts });
+      // llama.cpp does not quantise activations beside float weights; in blocks of its own beside ternary ones.
+      const engine = type === "f32" ? await FloatEngine.of(model) : null;
+      const begin = (batch: number, capacity: number) =>
+        engine ? engine.start(batch, capacity) : startModel(model, batch, capacity);
+      const { cosine, relative, top } = distance(answer.logits!, await logitsOf(() => begin(1, 128), texts, 1000));
+      const continued = await greedy(begin(promptCount, 64), prompts, count, 1000, tokenizer.eos);
+      const result = compare(answer.greedy!, continued, engine ? 1e-3 : Number.POSITIVE_INFINITY);
+      report(
+        `llama ${type}: least cosine ${cosine.toFixed(7)}, rms difference ${(100 * relative).toFixed(3)} %, same largest logit ${(100 * top).toFixed(1)} %; greedy: ${result.same} of ${result.of} prompts the same`,
+      );
+      expect(cosine).toBeGreaterThanOrEqual(0.998);
+      if (!engine) return expect(top).toBeGreaterThan(0.9);
+      expect(relative).toBeLessThan(1e-4);
+      expect(result.unexplained).toEqual([]);
+    });
+});
+
 const stories = ["data/weights/stories260K.bin", "data/weights/tok512.model"];
 testJudge(
   "a real full-precision model (stories260K) in F16: llama.cpp writes the same stories as we do",

@@ -94,12 +94,13 @@ const kinds = [
   { weights: "packed", activation: "relu2", tiedHead: false },
   { weights: "float", activation: "silu", tiedHead: false },
   { weights: "float", activation: "relu2", tiedHead: true },
+  { weights: "packed", activation: "silu", tiedHead: false, subNorms: false },
 ] as const;
 
 describe("a ternary model", () => {
   for (const { weights, ...changes } of kinds)
     testOnnx(
-      `with weights ${weights}, ${changes.activation}, ${changes.tiedHead ? "tied" : "own"} head has our logits`,
+      `with weights ${weights}, ${changes.activation}, ${changes.tiedHead ? "tied" : "own"} head${"subNorms" in changes ? ", no sub-norms" : ""} has our logits`,
       async () => {
         const { held } = await judge(changes, { weights });
         expect(held).toBeGreaterThan((batch * length) / 3);

@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { expect, test } from "vitest";
 import { createReferenceBackend } from "../../src/backends/index.ts";
 import { loadModel } from "../../src/checkpoint/index.ts";
+import { packModel } from "../../src/infer/index.ts";
 import { Runtime } from "../../src/tensor/index.ts";
 import { expectClose } from "../support/expect-close.ts";
 
@@ -21,4 +22,8 @@ test.for(Object.entries(logits))("%s gives transformers' logits", async ([name, 
   const found = await model.runtime.readFloats(model.logits(batch));
   expect(expected).toHaveLength(tokens.length);
   expectClose(found, expected.flat(), { abs: 2e-5 }, name);
+  const packed = await packModel(model);
+  const work = { sequence: packed.createSequence(), tokens, logits: "all" } as const;
+  expectClose((await packed.forward([work]))[0], expected.flat(), { abs: 2e-5 }, `${name}, packed`);
+  packed.dispose();
 });

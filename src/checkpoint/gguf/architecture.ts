@@ -2,7 +2,7 @@
  * Which GGUF architecture and tensor formats a model can be written in, and which programs then load it. What cannot be is
  * refused with its reason: a file that loads and computes something else would be worse than none.
  */
-import { headWidth, type ModelConfig } from "../../model/index.ts";
+import { hasSubNorms, headWidth, type ModelConfig } from "../../model/index.ts";
 import { UnsupportedError, UsageError } from "../../platform/errors.ts";
 import { type GgmlTypeName, rowMultiple } from "../../quant/ggml-types.ts";
 
@@ -54,15 +54,15 @@ export function planGguf(
   where: string,
 ): GgufPlan {
   const { type } = options;
-  const natural = config.variant === "full" ? "llama" : config.activation === "relu2" ? "bitnet-b1.58" : "bitnet";
+  const natural = !hasSubNorms(config) ? "llama" : config.activation === "relu2" ? "bitnet-b1.58" : "bitnet";
   const architecture = options.architecture ?? natural;
   checkArchitecture(config, architecture, natural, where);
   const ternary = ternaryTypes.includes(type);
-  if (ternary && architecture === "llama")
+  if (ternary && config.variant === "full")
     throw new UsageError(
       `${where}: --type ${type} holds ternary weights, and this model's are not (variant "full"); use f16, bf16, f32 or q8_0`,
     );
-  if (type === "q2_0" && architecture !== "bitnet")
+  if (type === "q2_0" && architecture !== "bitnet" && architecture !== "llama")
     throw new UnsupportedError(
       `${where}: q2_0 is read by llama.cpp alone, which has no architecture "${architecture}"; use i2_s, tq2_0 or tq1_0`,
     );
@@ -79,7 +79,7 @@ export function planGguf(
     architecture,
     type,
     embeddingType,
-    // float32 holds the products exactly, I2_S has a scale of its own; bitnet.cpp's own architectures know no such tensor.
+    // float32 holds the products exactly, I2_S has a scale of its own; the other architectures know no such tensor.
     scaleTensors: architecture === "bitnet" && type !== "f32" && type !== "i2_s",
     loadsIn,
   };
@@ -94,13 +94,13 @@ function checkArchitecture(
   const refuse = (why: string) => {
     throw new UnsupportedError(`${where}: cannot be written as GGUF architecture "${architecture}": ${why}`);
   };
-  if (config.variant === "full") {
-    if (architecture !== "llama") refuse('it has sub-norms, and this model (variant "full") has none; use llama');
+  if (!hasSubNorms(config)) {
+    if (architecture !== "llama") refuse("it has sub-norms, and this model has none; use llama");
     if (config.activation !== "silu")
       refuse(`its feed-forward is SwiGLU, and this model's gate is ${config.activation}`);
     return;
   }
-  if (architecture === "llama") refuse(`it has no sub-norms, and this model (variant "bitnet") has; use ${natural}`);
+  if (architecture === "llama") refuse(`it has no sub-norms, and this model has; use ${natural}`);
   if (architecture === "bitnet" && config.activation !== "silu")
     refuse(
       `its feed-forward is SwiGLU, and this model's gate is squared ReLU; use bitnet-b1.58, which bitnet.cpp loads`,

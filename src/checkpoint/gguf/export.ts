@@ -3,7 +3,7 @@
  * gamma · Wq, never as the latent weights they were made from. Which tensor stands where is names.ts; what cannot be
  * written is refused in architecture.ts and tokenizer-to-gguf.ts.
  */
-import { float, type GgufTensorSource, type GgufValue, text, u32, writeGguf } from "../../formats/gguf/index.ts";
+import { bool, float, type GgufTensorSource, type GgufValue, text, u32, writeGguf } from "../../formats/gguf/index.ts";
 import { headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
 import { DivergenceError, UnsupportedError } from "../../platform/errors.ts";
 import { type BlockTypeName, codecOf, ggmlBytes, type GgmlTypeName } from "../../quant/ggml-types.ts";
@@ -20,7 +20,7 @@ import {
   ggmlNameOf,
   planGguf,
 } from "./architecture.ts";
-import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf } from "./names.ts";
+import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerToGguf } from "./tokenizer-to-gguf.ts";
 
 export interface GgufExportOptions {
@@ -132,6 +132,7 @@ function modelKeys(config: ModelConfig, plan: GgufPlan, name: string): [string, 
     ["general.file_type", u32(fileTypes[type])],
     ["general.quantization_version", u32(2)],
     ...own.map(([key, value]): [string, GgufValue] => [`${arch}.${key}`, value]),
+    ...(arch === "llama" && config.variant === "bitnet" ? [[ternaryKey, bool(true)] as [string, GgufValue]] : []),
   ];
 }
 
@@ -145,8 +146,9 @@ function sourcesOf(model: Transformer, parameter: Parameter, plan: GgufPlan, sig
     signal?.throwIfAborted();
     const matrix = await matrixOf(model, parameter);
     const heads = rotaryHeads(ours, model.config);
-    if (plan.architecture !== "llama" || heads === null || !(matrix instanceof Float32Array)) return matrix;
-    return interleaveRotary(matrix, heads, shape[1]);
+    if (plan.architecture !== "llama" || heads === null) return matrix;
+    if (matrix instanceof Float32Array) return interleaveRotary(matrix, heads, shape[1]);
+    return { ...matrix, codes: interleaveRotary(matrix.codes, heads, shape[1]) };
   };
   const source: GgufTensorSource = {
     name,

@@ -1,26 +1,21 @@
 // Models as GGUF files and back. Oracles: the tensor names, keys and refusals of llama.cpp's architectures (its
-// llama-arch.cpp and bitnet.cpp, as their users state them); ops/weight-quant's definition for what a ternary layer is; for
-// tokenizers, files that llama.cpp's converter wrote and the ids that llama.cpp expects of them (shared data). llama.cpp
-// itself is asked in test/judges/.
+// llama-arch.cpp and bitnet.cpp, as their users state them); ops/weight-quant's definition for what a ternary layer is.
+// llama.cpp itself is asked in test/judges/.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { ggmlCases, ggmlFiles, gpt2Files, gpt2Json } from "../../../test/support/tokenizers.ts";
-import { sharedPath, testShared } from "../../../test/support/shared.ts";
 import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
 import { createReferenceBackend } from "../../backends/index.ts";
 import { float, readGguf, text, u32, writeGguf } from "../../formats/gguf/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../model/index.ts";
 import { sha256Of } from "../../platform/files.ts";
+import { roundToFloat16 } from "../../quant/float16.ts";
 import { quantizeWeights } from "../../ops/weight-quant/reference.ts";
 import { Runtime } from "../../tensor/index.ts";
-import { loadTokenizer, type Tokenizer, trainBpe, trainCharacters } from "../../tokenizer/index.ts";
-import { createTokenizer } from "../../tokenizer/load.ts";
+import { type Tokenizer, trainBpe } from "../../tokenizer/index.ts";
 import { loadModel } from "../index.ts";
 import { type GgufExportOptions, type GgufExportType, exportGguf, importGguf, loadGguf } from "./index.ts";
 import { interleaveRotary } from "./names.ts";
-import { tokenizerFromGguf } from "./tokenizer-from-gguf.ts";
-import { tokenizerToGguf } from "./tokenizer-to-gguf.ts";
 
 const config: ModelConfig = {
   ...presets.tiny,
@@ -55,7 +50,6 @@ const logits = async (model: Transformer) => runtime.readFloats(model.logits(bat
 /** Of large arrays, which vitest compares one by one, slowly. */
 const digest = (values: ArrayBufferView) =>
   sha256Of(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-const sameJson = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
 /** Codes (their hash) and scale of every ternary layer, as it multiplies. */
 const ternaryDigests = async (model: Transformer) =>
   (await ternary(model)).map((layer) => ({ ...layer, codes: digest(layer.codes) }));
@@ -188,6 +182,52 @@ test("the full-precision twin goes to llama: pairs of rows side by side in q and
   without.close();
 });
 
+test.for<GgufExportType>(["f32", "i2_s", "tq2_0", "tq1_0", "q2_0", "f16"])(
+  "a ternary model without sub-norms goes to llama in %s: codes in pairs of rows, and back with the same codes",
+  async (type) => {
+    const model = modelOf({ subNorms: false, tiedHead: false });
+    const { file, report } = await write(model, { type, embeddingType: "f32" });
+    expect(report).toMatchObject({ architecture: "llama", tensors: 12, scaleTensors: false });
+    const gguf = readGguf(file);
+    expect(gguf.tensors.has("blk.0.attn_sub_norm.weight")).toBe(false);
+    const theirs = gguf.readFloats("blk.0.attn_k.weight");
+    gguf.close();
+    const layers = await ternary(model);
+    const { codes, scale } = layers.find(({ name }) => name.endsWith("k_proj.weight"))!;
+    const stored = type === "f32" || type === "i2_s" ? scale[0] : roundToFloat16(scale[0]);
+    // Head 1 of width 64: its rows 0, 1, 2, 3 are ours 0, 32, 1, 33.
+    for (const [row, from] of [
+      [64, 64],
+      [65, 96],
+      [66, 65],
+      [67, 97],
+    ])
+      expect(theirs.subarray(row * 256, (row + 1) * 256)).toEqual(
+        Float32Array.from(codes.subarray(from * 256, (from + 1) * 256), (code) => (code - 1) * stored),
+      );
+    const back = await loadGguf(file, runtime);
+    expect(back.config).toMatchObject({ variant: "bitnet", subNorms: false, tiedHead: false, activation: "silu" });
+    const found = await ternaryDigests(back.model);
+    expect(found.map((layer) => layer.codes)).toEqual(layers.map((layer) => digest(layer.codes)));
+    if (type === "f32" || type === "i2_s") expect(await logits(back.model)).toEqual(await logits(model));
+    else expect(found.map((layer) => layer.scale[0])).toEqual(layers.map((layer) => roundToFloat16(layer.scale[0])));
+  },
+);
+
+test("a llama file of ternary type is a ternary model where its blocks have one scale, and float weights where not", async () => {
+  const { file } = await write(modelOf({ subNorms: false }), { type: "tq2_0" });
+  const others = (change: (bytes: Uint8Array) => void) =>
+    rewritten(file, (keys, tensors) => {
+      keys.delete("bitnet_ts.ternary");
+      const bytes = (tensors.get("blk.0.attn_q.weight") as { data(): Uint8Array }).data();
+      change(bytes);
+    });
+  const said = await loadGguf(await others(() => {}), runtime);
+  expect(said.config).toMatchObject({ variant: "bitnet", subNorms: false });
+  const blocks = await loadGguf(await others((bytes) => (bytes[65] ^= 1)), runtime);
+  expect(blocks.config.variant).toBe("full");
+});
+
 test("rows interleaved and put back are as they were", () => {
   const rows = Float32Array.from({ length: 2 * 6 * 3 }, (_, i) => i);
   expect([...interleaveRotary(rows, 2, 3)].filter((_, i) => i % 3 === 0).map((x) => x / 3)).toEqual([
@@ -219,13 +259,19 @@ test.for<[string, Partial<ModelConfig>, GgufExportOptions, RegExp]>([
     "sub-norms in llama",
     {},
     { type: "f16", architecture: "llama" },
-    /has no sub-norms, and this model .* has; use bitnet/,
+    /has no sub-norms, and this model has; use bitnet/,
   ],
   [
     "no sub-norms in bitnet",
     { variant: "full" },
     { type: "f16", architecture: "bitnet" },
-    /has sub-norms, and this model .* has none; use llama/,
+    /has sub-norms, and this model has none; use llama/,
+  ],
+  [
+    "squared ReLU without sub-norms",
+    { subNorms: false, activation: "relu2" },
+    { type: "i2_s" },
+    /"llama": its feed-forward is SwiGLU, and this model's gate is relu2/,
   ],
   [
     "squared ReLU in llama",
@@ -294,7 +340,14 @@ test("a chat template travels in the file, and into the folder that it is import
 
 /** The model's file with keys and tensors changed. */
 async function tampered(change: (keys: Map<string, unknown>, tensors: Map<string, unknown>) => void): Promise<string> {
-  const { file } = await write(modelOf(), { type: "i2_s" });
+  return rewritten((await write(modelOf(), { type: "i2_s" })).file, change);
+}
+
+/** A file with keys and tensors changed. */
+async function rewritten(
+  file: string,
+  change: (keys: Map<string, unknown>, tensors: Map<string, unknown>) => void,
+): Promise<string> {
   const gguf = readGguf(file);
   const keys = new Map<string, unknown>(gguf.metadata.keys.map((key) => [key, gguf.metadata.get(key)]));
   const tensors = new Map<string, unknown>(
@@ -390,154 +443,3 @@ test("a file called .gguf that is none is told so, and an empty one", async () =
   writeFileSync(file, "");
   await expect(loadModel(file, runtime)).rejects.toThrow(/has 0 bytes; a GGUF file has at least 24/);
 });
-
-/** A tokenizer's keys through a file, as a tokenizer. */
-async function through(own: Tokenizer, startToken: number | null = own.bos ?? own.endOfText) {
-  const { entries, notes } = tokenizerToGguf(own, { vocabSize: own.vocabSize + 3, startToken });
-  const file = path();
-  await writeGguf(file, entries, []);
-  const gguf = readGguf(file);
-  const back = tokenizerFromGguf(gguf.metadata, file)!;
-  const keys = gguf.metadata;
-  gguf.close();
-  return { back, keys, notes };
-}
-const hard = [
-  "the cat sat",
-  "  two  spaces and\n\nlines\ttabs",
-  "12345 it's <|endoftext|> \u00e9\u6f22 \ud83d\ude00 zero\u0000",
-];
-
-test("byte-level BPE: keys as llama.cpp wants them, unused ids named, the same tokens when read back", async () => {
-  const { back, keys } = await through(tokenizer);
-  expect(keys.text("tokenizer.ggml.model")).toBe("gpt2");
-  expect(keys.text("tokenizer.ggml.pre")).toBe("gpt-2");
-  const V = tokenizer.vocabSize;
-  expect(keys.texts("tokenizer.ggml.tokens").slice(V - 1)).toEqual([
-    tokenizer.tokenOf(V - 1),
-    ...[V, V + 1, V + 2].map((id) => `[PAD${id}]`),
-  ]);
-  expect([...keys.findNumbers("tokenizer.ggml.token_type")!.slice(-3)]).toEqual([5, 5, 5]);
-  expect(keys.findNumbers("tokenizer.ggml.token_type")![tokenizer.endOfText!]).toBe(3);
-  expect(keys.count("tokenizer.ggml.bos_token_id", 0)).toBe(tokenizer.endOfText);
-  expect(back).toMatchObject({ engine: "byte-level", vocabSize: V, eos: tokenizer.eos, bos: tokenizer.endOfText });
-  for (const sample of hard) expect(back.encode(sample)).toEqual(tokenizer.encode(sample));
-  expect([...back.encode("the", { addSpecialTokens: true })]).toEqual([
-    tokenizer.endOfText,
-    ...tokenizer.encode("the"),
-  ]);
-});
-
-test("characters with bytes for the unknown: SentencePiece without a space in front, and the same tokens when read back", async () => {
-  const own = (await trainCharacters(["the cat sat on a mat.\n"], { unknown: "bytes" })).tokenizer;
-  const { back, keys } = await through(own);
-  expect(keys.text("tokenizer.ggml.model")).toBe("llama");
-  expect(keys.findBool("tokenizer.ggml.add_space_prefix")).toBe(false);
-  for (const sample of hard) expect(back.encode(sample)).toEqual(own.encode(sample));
-  expect(back.decode(own.encode(hard[1]))).toBe(hard[1]);
-});
-
-test("characters without bytes are refused: llama.cpp ends at one that it does not know", async () => {
-  const own = (await trainCharacters(["the cat"])).tokenizer;
-  expect(() => tokenizerToGguf(own, { vocabSize: own.vocabSize, startToken: 0 })).toThrow(/has no tokens for bytes/);
-});
-
-test("a tokenizer that joins less than SentencePiece would is refused", () => {
-  const json = structuredClone(createTokenizer(spm(["ab", "abc"])).toJson());
-  json.model.merges = ["a b"];
-  const own = createTokenizer(json, { name: "partial" });
-  expect(() => tokenizerToGguf(own, { vocabSize: own.vocabSize, startToken: null })).toThrow(
-    /does not join "ab c" though the two make a token/,
-  );
-});
-
-/** A SentencePiece-like tokenizer.json with these pieces beside bytes, the mark and letters. */
-function spm(pieces: string[]) {
-  const bytes = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`);
-  const tokens = ["<unk>", "<s>", "</s>", ...bytes, "\u2581", "a", "b", "c", ...pieces];
-  const special = (content: string, id: number) => ({ id, content, special: true, normalized: false });
-  return {
-    added_tokens: ["<unk>", "<s>", "</s>"].map(special),
-    normalizer: {
-      type: "Sequence",
-      normalizers: [
-        { type: "Prepend", prepend: "\u2581" },
-        { type: "Replace", pattern: { String: " " }, content: "\u2581" },
-      ],
-    },
-    decoder: {
-      type: "Sequence",
-      decoders: [
-        { type: "Replace", pattern: { String: "\u2581" }, content: " " },
-        { type: "ByteFallback" },
-        { type: "Fuse" },
-        { type: "Strip", content: " ", start: 1, stop: 0 },
-      ],
-    },
-    model: {
-      type: "BPE",
-      unk_token: "<unk>",
-      fuse_unk: true,
-      byte_fallback: true,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: ["a b", "ab c"],
-    },
-  };
-}
-
-for (const [name, file] of [
-  ["gpt-2", "data/tokenizers/ggml-vocab-gpt-2.gguf"],
-  ["llama-spm", "data/tokenizers/ggml-vocab-llama-spm.gguf"],
-] as const)
-  testShared(
-    `the vocabulary that llama.cpp's converter wrote for ${name} gives the ids that llama.cpp expects`,
-    [file, ...ggmlFiles(name)],
-    () => {
-      const gguf = readGguf(sharedPath(file));
-      const back = tokenizerFromGguf(gguf.metadata, name)!;
-      gguf.close();
-      for (const { text: sample, ids } of ggmlCases(name))
-        expect([...back.encode(sample)], JSON.stringify(sample)).toEqual(ids);
-    },
-  );
-
-testShared(
-  "GPT-2's own tokenizer is written as llama.cpp's converter wrote it",
-  [...gpt2Files, "data/tokenizers/ggml-vocab-gpt-2.gguf"],
-  async () => {
-    const { entries } = tokenizerToGguf(createTokenizer(gpt2Json(), { name: "gpt2" }), {
-      vocabSize: 50257,
-      startToken: 50256,
-    });
-    const gguf = readGguf(sharedPath("data/tokenizers/ggml-vocab-gpt-2.gguf"));
-    const ours = new Map(entries);
-    for (const key of ["model", "pre", "tokens", "merges", "bos_token_id", "eos_token_id"].map(
-      (k) => `tokenizer.ggml.${k}`,
-    ))
-      expect(sameJson(ours.get(key), gguf.metadata.get(key)), key).toBe(true);
-    gguf.close();
-  },
-);
-
-testShared(
-  "LLaMA-2's is written with the tokens and kinds of llama.cpp's converter, its scores in the same order",
-  ["data/tokenizers/llama2.tokenizer.json", "data/tokenizers/ggml-vocab-llama-spm.gguf"],
-  async () => {
-    const own = loadTokenizer(sharedPath("data/tokenizers/llama2.tokenizer.json"));
-    const ours = new Map(tokenizerToGguf(own, { vocabSize: 32000, startToken: own.bos }).entries);
-    const gguf = readGguf(sharedPath("data/tokenizers/ggml-vocab-llama-spm.gguf"));
-    for (const key of ["tokens", "token_type", "bos_token_id", "eos_token_id", "unknown_token_id"].map(
-      (k) => `tokenizer.ggml.${k}`,
-    ))
-      expect(sameJson(ours.get(key), gguf.metadata.get(key)), key).toBe(true);
-    const theirs = gguf.metadata.findNumbers("tokenizer.ggml.scores")!;
-    const scores = (ours.get("tokenizer.ggml.scores") as unknown as { values: Float32Array }).values;
-    // Of tokens that merges make, which alone are joined by score.
-    const made = [...theirs.keys()].filter((id) => scores[id] < 0);
-    expect(made.length).toBeGreaterThan(29_000);
-    const byTheirs = [...made].sort((a, b) => theirs[b] - theirs[a] || a - b);
-    const byOurs = [...made].sort((a, b) => scores[b] - scores[a] || a - b);
-    expect(byOurs.join() === byTheirs.join()).toBe(true);
-    gguf.close();
-  },
-);

@@ -14,7 +14,7 @@ import { type Parameter, Runtime } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { writeModelFiles } from "../model-folder.ts";
 import { ggufArchitectures } from "./architecture.ts";
-import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf } from "./names.ts";
+import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerFromGguf } from "./tokenizer-from-gguf.ts";
 
 export interface LoadedGguf {
@@ -114,8 +114,10 @@ function configOf(file: GgufFile): ModelConfig {
   if (tensors.has("rope_freqs.weight")) refuse("rotary scaling (rope_freqs.weight) is not supported");
   if ((metadata.findCount(key("expert_count")) ?? 0) > 0) refuse("mixtures of experts are not supported");
   const { initStd, requantizeEvery, recompute } = presets.tiny;
+  const variant = arch === "llama" && !isTernaryLlama(file) ? "full" : "bitnet";
   const config: ModelConfig = {
-    variant: arch === "llama" ? "full" : "bitnet",
+    variant,
+    subNorms: variant === "full" || arch !== "llama",
     vocabSize: embedding.shape[0],
     width: count("embedding_length"),
     layers: count("block_count"),
@@ -155,6 +157,18 @@ function configOf(file: GgufFile): ModelConfig {
   return config;
 }
 
+/**
+ * LLaMA's layers made ternary, without sub-norms: said by ours, and told of others' files by the first matrix, where a
+ * ternary type holds one magnitude. Blocks of different ones are float weights that a quantiser made ternary.
+ */
+function isTernaryLlama({ metadata, tensors, readFloats }: GgufFile): boolean {
+  const said = metadata.findBool(ternaryKey);
+  if (said !== undefined) return said;
+  const name = "blk.0.attn_q.weight";
+  const type = tensors.get(name)?.type;
+  return ["TQ1_0", "TQ2_0", "I2_S"].includes(String(type)) && ternaryOf(readFloats(name)) !== null;
+}
+
 /** @throws FormatError unless the file holds exactly the tensors of the model */
 function checkTensors(file: GgufFile, parameters: readonly Parameter[]): void {
   const known = new Set<string>();
@@ -176,11 +190,11 @@ function checkTensors(file: GgufFile, parameters: readonly Parameter[]): void {
 function weightsOf(file: GgufFile, { name: ours, role, shape }: Parameter, config: ModelConfig): Float32Array {
   const name = ggufNameOf(ours);
   const where = `${file.path}: tensor ${JSON.stringify(name)}`;
-  const values = file.readFloats(name);
-  if (role !== "ternary") {
-    const heads = rotaryHeads(ours, config);
-    return config.variant === "full" && heads !== null ? interleaveRotary(values, heads, shape[1], true) : values;
-  }
+  const heads = rotaryHeads(ours, config);
+  const paired = heads !== null && file.metadata.text("general.architecture") === "llama";
+  const stored = file.readFloats(name);
+  const values = paired ? interleaveRotary(stored, heads, shape[1], true) : stored;
+  if (role !== "ternary") return values;
   const ternary = ternaryOf(values);
   if (!ternary)
     throw new UnsupportedError(

@@ -31,6 +31,12 @@ export function ggufNameOf(parameter: string): string {
 /** The optional scalar that multiplies a matrix's product: blk.0.attn_q.scale. */
 export const scaleNameOf = (ggufName: string): string => ggufName.replace(/\.weight$/, ".scale");
 
+/**
+ * A key of our own, beside llama.cpp's: a file of architecture "llama" whose blocks are ternary, multiplied by int8
+ * activations. Programs that do not know it run the same weights on float activations.
+ */
+export const ternaryKey = "bitnet_ts.ternary";
+
 /** How many heads' rows a query or key projection holds; null for any other parameter. */
 export function rotaryHeads(parameter: string, { heads, kvHeads }: { heads: number; kvHeads: number }): number | null {
   if (parameter.endsWith(".q_proj.weight")) return heads;
@@ -43,9 +49,14 @@ export function rotaryHeads(parameter: string, { heads, kvHeads }: { heads: numb
  *
  * @param rows [heads · D, K]; not changed
  */
-export function interleaveRotary(rows: Float32Array, heads: number, k: number, back = false): Float32Array {
+export function interleaveRotary<T extends Float32Array | Uint8Array>(
+  rows: T,
+  heads: number,
+  k: number,
+  back = false,
+): T {
   const d = rows.length / k / heads;
-  const out = new Float32Array(rows.length);
+  const out = rows.slice() as T;
   for (let h = 0; h < heads; h++)
     for (let i = 0; i < d / 2; i++)
       for (let p = 0; p < 2; p++) {

@@ -5,6 +5,7 @@ import { formatBytes } from "./format.ts";
 import type { ImportRequest } from "./import-formats.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel, startTokenOf } from "./model.ts";
+import { modelName } from "./model-name.ts";
 
 /** --embedding-type and --arch. */
 export function addGgufOptions(command: Command): void {
@@ -63,14 +64,6 @@ async function templateOf(opened: { folder: string; chatTemplate?: string | null
   if (opened.chatTemplate !== undefined) return opened.chatTemplate;
   const { readChatTemplate } = await import("../../infer/index.ts");
   return readChatTemplate(opened.folder);
-}
-
-/** Of runs/tiny/checkpoints/step_000500 "tiny"; of any other folder or file its own name. */
-function modelName(folder: string): string {
-  const parts = folder.split(/[\\/]+/).filter((part) => part !== "" && part !== ".");
-  const own = parts.at(-1) ?? "model";
-  const name = /^step_\d+$/.test(own) && parts.at(-2) === "checkpoints" ? (parts.at(-3) ?? own) : own;
-  return name.replace(/\.gguf$/i, "");
 }
 
 export async function importGguf({ input, output, backend }: ImportRequest): Promise<string> {

@@ -110,9 +110,13 @@ async function trainingFacts({ folder, step }: OpenedModel): Promise<TrainingFac
 }
 
 export function addHfImportOptions(command: Command): void {
-  command.addOption(
-    new Option("--to <variant>", "hf: bitnet: make a full-precision model ternary, to train it on").choices(["bitnet"]),
-  );
+  command
+    .addOption(
+      new Option("--to <variant>", "hf: bitnet: make a full-precision model ternary, to train it on").choices([
+        "bitnet",
+      ]),
+    )
+    .option("--no-sub-norms", "hf, --to bitnet: add no norms in front of the output and down projections");
 }
 
 /** A folder with a config.json, or a name on the hub. */
@@ -129,7 +133,11 @@ export async function importHf(request: ImportRequest): Promise<string> {
   try {
     const { model, tokenizer, folder } = opened;
     const convert = request.options.to === "bitnet";
-    const { model: made, added } = convert ? await convertToBitnet(model) : { model, added: [] as string[] };
+    const subNorms = request.options.subNorms !== false;
+    if (!convert && !subNorms) throw new UsageError("--no-sub-norms is for a conversion; give --to bitnet too");
+    const { model: made, added } = convert
+      ? await convertToBitnet(model, { subNorms })
+      : { model, added: [] as string[] };
     try {
       await saveModelFolder(request.output, made, tokenizer, folder);
     } finally {
@@ -141,7 +149,7 @@ export async function importHf(request: ImportRequest): Promise<string> {
     if (!tokenizer) lines.push("no tokenizer: the model came without one");
     if (convert)
       lines.push(
-        `its matrices are ternary from now on, and ${added.length} sub-norms were added (gain 1): what it could do is largely gone until it is trained on`,
+        `its matrices are ternary from now on${added.length > 0 ? `, and ${added.length} sub-norms were added (gain 1)` : ""}: what it could do is largely gone until it is trained on`,
         `next        bitnet train tiny --from ${request.output} --data FILE`,
       );
     return `${lines.join("\n")}\n`;

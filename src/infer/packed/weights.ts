@@ -5,7 +5,7 @@
  */
 import type { Backend, DType, NDArray } from "../../backends/backend.ts";
 import { dtypeBytes } from "../../backends/backend.ts";
-import { headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
+import { hasSubNorms, headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
 import { type Matrix, packMatrix } from "../../ops/matrix-linear/index.ts";
 import { type LinearEnd, type PackedWeight, packTernary, weightRows } from "../../ops/packed-linear/index.ts";
 import { FormatError } from "../../platform/errors.ts";
@@ -80,7 +80,7 @@ export interface PackedLayer {
   attentionNorm: NDArray;
   /** q, k and v, one below the other. */
   qkv: LinearWeight;
-  /** Null where the variant has none. */
+  /** Null where the model has none. */
   attentionSubNorm: NDArray | null;
   output: LinearWeight;
   feedForwardNorm: NDArray;
@@ -206,7 +206,7 @@ export async function loadPackedWeights(
   const loader = new Loader(backend, source, config, formats);
   const { width, heads, kvHeads, hiddenWidth, vocabSize, tiedHead } = config;
   const D = headWidth(config);
-  const subNorms = config.variant === "bitnet";
+  const subNorms = hasSubNorms(config);
   try {
     const embedding = await loader.matrix(
       below(["model.embed_tokens.weight", vocabSize]),

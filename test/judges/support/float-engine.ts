@@ -5,7 +5,7 @@
  *
  * Weights are read from the model as it multiplies. Keys and values of earlier tokens are kept, as in generation.
  */
-import { type ModelConfig, headWidth, type Transformer } from "../../../src/model/index.ts";
+import { hasSubNorms, headWidth, type ModelConfig, type Transformer } from "../../../src/model/index.ts";
 import { add } from "../../../src/ops/add/index.ts";
 import { attention } from "../../../src/ops/attention/index.ts";
 import { cacheAppend } from "../../../src/ops/cache-append/index.ts";
@@ -70,6 +70,7 @@ export class FloatEngine {
   ): Tensor {
     const { runtime, config, table } = this;
     const { heads, kvHeads, activation: kind, normEps: eps } = config;
+    const subNorms = hasSubNorms(config);
     const w = (name: string) => this.weights.get(`${name}.weight`)!;
     const linear = (x: Tensor, name: string) => runtime.apply(matmul, [x, w(name)], {});
     const norm = (x: Tensor, name: string) => runtime.apply(rmsNorm, [x, w(name)], { eps });
@@ -83,11 +84,12 @@ export class FloatEngine {
       cacheAppend(runtime.plainContext(), keys, turned("k_proj", kvHeads), start);
       cacheAppend(runtime.plainContext(), values, linear(inner, `${block}.self_attn.v_proj`), start);
       const mixed = runtime.apply(attention, [turned("q_proj", heads), keys, values], { heads, kvHeads, start });
-      const sub = norm(mixed, `${block}.self_attn.attn_sub_norm`);
+      const sub = subNorms ? norm(mixed, `${block}.self_attn.attn_sub_norm`) : mixed;
       x = runtime.apply(add, [x, linear(sub, `${block}.self_attn.o_proj`)], {});
       const outer = norm(x, `${block}.post_attention_layernorm`);
       const [gate, up] = [linear(outer, `${block}.mlp.gate_proj`), linear(outer, `${block}.mlp.up_proj`)];
-      const hidden = norm(runtime.apply(gatedActivation, [gate, up], { kind }), `${block}.mlp.ffn_sub_norm`);
+      const gated = runtime.apply(gatedActivation, [gate, up], { kind });
+      const hidden = subNorms ? norm(gated, `${block}.mlp.ffn_sub_norm`) : gated;
       x = runtime.apply(add, [x, linear(hidden, `${block}.mlp.down_proj`)], {});
     }
     return runtime.apply(matmul, [norm(x, "model.norm"), w(config.tiedHead ? "model.embed_tokens" : "lm_head")], {});

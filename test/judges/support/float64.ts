@@ -3,7 +3,7 @@
  * told by it. Shares no code with src/ops. For each token it also tells how near any activation, times 127 / max|x|, came to
  * a half: there float32 may round either way, and one code more or less is one step in everything after it.
  */
-import type { ModelConfig, Transformer } from "../../../src/model/index.ts";
+import { hasSubNorms, type ModelConfig, type Transformer } from "../../../src/model/index.ts";
 
 export interface Exact {
   /** [T, V] */
@@ -41,6 +41,7 @@ export async function weightsOf(model: Transformer): Promise<Weights> {
 
 export function exactForward(config: ModelConfig, weights: Weights, tokens: ArrayLike<number>): Exact {
   const { width: C, heads: H, kvHeads: G, layers, vocabSize: V, ropeBase, normEps, activation, variant } = config;
+  const subNorms = hasSubNorms(config);
   const D = C / H;
   const T = tokens.length;
   const margins = new Array<number>(T).fill(Number.POSITIVE_INFINITY);
@@ -110,13 +111,13 @@ export function exactForward(config: ModelConfig, weights: Weights, tokens: Arra
         for (let d = 0; d < D; d++)
           mixed.push(powers.reduce((sum, p, j) => sum + (p / total) * projected[j].v[kv + d], 0));
       }
-      if (variant === "bitnet") mixed = norm(mixed, `${attention}.attn_sub_norm.weight`);
+      if (subNorms) mixed = norm(mixed, `${attention}.attn_sub_norm.weight`);
       const [y] = linear(mixed, [`${attention}.o_proj.weight`], t);
       const middle = x.map((v, c) => v + y[c]);
       const input = norm(middle, `${name}.post_attention_layernorm.weight`);
       const [gate, up] = linear(input, [`${name}.mlp.gate_proj.weight`, `${name}.mlp.up_proj.weight`], t);
       let hidden = gate.map((g, i) => (activation === "silu" ? g / (1 + Math.exp(-g)) : Math.max(g, 0) ** 2) * up[i]);
-      if (variant === "bitnet") hidden = norm(hidden, `${name}.mlp.ffn_sub_norm.weight`);
+      if (subNorms) hidden = norm(hidden, `${name}.mlp.ffn_sub_norm.weight`);
       const [down] = linear(hidden, [`${name}.mlp.down_proj.weight`], t);
       return middle.map((v, c) => v + down[c]);
     });
