@@ -102,3 +102,20 @@ test.for([
 ] as const)("options %j are refused", ([options, message]) => {
   expect(() => resolveDedup(options)).toThrow(message);
 });
+
+test("a signature is the least value of each permutation, for any number of them, strided or not", () => {
+  for (const count of [1, 3, 4, 7, 9]) {
+    const permutations = drawPermutations(count, 5);
+    const hashes = Int32Array.from([7, -1, 2 ** 31 - 1, -(2 ** 31), 12345, 0]);
+    const wanted = Array.from({ length: count }, (_, p) => {
+      const values = [...hashes].map((hash) =>
+        BigInt.asIntN(32, BigInt.asUintN(32, BigInt(hash ^ permutations.xor[p])) * BigInt(permutations.multiply[p])),
+      );
+      return Number(values.reduce((least, value) => (value < least ? value : least)));
+    });
+    const out = new Int32Array(3 * count + 1).fill(9);
+    signatureOf(hashes, hashes.length, permutations, out, 3, 1);
+    expect(wanted.map((_, p) => out[1 + 3 * p])).toEqual(wanted);
+    expect(out.filter((value) => value === 9)).toHaveLength(2 * count + 1);
+  }
+});
