@@ -29,6 +29,18 @@ const splitSchema = z.strictObject({
       contentHash: z.string(),
     }),
   ),
+  /** What packing into sequences came to; absent where documents are as they are. */
+  packing: z
+    .strictObject({
+      /** Whole sequences of T. */
+      sequences: count,
+      /** Tokens that fill sequences up. */
+      padding: count,
+      /** Documents whose tokens lie in several sequences, and those of them that are longer than one. */
+      cut: count,
+      overLength: count,
+    })
+    .optional(),
 });
 const manifestSchema = z.strictObject({
   format: z.literal("bitnet-dataset"),
@@ -36,9 +48,53 @@ const manifestSchema = z.strictObject({
   /** SHA-256 over what decides the content: source hashes, tokenizer hash, options. The cache's name for it. */
   key: z.string(),
   tokenizer: z.strictObject({ hash: z.string(), vocabSize: count, endOfText: count }),
-  sources: z.array(z.strictObject({ name: z.string(), split: z.enum(["train", "valid", "both"]), hash: z.string() })),
+  sources: z.array(
+    z.strictObject({
+      /** Path or address. */
+      name: z.string(),
+      split: z.enum(["train", "valid", "both"]),
+      /** Format, then SHA-256 or the hub's checksum. */
+      hash: z.string(),
+      /** The source that the file belongs to. */
+      source: z.string().optional(),
+      licence: z.string().nullable().optional(),
+      sizeBytes: count.nullable().optional(),
+      /** Documents read of it. */
+      documents: count.optional(),
+    }),
+  ),
   options: z.record(z.string(), z.union([z.string(), z.number(), z.null()])),
   splits: z.strictObject({ train: splitSchema, valid: splitSchema.optional() }),
+  // What follows is there where prepareShards wrote the dataset.
+  /** What became of the documents; the numbers add up, and report.json has more. */
+  counts: z
+    .strictObject({
+      read: count,
+      /** Records that could not be read, and blank documents: not among those read. */
+      bad: count,
+      blank: count,
+      /** By the filters: "stage: reason". */
+      filtered: z.record(z.string(), count),
+      /** Documents of which filters left only white space. */
+      emptied: count,
+      /** By deduplication: exact, near, contaminated. */
+      duplicates: z.record(z.string(), count),
+      /** Beyond the last shard that was wanted. */
+      leftOver: count,
+      train: count,
+      valid: count,
+    })
+    .optional(),
+  packing: z
+    .strictObject({ kind: z.enum(["documents", "concatenate", "best-fit"]), sequence: count.nullable() })
+    .optional(),
+  /** Seed of the order of documents; null: that of the sources. */
+  shuffle: z.number().nullable().optional(),
+  /** All that was asked for. */
+  settings: z.record(z.string(), z.unknown()).optional(),
+  about: z.record(z.string(), z.string()).optional(),
+  /** Other files of the folder (the tokenizer) and their SHA-256. */
+  files: z.record(z.string(), z.string()).optional(),
 });
 
 export type SplitSummary = z.infer<typeof splitSchema>;

@@ -43,6 +43,17 @@ export {
   type PrepareProgress,
   prepareTokens,
 } from "./prepare.ts";
+export type { PrepareInput } from "./prepare-inputs.ts";
+export {
+  defaultShardTokens,
+  type PrepareShardsOptions,
+  type PrepareShardsProgress,
+  type PrepareStage,
+  prepareShards,
+  prepareStages,
+} from "./prepare-shards.ts";
+export type { TokenizerSource } from "./prepare-tokenizer.ts";
+export { type Packing, type PackingKind, packingKinds } from "./packing/write-shards.ts";
 export {
   type BadRecord,
   type BadRecordPolicy,

@@ -24,6 +24,8 @@ export interface DropSample {
   detail: string | null;
   /** How the text begins. */
   text: string;
+  /** A hash of the whole text, in [0, 1): the samples of a reason are those that hash lowest. */
+  rank: number;
 }
 
 export interface DropCount {
@@ -98,6 +100,40 @@ export interface PipelineRun {
 }
 
 const sampleCharacters = 300;
+const defaultSamples = 3;
+
+/** Lowest rank first, as many as are wanted; of equal ones (copies) the first by place, whatever came first. */
+function keepLowest(samples: DropSample[], wanted: number): void {
+  const place = ({ file, place }: DropSample) => `${file}\n${place}`;
+  samples.sort((a, b) => a.rank - b.rank || (place(a) < place(b) ? -1 : 1));
+  samples.length = Math.min(samples.length, wanted);
+}
+
+/** Several accounts of the same stages, over parts of the documents, as one. */
+export function mergeStageReports(reports: readonly StageReport[][], samples = defaultSamples): StageReport[] {
+  const merged = new Map<string, StageReport>();
+  for (const report of reports.flat()) {
+    const key = JSON.stringify([report.name, report.options]);
+    let sum = merged.get(key);
+    if (!sum) {
+      sum = { ...report, documentsIn: 0, documentsOut: 0, charactersIn: 0, charactersOut: 0, changed: 0 };
+      Object.assign(sum, { dropped: {}, counts: {} });
+      merged.set(key, sum);
+    }
+    for (const name of ["documentsIn", "documentsOut", "charactersIn", "charactersOut", "changed"] as const)
+      sum[name] += report[name];
+    for (const [name, count] of Object.entries(report.counts)) sum.counts[name] = (sum.counts[name] ?? 0) + count;
+    for (const [reason, count] of Object.entries(report.dropped)) {
+      sum.dropped[reason] ??= { documents: 0, characters: 0, samples: [] };
+      const entry = sum.dropped[reason];
+      entry.documents += count.documents;
+      entry.characters += count.characters;
+      entry.samples.push(...count.samples);
+      keepLowest(entry.samples, samples);
+    }
+  }
+  return [...merged.values()];
+}
 
 /** Puts stages behind one another. Nothing is read before the documents are asked for, and then one at a time. */
 export function runPipeline(
@@ -152,7 +188,7 @@ async function* throughStage(documents: AsyncIterable<TextDocument>, book: Book)
   }
 }
 
-function openBook(stage: Stage, { samples = 3, onDrop }: PipelineOptions) {
+function openBook(stage: Stage, { samples = defaultSamples, onDrop }: PipelineOptions) {
   const report: StageReport = {
     name: stage.name,
     options: stage.options,
@@ -164,7 +200,7 @@ function openBook(stage: Stage, { samples = 3, onDrop }: PipelineOptions) {
     dropped: {},
     counts: {},
   };
-  const kept = new Map<string, { rank: number; sample: DropSample }[]>();
+  const kept = new Map<string, DropSample[]>();
   const account: StageAccount = {
     drop(document, reason, detail) {
       report.dropped[reason] ??= { documents: 0, characters: 0, samples: [] };
@@ -180,9 +216,8 @@ function openBook(stage: Stage, { samples = 3, onDrop }: PipelineOptions) {
       const { file, place, id, text } = document;
       const excerpt =
         text.length > sampleCharacters ? `${text.slice(0, sampleCharacters).replace(/[\ud800-\udbff]$/, "")}…` : text;
-      best.push({ rank, sample: { file, place, id, detail: detail ?? null, text: excerpt } });
-      best.sort((a, b) => a.rank - b.rank);
-      best.length = Math.min(best.length, samples);
+      best.push({ file, place, id, detail: detail ?? null, text: excerpt, rank });
+      keepLowest(best, samples);
     },
     count(name, by = 1) {
       report.counts[name] = (report.counts[name] ?? 0) + by;
@@ -203,7 +238,7 @@ function openBook(stage: Stage, { samples = 3, onDrop }: PipelineOptions) {
     report(): StageReport {
       const dropped: StageReport["dropped"] = {};
       for (const [reason, entry] of Object.entries(report.dropped))
-        dropped[reason] = { ...entry, samples: (kept.get(reason) ?? []).map(({ sample }) => sample) };
+        dropped[reason] = { ...entry, samples: [...(kept.get(reason) ?? [])] };
       return { ...report, dropped, counts: { ...report.counts } };
     },
   };

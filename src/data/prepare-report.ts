@@ -4,6 +4,7 @@
  */
 import { FormatError } from "../platform/errors.ts";
 import { exists, joinPath, readWhole, writeAtomically } from "../platform/files.ts";
+import type { DedupReport } from "./dedup/report.ts";
 import type { StageReport } from "./pipeline.ts";
 import type { SourceReport } from "./records.ts";
 import type { Shard } from "./shards.ts";
@@ -15,6 +16,8 @@ export interface PrepareReport {
   stages: StageReport[];
   /** The same stages over validation files of their own. */
   validStages?: StageReport[];
+  /** What deduplication found, with pairs; of several machines' shares the counts are summed. */
+  dedup?: DedupReport;
 }
 
 const version = 1;

@@ -66,7 +66,7 @@ export const createSourceReport = (): SourceReport => ({
 });
 
 /** As many bad records are named; all are counted. */
-const namedBadRecords = 20;
+export const namedBadRecords = 20;
 
 /** Adds what another reading came to. */
 export function addSourceReport(to: SourceReport, from: SourceReport): void {

@@ -4,8 +4,12 @@ import { FormatError } from "./errors.ts";
 
 export const deflate = (bytes: Uint8Array): Uint8Array => deflateRawSync(bytes, { level: 9 });
 
-/** One gzip member (RFC 1952); several behind one another are a gzip file too. */
-export const gzip = (bytes: Uint8Array): Uint8Array => gzipSync(bytes);
+/**
+ * One gzip member (RFC 1952); several behind one another are a gzip file too.
+ *
+ * @param level  1: quick, for what is read again soon; 6 (the default) to 9: small
+ */
+export const gzip = (bytes: Uint8Array, level = 6): Uint8Array => gzipSync(bytes, { level });
 
 /** Inflates to `size` bytes exactly, and never more, whatever the bytes say. @throws FormatError beginning with `where` */
 export function inflateExactly(bytes: Uint8Array, size: number, where: string): Uint8Array {

@@ -365,10 +365,18 @@ export function listFolder(path: string): string[] {
 
 export const exists = (path: string): boolean => fs.existsSync(path);
 
-/** What a path is, and its size. FileError if there is nothing. */
-export function describePath(path: string): { kind: "file" | "folder"; sizeBytes: number } {
+/** What a path is, its size, and when it was last written. FileError if there is nothing. */
+export function describePath(path: string): { kind: "file" | "folder"; sizeBytes: number; modifiedMs: number } {
   const stat = attempt("read", path, () => fs.statSync(path));
-  return { kind: stat.isDirectory() ? "folder" : "file", sizeBytes: stat.size };
+  return { kind: stat.isDirectory() ? "folder" : "file", sizeBytes: stat.size, modifiedMs: stat.mtimeMs };
+}
+
+/** Removes what killed processes left half-written in a folder; what running ones write stays. */
+export function sweepFolder(folder: string): void {
+  for (const name of listFolder(folder)) {
+    const pid = Number(/\.tmp-(\d+)-\d+$/.exec(name)?.[1] ?? Number.NaN);
+    if (pid > 0 && (pid === process.pid || !isRunning(pid))) removePath(joinPath(folder, name));
+  }
 }
 
 export function removePath(path: string): void {

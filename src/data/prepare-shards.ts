@@ -1,0 +1,345 @@
+/**
+ * Raw text to training shards, out of core and resumable: read and filtered, without duplicates, encoded, put in an order,
+ * packed into sequences, written as shards with checksums and an account of every document that is not in them.
+ *
+ * A run that was ended goes on where it was, from finished parts in a work folder (prepare-work.ts); the result's folder
+ * appears when it is complete. The shards depend on the documents, their sources' names and the settings alone: not on the
+ * order of files, threads, machines or interruptions; shuffled, not even on how documents are spread over files.
+ *
+ * prepareTokens (prepare.ts) does less of this in one pass, for a training run's own text.
+ */
+import { UsageError } from "../platform/errors.ts";
+import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
+import { type DatasetManifest, isDataset, openShards, readManifest } from "./dataset.ts";
+import type { DedupOptions } from "./dedup/options.ts";
+import type { DedupSource } from "./dedup/sources.ts";
+import type { DedupStage } from "./dedup/dedup.ts";
+import type { Packing } from "./packing/write-shards.ts";
+import type { Stage } from "./pipeline.ts";
+import { finishDataset } from "./prepare-finish.ts";
+import type { DocumentEncoder, PreparedDataset } from "./prepare.ts";
+import {
+  accountOf,
+  dedupStage,
+  encodeStage,
+  planShards,
+  shardStage,
+  type StageContext,
+  textStage,
+} from "./prepare-stages.ts";
+import { blockCharacters } from "./prepare-blocks.ts";
+import { checkStages, type InputFile, type PrepareInput, resolveInputs } from "./prepare-inputs.ts";
+import { describeRun, openPrepareWork, prepareVersion, readKnownFiles } from "./prepare-work.ts";
+import { openTokenizer, type TokenizerSource } from "./prepare-tokenizer.ts";
+
+/**
+ * In order. `text` is there where duplicates are looked for or a tokenizer is trained; those from `signatures` to `drops`
+ * are deduplication's, of which `candidates` and `clusters` are SQL that another engine can run (`bitnet data dedup
+ * --print-plan`).
+ */
+export const prepareStages = [
+  "text",
+  "signatures",
+  "candidates",
+  "shingles",
+  "clusters",
+  "drops",
+  "tokenizer",
+  "encode",
+  "shards",
+  "finish",
+] as const;
+export type PrepareStage = (typeof prepareStages)[number];
+
+export interface PrepareShardsProgress {
+  /** "hash", then stages. */
+  stage: string;
+  /** Bytes, documents or shards, as the stage counts them. */
+  done: number;
+  /** 0: not known. */
+  total: number;
+  note: string;
+}
+
+export interface PrepareShardsOptions {
+  inputs: readonly PrepareInput[];
+  tokenizer: DocumentEncoder | TokenizerSource;
+  /** The dataset's folder. One that holds another dataset is replaced once the new one is complete. */
+  outDir?: string;
+  /** Or: a folder of datasets, where it gets the name of its content. */
+  cacheDir?: string;
+  /** Of the unfinished run; default: the result's name with .work. */
+  workDir?: string;
+  /** Leave the work folder there when all is done. */
+  keepWork?: boolean;
+  /** Throw away an unfinished run of other sources or settings. */
+  restart?: boolean;
+  /** Filters that all inputs' documents go through, behind their own. */
+  stages?: readonly Stage[];
+  /** Drop duplicates among training text (default: no). */
+  dedup?: DedupOptions | null;
+  /** Evaluation text: documents that share n-grams with it are dropped. Needs `dedup`. */
+  heldOut?: readonly PrepareInput[];
+  /** Share of the documents held out for validation, by a hash of their text (default 0). */
+  validFraction?: number;
+  /** Seed of the order of documents; null (default): the order of sources. */
+  shuffle?: number | null;
+  /** Default: documents as they are. */
+  packing?: Packing;
+  /** Tokens of a shard (default 100,000,000), rounded down to whole sequences. */
+  shardTokens?: number;
+  /** Or: so many shards of training text, as large as that makes them. */
+  shardCount?: number;
+  /** Write no more shards of training text than this; what is left over is counted. */
+  maxShards?: number;
+  /** What else the manifest says: the recipe's name, say. */
+  about?: Record<string, string>;
+  /** Threads for deduplication. Default: one for each processor, at most 8. */
+  threads?: number;
+  /** Bound of deduplication's memory (default "1GB"). */
+  memory?: string;
+  /** Run this stage alone, on what those before it left in the work folder. */
+  stage?: PrepareStage;
+  /** One machine's share of the stages that read text, encode or write shards. All see the same work folder. */
+  share?: { index: number; count: number };
+  /** UTF-16 units of text in a block, the unit of work that is done anew after a kill. */
+  blockCharacters?: number;
+  /** Tokens put in order at once; see document-order.ts. */
+  bucketTokens?: number;
+  onProgress?: (progress: PrepareShardsProgress) => void;
+  /** Aborting throws the signal's reason; what is finished stays, for the next run. */
+  signal?: AbortSignal;
+}
+
+/** With defaults, and what follows from them. */
+export interface ResolvedPrepare
+  extends Required<Pick<PrepareShardsOptions, "inputs" | "stages" | "validFraction" | "packing" | "shardTokens">>,
+    Pick<
+      PrepareShardsOptions,
+      "shardCount" | "maxShards" | "threads" | "memory" | "share" | "bucketTokens" | "signal"
+    > {
+  key: string;
+  dedup: DedupOptions | null;
+  heldOut(): Promise<DedupSource[]>;
+  shuffle: number | null;
+  blockCharacters: number;
+  /** Documents are kept as text before they are encoded. */
+  keepsText: boolean;
+  settings: Record<string, unknown>;
+  about: Record<string, string>;
+}
+
+export const defaultShardTokens = 100_000_000;
+
+/**
+ * Prepares a dataset, goes on with one that is unfinished, or finds it prepared.
+ *
+ * @returns the dataset; with `stage` other than "finish", its work folder and no manifest
+ * @throws UsageError for options that contradict, an unfinished run with other settings (naming them), a stage whose parts
+ *   are not there; DataError for text that cannot be used, no documents, a split left empty; FileError when the disk refuses
+ */
+export async function prepareShards(
+  options: PrepareShardsOptions,
+): Promise<PreparedDataset | { folder: string; manifest: null; reused: false }> {
+  const { stage, share, signal } = options;
+  checkOptions(options);
+  const say: StageContext["say"] = (stage, done, total, note) => {
+    signal?.throwIfAborted();
+    options.onProgress?.({ stage, done, total, note });
+  };
+  const workBefore = options.workDir ?? (options.outDir && `${options.outDir}.work`);
+  const known = workBefore ? readKnownFiles(workBefore) : {};
+  const onFile = (name: string) => say("hash", 0, 0, name);
+  const files = await resolveInputs(options.inputs, known, onFile);
+  const heldOutFiles = await resolveInputs(options.heldOut ?? [], known, onFile);
+  const settings = settingsOf(options, heldOutFiles);
+  const run = describeRun(
+    settings,
+    files.map(({ split, identity }) => ({ split, identity })),
+  );
+  const outDir = options.outDir ?? joinPath(options.cacheDir!, run.key.slice(0, 32));
+  const found = findPrepared(outDir, run.key);
+  if (found && !stage) return { folder: outDir, manifest: found, reused: true };
+  mayReplace(outDir);
+  const work = openPrepareWork(options.workDir ?? `${outDir}.work`, run, { restart: options.restart ?? false, known });
+  const { tokenizer, stages = [], dedup = null, validFraction = 0, shuffle = null } = options;
+  const given: ResolvedPrepare = {
+    ...options,
+    key: run.key,
+    stages,
+    dedup,
+    heldOut: async () => heldOutFiles.map(heldOutSource),
+    validFraction,
+    shuffle,
+    packing: options.packing ?? { kind: "documents" },
+    shardTokens: options.shardTokens ?? defaultShardTokens,
+    blockCharacters: options.blockCharacters ?? blockCharacters,
+    keepsText: dedup !== null || ("trains" in tokenizer && tokenizer.trains),
+    settings,
+    about: options.about ?? {},
+  };
+  const context: StageContext = {
+    given,
+    files,
+    work,
+    mine: (number) => !share || number % share.count === share.index,
+    say,
+  };
+  const wants = (...names: PrepareStage[]) => !stage || names.includes(stage);
+  const encoder = () => openTokenizer(context, tokenizer);
+  if (wants("text") && given.keepsText) await textStage(context);
+  else if (stage === "text") throw new UsageError("this preparation keeps no text: its first stage is encode");
+  if (given.dedup && !stage) await dedupStage(context);
+  const part = dedupParts[stage ?? ""];
+  if (part) await dedupStage(context, part);
+  if (wants("tokenizer", "encode", "shards", "finish")) {
+    if (stage === "finish" || stage === "shards" || allThere(context)) say("tokenizer", 0, 0, "");
+    const open = await encoder();
+    try {
+      checkEncoder(open.encoder);
+      if (wants("encode")) await encodeStage(context, open.encoder);
+      if (wants("shards", "finish")) {
+        const plans = (["train", "valid"] as const).map((split) => planShards(context, open.encoder, split));
+        if (wants("shards")) await shardStage(context, plans);
+        if (wants("finish")) {
+          const manifest = finishDataset(context, plans, run.key, open.files);
+          signal?.throwIfAborted();
+          replaceFolder(work.folder("result"), outDir);
+          if (!options.keepWork) removePath(work.path);
+          return { folder: outDir, manifest, reused: false };
+        }
+      }
+    } finally {
+      await open.close();
+    }
+  }
+  return { folder: work.path, manifest: null, reused: false };
+}
+
+const dedupParts: Record<string, DedupStage | undefined> = {
+  signatures: "signatures",
+  candidates: "candidates",
+  shingles: "shingles",
+  clusters: "clusters",
+  drops: "write",
+};
+
+const allThere = (context: StageContext) => context.files.every((file) => accountOf(context.work, file));
+
+function checkOptions(options: PrepareShardsOptions): void {
+  const { inputs, validFraction = 0, shardTokens, shardCount, maxShards, packing, share, stages = [] } = options;
+  if ((options.outDir === undefined) === (options.cacheDir === undefined))
+    throw new UsageError("prepareShards: name either outDir or cacheDir");
+  if (inputs.length === 0) throw new UsageError("name at least one text file or folder");
+  if (!(validFraction >= 0 && validFraction < 1))
+    throw new UsageError(
+      `the validation fraction is ${validFraction}; expected a number between 0 and 1, such as 0.01`,
+    );
+  if (validFraction > 0 && inputs.some(({ split }) => split === "valid"))
+    throw new UsageError("name either a validation fraction or validation files, not both");
+  const whole = (name: string, value: number | undefined) => {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0))
+      throw new UsageError(`${name} is ${value}; expected a whole number above 0`);
+  };
+  whole("shardTokens", shardTokens);
+  whole("shardCount", shardCount);
+  whole("maxShards", maxShards);
+  if (shardTokens !== undefined && shardCount !== undefined)
+    throw new UsageError("name the tokens of a shard or the number of shards, not both");
+  if (packing && packing.kind !== "documents") {
+    whole("the sequence", packing.sequence);
+    if (shardTokens !== undefined && shardTokens < packing.sequence)
+      throw new UsageError(
+        `a shard of ${shardTokens} tokens holds no sequence of ${packing.sequence}; name at least as many`,
+      );
+  }
+  if (options.heldOut?.length && !options.dedup)
+    throw new UsageError("held-out text is found by deduplication; ask for that too (exact duplicates alone will do)");
+  if (share) {
+    const { index, count } = share;
+    if (!(Number.isInteger(count) && Number.isInteger(index) && index >= 0 && index < count))
+      throw new UsageError(`share ${index} of ${count}; shares are counted from 0`);
+    if (!options.stage) throw new UsageError("a share is of one stage; name the stage too");
+    if (inputs.some(({ limit }) => limit))
+      throw new UsageError(
+        "a source with a limit is read by one machine, which counts; leave out the limit or the share",
+      );
+  }
+  for (const { stages: own = [] } of inputs) checkStages(own);
+  checkStages(stages);
+}
+
+function checkEncoder({ endOfText, vocabSize }: DocumentEncoder): void {
+  if (!(Number.isInteger(endOfText) && endOfText! >= 0 && endOfText! < vocabSize))
+    throw new UsageError(
+      `the tokenizer's end-of-text token is ${endOfText}; expected an id from 0 to ${vocabSize - 1} (documents need one between them)`,
+    );
+}
+
+/** All that decides the content but the files' own. */
+function settingsOf(options: PrepareShardsOptions, heldOut: readonly InputFile[]): Record<string, unknown> {
+  const { tokenizer, inputs, stages = [], dedup = null, validFraction = 0, shuffle = null } = options;
+  const names = (list: readonly Stage[]) => list.map(({ name, options }) => ({ [name]: options }));
+  const reading = ({ read = {}, limit, stages = [] }: PrepareInput) => {
+    const { separator, field, fields, maxDocumentBytes, onBadRecord } = read;
+    return { separator, field, fields, maxDocumentBytes, onBadRecord, limit: limit ?? null, stages: names(stages) };
+  };
+  const content = {
+    tokenizer: "trains" in tokenizer ? tokenizer.identity : tokenizer.hash,
+    // In the order of their names, which is that of their files.
+    reading: [...inputs].sort((a, b) => (a.name < b.name ? -1 : 1)).map(reading),
+    stages: names(stages),
+    dedup,
+    heldOut: heldOut.map(({ identity, input }) => [identity, reading(input)]),
+    validFraction,
+    shuffle,
+    packing: options.packing ?? { kind: "documents" },
+    shardTokens: options.shardTokens ?? (options.shardCount === undefined ? defaultShardTokens : null),
+    shardCount: options.shardCount ?? null,
+    maxShards: options.maxShards ?? null,
+    blockCharacters: options.blockCharacters ?? blockCharacters,
+    about: options.about ?? {},
+    version: prepareVersion,
+  };
+  return JSON.parse(JSON.stringify(content)) as Record<string, unknown>;
+}
+
+function heldOutSource(file: InputFile): DedupSource {
+  const { input, name, identity } = file;
+  const documents = async function* () {
+    const { createSourceReport } = await import("./records.ts");
+    for await (const { text } of file.documents(createSourceReport(), () => {})) yield text;
+  };
+  return { name: `${input.name} ${name}`, identity, documents };
+}
+
+/** The manifest in a folder if it is whole and of this content; a damaged one counts as absent. */
+function findPrepared(folder: string, key: string): DatasetManifest | undefined {
+  if (!isDataset(folder)) return undefined;
+  try {
+    const manifest = readManifest(folder);
+    if (manifest.key !== key) return undefined;
+    for (const split of ["train", "valid"] as const)
+      if (manifest.splits[split]) for (const shard of openShards(folder, split)) shard.close();
+    return manifest;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws UsageError for a folder that holds something else */
+function mayReplace(folder: string): void {
+  if (exists(folder) && !isDataset(folder) && listFolder(folder).length > 0)
+    throw new UsageError(`${folder}: exists and was not written by this command; name another folder or remove it`);
+}
+
+function replaceFolder(from: string, to: string): void {
+  mayReplace(to);
+  const old = exists(to) ? `${to}.old` : undefined;
+  if (old) {
+    removePath(old);
+    movePath(to, old);
+  }
+  movePath(from, to);
+  if (old) removePath(old);
+}
