@@ -1,12 +1,14 @@
 /** `bitnet train`: options to a config, progress to the standard error, a report at the end. The run itself is train/. */
 import { Command, Option } from "commander";
 import type { ConfigLayer, RunConfigPatch, TrainReport } from "../train/index.ts";
-import { formatBytes, formatCount, formatDuration, formatRate } from "./support/format.ts";
+import { formatBytes, formatCount, formatDuration, formatRate, formatShare } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 
 export interface TrainCommandOptions {
   data?: string[];
+  mix?: string[];
+  localCopy?: string;
   valData?: string[];
   tokenizer?: string;
   variant?: "bitnet" | "full";
@@ -32,6 +34,15 @@ checkpoints, metrics and backend. --print-config shows all keys with the values 
 Examples:
   # A text file of your own; the documents in it are separated by <|endoftext|>, or it is one
   bitnet train tiny --data stories.txt --steps 300
+
+  # A data set of the hub, files elsewhere, patterns: downloaded once, encoded once, kept
+  bitnet train tiny --data "hf://datasets/roneneldan/TinyStories/data/*.parquet" --steps 300
+  bitnet train tiny --data "crawl/**/*.jsonl.gz"
+
+  # Datasets that bitnet data prepare made, by themselves or mixed by weight (bitnet data mix shows what comes of it)
+  bitnet train tiny --data stories --tokenizer tokenizer.json --epochs 1
+  bitnet train tiny --mix stories=0.7:stories,sums=0.3:sums.txt --steps 300
+  bitnet train tiny --data mixture.yaml --tokenizer tokenizer.json --tokens 100000000
 
   # The full-precision twin, three times over the text, with validation text of its own
   bitnet train tiny --variant full --data stories.txt --val-data more.txt --epochs 3
@@ -65,7 +76,13 @@ export function trainCommand(): Command {
     .description("Trains a ternary model, or its full-precision twin, on text, with a tokenizer made for that text.")
     .usage("[preset | config.yaml] --data FILE [options] [--section.key VALUE ...]")
     .argument("[preset]", "a preset (bitnet inspect presets lists them), or a config file (.yaml)")
-    .option("--data <file>", "text to train on: .txt, .jsonl, also .gz, or a folder of them; may be repeated", collect)
+    .option(
+      "--data <path>",
+      "text to train on: files, folders, globs, addresses, hf://datasets/org/name; prepared datasets; or a mixture.yaml; may be repeated",
+      collect,
+    )
+    .option("--mix <sources>", "or a mixture: name=weight:path, with commas between several; may be repeated", collect)
+    .option("--local-copy <folder>", "take what is far away from here: a clone of the data set, say")
     .option("--val-data <file>", "text to validate on; else some of the data is held out; may be repeated", collect)
     .option("--tokenizer <file>", "a tokenizer.json to use; else one is trained on the data")
     .addOption(new Option("--variant <name>", "ternary, or its full-precision twin").choices(["bitnet", "full"]))
@@ -132,10 +149,10 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
     throw new UsageError(`name a preset (${presetNames.join(", ")}) or a config file; bitnet train --help tells more`);
   if ([options.steps, options.epochs, options.tokens].filter((x) => x !== undefined).length > 1)
     throw new UsageError("name one of --steps, --epochs and --tokens");
-  const { variant, steps, epochs, tokens, seed, threads, backend, isa, data, valData, tokenizer } = options;
+  const { variant, steps, epochs, tokens, seed, threads, backend, isa, valData, tokenizer, localCopy } = options;
   const patch = {
     model: { variant },
-    data: { files: data, validFiles: valData },
+    data: { ...(await textOf(options)), validFiles: valData, localCopy },
     tokenizer: { file: tokenizer },
     train: { steps, epochs, tokens, seed },
     backend: { name: backend, isa, threads },
@@ -148,6 +165,19 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
       command.options.map((option) => option.long!.slice(2)),
     ),
   ];
+}
+
+/** What --data and --mix name: files, or a mixture. */
+async function textOf({ data, mix }: TrainCommandOptions): Promise<RunConfigPatch["data"]> {
+  const { isMixtureFile, parseMix, readMixture } = await import("../data/mixing/spec.ts");
+  const { UsageError } = await import("../platform/errors.ts");
+  if (data && mix) throw new UsageError("name the text with --data or with --mix, not both");
+  if (mix) return { mixture: parseMix(mix) };
+  const file = data?.find(isMixtureFile);
+  if (file === undefined) return { files: data };
+  if (data!.length > 1)
+    throw new UsageError(`${file}: a mixture stands alone; name other text among its sources, not with --data`);
+  return { mixture: readMixture(file) };
 }
 
 /** Commander leaves the words that it does not know: a preset's name, and options of the config with their values. */
@@ -171,12 +201,21 @@ async function baseLayer(name: string): Promise<ConfigLayer> {
 /** Keys without a value would count as set. */
 const withoutUndefined = (value: object): object => JSON.parse(JSON.stringify(value));
 
+/** A share of the time that somebody should hear of. */
+const waitWorthSaying = 0.01;
+
 function describeReport(report: TrainReport): string {
   const { before, after, best, checkpoint, bestCheckpoint, folder, epochs } = report;
   const ended = { finished: "finished", "early-stopping": "stopped early", interrupted: "interrupted" }[report.reason];
   const lines = [
     `${ended} after step ${formatCount(report.step)}: ${formatCount(report.totalTokens)} tokens in ${formatDuration(report.elapsedMs)} (${formatRate(report.tokensPerSecond, "tokens")}), at most ${formatBytes(report.peakMemoryBytes)} of memory`,
   ];
+  for (const { name, drawnTokens, epochs: passes } of report.sources ?? [])
+    lines.push(`source      ${name}: ${formatCount(drawnTokens)} tokens, ${passes.toPrecision(3)} passes`);
+  if (report.dataWaitMs > waitWorthSaying * report.elapsedMs)
+    lines.push(
+      `waited      ${formatDuration(report.dataWaitMs)} for data, ${formatShare(report.dataWaitMs / report.elapsedMs, 1)} of the time; data.prefetch reads more ahead`,
+    );
   if (report.skippedSteps > 0)
     lines.push(`skipped     ${formatCount(report.skippedSteps)} steps whose loss or gradient was not finite`);
   for (const { epoch, loss } of epochs)

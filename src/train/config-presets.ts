@@ -23,6 +23,7 @@ const twoStage = {
 const tiny: Omit<RunConfig, "preset" | "model"> = {
   data: {
     files: [],
+    mixture: null,
     validFiles: [],
     validFraction: 0.01,
     separator: "<|endoftext|>",
@@ -30,6 +31,9 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
     maskDocuments: false,
     lossAfter: null,
     cacheDir: "runs/cache",
+    localCopy: null,
+    prefetch: "auto",
+    verify: false,
   },
   tokenizer: { file: null, kind: "bpe" },
   optimizer: {

@@ -3,6 +3,7 @@
  * Every key is required here; presets (config-presets.ts) give the defaults and config.ts lays differences over them.
  */
 import { z } from "zod";
+import { mixtureSchema } from "../data/mixing/spec.ts";
 import { modelConfigSchema } from "../model/config.ts";
 
 const count = z.int().positive();
@@ -71,8 +72,10 @@ export const runConfigSchema = z.strictObject({
   /** The model's own sizes; `variant` chooses bitnet or its full-precision twin. */
   model: modelConfigSchema,
   data: z.strictObject({
-    /** Text to train on: .txt or .jsonl files (.gz too), or folders of them. */
+    /** Text to train on: files, folders, globs, addresses, data sets of the hub; or datasets prepared ahead. */
     files: z.array(z.string()),
+    /** Or: several sources, each with a weight, and perhaps a curriculum (docs/mixing.md); null: files. */
+    mixture: mixtureSchema.nullable(),
     /** Text to validate on; none: a part of the training text is held out. */
     validFiles: z.array(z.string()),
     /** Share of the training text held out where there are no validation files; 0: no validation. */
@@ -87,6 +90,12 @@ export const runConfigSchema = z.strictObject({
     lossAfter: z.string().min(1).nullable(),
     /** Where encoded text is kept, under the hash of its content. */
     cacheDir: z.string(),
+    /** A folder with copies of what is far away, such as a clone of a data set; null: it is downloaded. */
+    localCopy: z.string().nullable(),
+    /** Batches that a worker thread reads ahead; 0: each is read when it is needed; auto: 4 for data prepared ahead, else 0. */
+    prefetch: z.union([z.int().min(0).max(1024), z.literal("auto")]),
+    /** Compare all of the data that were prepared ahead with their checksums before training. */
+    verify: z.boolean(),
   }),
   tokenizer: z.strictObject({
     /** A tokenizer.json to use; null: one is trained on the training text. */

@@ -4,6 +4,7 @@
  */
 import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { z } from "zod";
+import { checkMixture } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { optimizerDefaults, presetRun, scheduleDefaults } from "./config-presets.ts";
 import { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
@@ -39,6 +40,7 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
   const { base, difference } = presetRun(preset, variant ?? "bitnet");
   let config: Json = base;
   for (const { patch } of [{ patch: difference }, ...layers]) config = merge(config, patch as Json, []);
+  if (isSection(config.data)) checkData(config.data);
   const checked = runConfigSchema.safeParse(config);
   if (!checked.success) throw new UsageError(describeIssue(checked.error.issues[0], config));
   const { train, model } = checked.data;
@@ -47,6 +49,16 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
       `train.sequence is ${train.sequence} but the model's context is ${model.contextLength}; lower train.sequence or raise model.contextLength`,
     );
   return checked.data;
+}
+
+/** What the schema of a mixture cannot say, or says less well. */
+function checkData({ files, mixture }: Json): void {
+  if (mixture === null || mixture === undefined) return;
+  checkMixture(mixture, "data.mixture");
+  if (Array.isArray(files) && files.length > 0)
+    throw new UsageError(
+      `data.files names ${files[0]} and data.mixture has sources of its own; name the text in one of them`,
+    );
 }
 
 /** Reads a config file's text. @throws UsageError where it is not YAML, or not a mapping */
@@ -124,7 +136,7 @@ export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun 
 
 /**
  * `over` laid over `base`. A section whose kind changes starts from that kind's defaults (an optimiser keeps what the kind
- * before it had as well); a new budget replaces the old.
+ * before it had as well); a new budget replaces the old; files take the place of a mixture, and a mixture that of files.
  */
 function merge(base: Json, over: Json, path: readonly string[]): Json {
   const merged: Json = { ...base };
@@ -145,6 +157,10 @@ function merge(base: Json, over: Json, path: readonly string[]): Json {
     const budgets = ["steps", "epochs", "tokens"];
     if (budgets.some((key) => over[key] !== undefined && over[key] !== null))
       for (const key of budgets) merged[key] = null;
+  }
+  if (where === "data") {
+    if (Array.isArray(over.files) && over.files.length > 0) merged.mixture = null;
+    if (isSection(over.mixture)) Object.assign(merged, { files: [], mixture: null });
   }
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue;

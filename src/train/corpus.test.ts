@@ -110,7 +110,7 @@ test("a prepared dataset is used as it is, with the tokenizer that made it", asy
     prepare({ data: { files: [folder] }, tokenizer: { file: otherPath }, model: { vocabSize: other.vocabSize } }),
   ).rejects.toThrow(/was encoded with another tokenizer/);
   await expect(prepare({ data: { files: [folder, files[0]] }, tokenizer: { file: path }, model })).rejects.toThrow(
-    /stands alone/,
+    /dataset: is a prepared dataset, .*d1.txt is not; .* make a mixture of both: --mix a=1:/,
   );
 });
 

@@ -1,5 +1,5 @@
 /** What the trainer tells its callbacks, and what a callback may do. Logging, saving and stopping are all callbacks. */
-import type { BatchPosition } from "../data/index.ts";
+import type { DataPosition, SourceUse } from "../data/index.ts";
 import type { Random } from "../platform/random.ts";
 import type { Runtime } from "../tensor/index.ts";
 import type { Optimizer } from "./optimizers.ts";
@@ -26,6 +26,10 @@ export interface StepEvent {
   skippedSteps: number;
   /** Of this step alone: reading, forward, backward, update. */
   elapsedMs: number;
+  /** Of that, waiting for the batch. */
+  dataWaitMs: number;
+  /** What each source of a mixture has given so far; absent for one text. */
+  sources?: readonly SourceUse[];
 }
 
 /** One line of metrics/scalars.jsonl; see metrics.ts for the keys. */
@@ -98,7 +102,7 @@ export interface TrainingState {
   totalTokens: number;
   skippedSteps: number;
   skippedInRow: number;
-  data: BatchPosition;
+  data: DataPosition;
   random: [number, number, number, number];
   /** By name. */
   callbacks: Record<string, unknown>;

@@ -18,7 +18,7 @@ export {
 } from "./config.ts";
 export { presetNames } from "./config-presets.ts";
 export { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
-export { type Corpus, prepareCorpus } from "./corpus.ts";
+export { type Corpus, prepareCorpus, prepareTrainingData } from "./corpus.ts";
 export type {
   Callback,
   Sample,
@@ -47,4 +47,5 @@ export { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "./run-fo
 export { readScalars } from "./scalars.ts";
 export { createSchedule, type Schedule, type ScheduleConfig, type ScheduledValues } from "./schedules.ts";
 export { type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
+export type { TrainingData } from "./training-data.ts";
 export { runTraining, type TrainableModel, type TrainerParts, type TrainingOutcome } from "./trainer.ts";

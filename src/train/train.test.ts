@@ -138,6 +138,7 @@ describe("a run", () => {
       ...[
         "total_tokens",
         "elapsed_ms",
+        "data_wait_ms",
         "skipped_steps",
         "memory_rss_bytes",
         "backend_live_bytes",

@@ -5,7 +5,7 @@
 import { type Backend, createBackend } from "../backends/index.ts";
 import { readTokenizer, restoreCheckpoint, saveCheckpoint } from "../checkpoint/index.ts";
 import { restoreWeights } from "../checkpoint/model-folder.ts";
-import { createBatches } from "../data/index.ts";
+import { type BatchFeed, openFeed, prefetchFeed, type SourceUse } from "../data/index.ts";
 import { Transformer } from "../model/index.ts";
 import type { Precision } from "../ops/op.ts";
 import { FormatError, UsageError } from "../platform/errors.ts";
@@ -32,7 +32,7 @@ import { type Summary, summary } from "./callbacks/summary.ts";
 import { tensorboard } from "./callbacks/tensorboard.ts";
 import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConfig } from "./config.ts";
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
-import { type Corpus, checkDataFiles, lossMarker, prepareCorpus } from "./corpus.ts";
+import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
 import type { Callback, StopReason, TrainingState } from "./events.ts";
 import { createOptimizer } from "./optimizers.ts";
 import {
@@ -49,6 +49,7 @@ import {
 } from "./run-folder.ts";
 import { checkStart, type StartingPoint, startingPoint, startTokenizer } from "./starting-point.ts";
 import { runTraining } from "./trainer.ts";
+import type { TrainingData } from "./training-data.ts";
 
 export interface TrainOptions {
   /** A preset's name, and differences from it; or the layers of `resolveConfig`. */
@@ -87,12 +88,16 @@ export interface ReadyRun {
   backend: { name: string; isa: string; threads: number; precision: Precision };
   trainingTokens: number;
   validationTokens: number;
+  /** Of a mixture: its sources, and what each has given when the run goes on. */
+  sources: readonly SourceUse[] | null;
+  /** Batches that a worker thread reads ahead; 0: none. */
+  prefetch: number;
   /** The model under training and its tokenizer, for callbacks that ask it something; the run disposes of them. */
   model: Transformer;
   tokenizer: Tokenizer;
 }
 
-export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "best"> {
+export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "dataWaitMs" | "best"> {
   reason: StopReason;
   /** Steps done in all, by every process that worked on the run. */
   step: number;
@@ -103,6 +108,8 @@ export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "bes
   /** Validation before the first step and after the last; null without validation text. */
   before: Summary["first"];
   after: Summary["last"];
+  /** Of a mixture: what each source has given, over all processes that worked on the run. */
+  sources: readonly SourceUse[] | null;
   folder: string;
   /** The last checkpoint, and that of the lowest validation loss where it was kept. */
   checkpoint: string | null;
@@ -140,24 +147,34 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     isa: config.backend.isa === "auto" ? undefined : config.backend.isa,
     threads: config.backend.threads,
   });
-  const open: { close(): void }[] = [backend];
+  const open: { close(): void | Promise<void> }[] = [backend];
   try {
     const precision = choosePrecision(config.train.precision, backend);
     const undo = resume ? () => {} : makeRunFolder(folder);
-    let corpus: Corpus;
     try {
       const tokenizer = resume ? savedTokenizer(resume, config) : start && startTokenizer(start, config);
       if (start && !resume?.checkpoint) onNote(`beginning from the weights in ${start.folder}`);
-      corpus = await prepareCorpus(config, { tokenizer: tokenizer ?? undefined, onNote, signal });
+      const corpus = await prepareTrainingData(config, { tokenizer: tokenizer ?? undefined, onNote, signal });
       open.push(corpus);
-      return await runWith({ config, corpus, backend, precision, resume, start, folder, clock, options });
+      const { feed, ahead } = openTrainingFeed(config, corpus);
+      open.push({ close: () => feed.close?.() });
+      const data = { feed, ahead, corpus };
+      return await runWith({ config, data, backend, precision, resume, start, folder, clock, options });
     } catch (error) {
       undo();
       throw error;
     }
   } finally {
-    for (const opened of open.reverse()) opened.close();
+    for (const opened of open.reverse()) await opened.close();
   }
+}
+
+/** Data prepared ahead may be large, and lie on a slow disk: worth a thread. Text was just encoded here. */
+const prefetchPrepared = 4;
+
+function openTrainingFeed({ data }: RunConfig, corpus: TrainingData): { feed: BatchFeed; ahead: number } {
+  const ahead = data.prefetch === "auto" ? (corpus.prepared ? prefetchPrepared : 0) : data.prefetch;
+  return { ahead, feed: ahead > 0 ? prefetchFeed(corpus.feed, ahead) : openFeed(corpus.feed) };
 }
 
 function layersOf(config: TrainOptions["config"]): readonly ConfigLayer[] {
@@ -209,7 +226,7 @@ function savedTokenizer({ folder, checkpoint }: ResumePoint, config: RunConfig):
 
 async function runWith(parts: {
   config: RunConfig;
-  corpus: Corpus;
+  data: { feed: BatchFeed; ahead: number; corpus: TrainingData };
   backend: Backend;
   precision: Precision;
   resume: ResumePoint | null;
@@ -218,17 +235,10 @@ async function runWith(parts: {
   clock: Clock;
   options: TrainOptions;
 }): Promise<TrainReport> {
-  const { config, corpus, backend, precision, resume, start, folder, clock, options } = parts;
+  const { config, backend, precision, resume, start, folder, clock, options } = parts;
+  const { feed: data, ahead, corpus } = parts.data;
   const { tokenizer } = corpus;
-  const { batch, sequence, seed } = config.train;
-  const data = createBatches({
-    tokens: corpus.tokens,
-    batch,
-    sequence,
-    seed,
-    documentStarts: config.data.maskDocuments,
-    lossAfter: lossMarker(config, tokenizer),
-  });
+  const { seed } = config.train;
   const derived = deriveRun(config, data.batchesPerEpoch);
   const runtime = new Runtime(backend, precision);
   const model = new Transformer(runtime, config.model, seed);
@@ -249,8 +259,10 @@ async function runWith(parts: {
       fromStep: state?.step ?? 0,
       parameters: countParameters(model.parameters),
       backend: { name: backend.name, isa: backend.isa, threads: backend.threads, precision },
-      trainingTokens: corpus.tokens.tokenCount,
+      trainingTokens: corpus.about.tokens,
       validationTokens: corpus.validation?.tokens ?? 0,
+      sources: data.use?.() ?? null,
+      prefetch: ahead,
       model,
       tokenizer,
     };
@@ -281,6 +293,8 @@ async function runWith(parts: {
     });
     callbacks.push(saving);
 
+    // The thread's start is no part of the first step.
+    await data.ready?.();
     const outcome = await runTraining(
       {
         runtime,
@@ -300,7 +314,7 @@ async function runWith(parts: {
       },
       state,
     );
-    const { epochs, elapsedMs, tokens, first, last: after, best: bestMeasured } = result.summary();
+    const { epochs, elapsedMs, dataWaitMs, tokens, first, last: after, best: bestMeasured } = result.summary();
     return {
       reason: outcome.reason,
       step: outcome.state.step,
@@ -308,10 +322,12 @@ async function runWith(parts: {
       skippedSteps: outcome.state.skippedSteps,
       epochs,
       elapsedMs,
+      dataWaitMs,
       tokensPerSecond: elapsedMs > 0 ? (tokens * 1000) / elapsedMs : 0,
       before: first,
       after,
       best: bestMeasured,
+      sources: data.use?.() ?? null,
       folder,
       ...saving.found(),
       parameters: ready.parameters,
@@ -330,10 +346,10 @@ function countParameters(parameters: readonly Parameter[]): ReadyRun["parameters
 }
 
 /** Writes tokenizer.json, meta.json and config.yaml, the last making the folder a run. */
-function recordRun(ready: ReadyRun, corpus: Corpus, clock: Clock, { onNote = () => {} }: TrainOptions): void {
+function recordRun(ready: ReadyRun, corpus: TrainingData, clock: Clock, { onNote = () => {} }: TrainOptions): void {
   const { config, derived, folder, fromStep } = ready;
   const paths = runPaths(folder);
-  const { tokenizer, tokens, validation } = corpus;
+  const { tokenizer, about, validation } = corpus;
   const { backend: name, ...rest } = { ...ready.backend, backend: ready.backend.name };
   const session: Session = {
     startedMs: clock.epochMs(),
@@ -362,9 +378,9 @@ function recordRun(ready: ReadyRun, corpus: Corpus, clock: Clock, { onNote = () 
     derived: numbers,
     tokenizer: { name: tokenizer.name, vocabSize: tokenizer.vocabSize, hash: tokenizer.hash },
     data: {
-      identity: tokens.identity,
-      tokens: tokens.tokenCount,
-      documents: tokens.documentCount,
+      identity: about.identity,
+      tokens: about.tokens,
+      documents: about.documents,
       validationTokens: validation?.tokens ?? 0,
       validation: validation?.source ?? "none",
     },

@@ -27,8 +27,8 @@ test("the same parts give the same losses, bit for bit", async () => {
 test("micro-batches give the step of the whole batch, also where their targets differ in number", async () => {
   const ignoring = (run: ReturnType<typeof smallRun>) => {
     const next = run.data.next.bind(run.data);
-    run.data.next = (): Batch => {
-      const batch = next();
+    run.data.next = async (): Promise<Batch> => {
+      const batch = await next();
       batch.targets_BT.fill(-100, 8, 23); // the second sequence, and most of the third
       return batch;
     };

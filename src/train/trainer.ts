@@ -5,7 +5,7 @@
  * Every tensor of a step is freed in it, so memory is flat once each size has been seen. A step whose loss or gradient is
  * not finite changes nothing and is counted; too many in a row are a DivergenceError that names the parameter.
  */
-import type { Batch, BatchSource } from "../data/index.ts";
+import type { Batch, BatchFeed } from "../data/index.ts";
 import { ignoredTarget } from "../data/index.ts";
 import { DataError, DivergenceError } from "../platform/errors.ts";
 import type { Random } from "../platform/random.ts";
@@ -37,7 +37,7 @@ export interface TernaryLayer {
 export interface TrainerParts {
   runtime: Runtime;
   model: TrainableModel;
-  data: BatchSource;
+  data: BatchFeed;
   optimizer: Optimizer;
   schedule: Schedule;
   /** N: the run ends after this step. */
@@ -123,7 +123,8 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
   async function oneStep(): Promise<StepEvent> {
     const startMs = clock.monotonicMs();
     step++;
-    const batch = data.next();
+    const batch = await data.next();
+    const dataWaitMs = clock.monotonicMs() - startMs;
     const { loss, tokens } = await accumulateGradient(parts, batch);
     const gradNorm = await optimizer.gradientNorm();
     const { learningRate, weightDecay } = schedule(step);
@@ -150,6 +151,8 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
       skipped,
       skippedSteps,
       elapsedMs: clock.monotonicMs() - startMs,
+      dataWaitMs,
+      ...(data.use ? { sources: data.use() } : {}),
     };
   }
 }

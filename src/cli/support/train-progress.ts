@@ -123,13 +123,17 @@ function lineProgress(every: number): TrainProgress {
 
 /** What is trained on what, in lines. */
 function describeRun(run: ReadyRun): string[] {
-  const { config, derived, folder, parameters, backend, trainingTokens, validationTokens, fromStep } = run;
+  const { config, derived, folder, parameters, backend, trainingTokens, validationTokens, fromStep, sources } = run;
   const { preset, model, train } = config;
   const passes = (derived.steps * derived.tokensPerStep) / trainingTokens;
   const validation = validationTokens > 0 ? formatCount(validationTokens) : "none";
   return [
     `model: ${preset}, ${model.variant}: ${formatCount(parameters.total)} parameters, ${formatShare(parameters.ternary / parameters.total, 1)} of them ternary; vocabulary ${formatCount(model.vocabSize)}`,
     `text: ${formatCount(trainingTokens)} tokens to train on, ${validation} to validate on`,
+    ...(sources ?? []).map(
+      ({ name, share, sequences }) =>
+        `source: ${name}, ${formatShare(share, 1)} of the tokens, ${((derived.steps * train.batch * share) / sequences).toPrecision(3)} passes over its ${formatCount(sequences)} sequences`,
+    ),
     `run: ${fromStep > 0 ? `steps ${fromStep + 1} to ` : ""}${derived.steps} steps of ${train.batch} x ${train.sequence} tokens, ${passes.toPrecision(3)} passes over the text, in ${folder}`,
     `backend: ${backend.name}, ${backend.isa}, ${backend.threads} ${backend.threads === 1 ? "thread" : "threads"}, ${backend.precision}`,
   ];

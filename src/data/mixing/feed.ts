@@ -25,6 +25,8 @@ export interface BatchFeed {
   readonly batchesPerEpoch: number;
   readonly tokensPerEpoch: number;
   next(): Batch | Promise<Batch>;
+  /** Resolves when the first batch is there, where another thread makes it. What fails then fails in `next`. */
+  ready?(): Promise<void>;
   /** Where it stands behind the last batch that `next` gave: what was read ahead does not count. */
   state(): DataPosition;
   /** DataError for a position of other data or settings. */

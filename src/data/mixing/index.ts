@@ -37,3 +37,4 @@ export {
   readMixture,
   type SourceSpec,
 } from "./spec.ts";
+export { type HeldOutSource, mixedSequentialBatches, shareWindows } from "./validation.ts";

@@ -52,6 +52,11 @@ export function prefetchFeed(spec: FeedSpec, ahead: number): BatchFeed & { close
       use = fed.use;
       return fed.batch;
     },
+    ready: () =>
+      queue[0].then(
+        () => {},
+        () => {},
+      ),
     state: () => position,
     restore(saved: DataPosition) {
       here.restore(saved);

@@ -40,6 +40,7 @@ const stepAt = (step: number, changes: Partial<StepEvent> = {}): StepEvent => ({
   skipped: false,
   skippedSteps: 0,
   elapsedMs: 100,
+  dataWaitMs: 1,
   ...changes,
 });
 const evaluationAt = (step: number, loss: number, best = false): TrainingEvent => ({
@@ -159,8 +160,8 @@ describe("metrics", () => {
       expect.closeTo(Math.exp((a * 0.25 + c * 0.5) / 0.75), 9),
     ]);
     expect(lines.map(({ skipped_steps }) => skipped_steps)).toEqual([0, 1, 1]);
-    // 32 targets in the 10 ms that the clock moves between two looks.
-    expect(lines[0]).toMatchObject({ tokens_per_sec: 3200, elapsed_ms: 10, total_tokens: 32 });
+    // 32 targets in a step that looks at the clock three times, which moves by 10 ms between two looks.
+    expect(lines[0]).toMatchObject({ tokens_per_sec: 1600, elapsed_ms: 20, data_wait_ms: 10, total_tokens: 32 });
   });
 
   test("flipped weights are counted since the line before, against a comparison of the codes themselves", async () => {

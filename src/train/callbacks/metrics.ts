@@ -3,13 +3,15 @@
  * callback. Keys:
  *
  *   step, epoch, loss, ppl_smoothed, learning_rate, weight_decay, grad_norm, tokens_per_sec, total_tokens, elapsed_ms,
- *   skipped_steps, memory_rss_bytes, backend_live_bytes, backend_peak_bytes, ternary_share
+ *   data_wait_ms, skipped_steps, memory_rss_bytes, backend_live_bytes, backend_peak_bytes, ternary_share
+ *   of a mixture also: sources: { <name>: { tokens, epochs } }, drawn so far
  *   every `layersEvery` steps also: weights_flipped, flipped_since_step, and
  *     layers: { <name>: { minus, zero, plus (fractions), gamma, flipped } }
  *   lines of an evaluation: step, val_loss, val_ppl, val_tokens, bits_per_byte (null where unknown), total_tokens
  *
  * loss is the step's own; ppl_smoothed = exp of the running mean of losses with weight `smoothing` on the old, corrected
- * for its start at zero; tokens_per_sec is over the steps since the last line, evaluations and saving left out.
+ * for its start at zero; tokens_per_sec is over the steps since the last line, evaluations and saving left out, and so are
+ * elapsed_ms and, of it, data_wait_ms, in which training waited for a batch.
  */
 import { ternaryStats, ternaryStatsPerSlot } from "../../ops/ternary-stats/index.ts";
 import type { Parameter, Tensor } from "../../tensor/index.ts";
@@ -32,6 +34,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
   let state: State = { mean: 0, missing: 1 };
   let tokens = 0;
   let elapsedMs = 0;
+  let dataWaitMs = 0;
   let totalTokens = 0;
   let ternaryShare = 0;
   const layers = layersEvery === null ? null : layerStatistics();
@@ -49,14 +52,20 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       tokens_per_sec: round((tokens * 1000) / elapsedMs, 1),
       total_tokens: event.totalTokens,
       elapsed_ms: round(elapsedMs, 1),
+      data_wait_ms: round(dataWaitMs, 3),
       skipped_steps: event.skippedSteps,
       memory_rss_bytes: residentBytes(),
       backend_live_bytes: stats.liveBytes,
       backend_peak_bytes: stats.peakBytes,
       ternary_share: ternaryShare,
     };
+    if (event.sources)
+      line.sources = Object.fromEntries(
+        event.sources.map(({ name, drawnTokens, epochs }) => [name, { tokens: drawnTokens, epochs: round(epochs, 6) }]),
+      );
     tokens = 0;
     elapsedMs = 0;
+    dataWaitMs = 0;
     return line;
   }
 
@@ -70,6 +79,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       if (event.type === "step") {
         tokens += event.tokens;
         elapsedMs += event.elapsedMs;
+        dataWaitMs += event.dataWaitMs;
         totalTokens = event.totalTokens;
         if (!event.skipped) {
           state = {

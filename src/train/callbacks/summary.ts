@@ -22,6 +22,8 @@ export interface Summary {
   epochs: EpochSummary[];
   /** Of the steps alone, over all processes that worked on the run. */
   elapsedMs: number;
+  /** Of that, waiting for batches. */
+  dataWaitMs: number;
   /** Targets of these steps. */
   tokens: number;
   first: Measured | null;
@@ -29,13 +31,16 @@ export interface Summary {
   best: Measured | null;
 }
 
+const empty: Summary = { epochs: [], elapsedMs: 0, dataWaitMs: 0, tokens: 0, first: null, last: null, best: null };
+
 export function summary(): Callback & { summary(): Summary } {
-  let state: Summary = { epochs: [], elapsedMs: 0, tokens: 0, first: null, last: null, best: null };
+  let state: Summary = structuredClone(empty);
   return {
     name: "summary",
     on(event) {
       if (event.type === "step") {
         state.elapsedMs += event.elapsedMs;
+        state.dataWaitMs += event.dataWaitMs;
         state.tokens += event.tokens;
         if (event.skipped) return;
         let epoch = state.epochs.at(-1);
@@ -56,7 +61,8 @@ export function summary(): Callback & { summary(): Summary } {
     summary: () => structuredClone(state),
     state: () => structuredClone(state),
     restore(saved) {
-      state = structuredClone(saved as Summary);
+      // Checkpoints of earlier versions have no time of waiting.
+      state = structuredClone({ ...empty, ...(saved as Summary) });
     },
   };
 }

@@ -1,0 +1,181 @@
+/**
+ * The sources of a mixture, made ready: prepared datasets as they are, text encoded into the cache with the run's tokenizer,
+ * and of each what it holds out.
+ */
+import {
+  type HeldOutSource,
+  isDataset,
+  isValidationDocument,
+  type MixtureFeedSpec,
+  type MixtureSpec,
+  openMixture,
+  openShards,
+  openStream,
+  type PreparedSource,
+  pathsOf,
+  readManifest,
+  type SourceSpec,
+  streamOfShards,
+  type TokenStream,
+} from "../data/index.ts";
+import { UsageError } from "../platform/errors.ts";
+import { sha256Of } from "../platform/files.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import type { RunConfig } from "./config-schema.ts";
+import {
+  checkPaths,
+  checkVocabulary,
+  encodeText,
+  hasManyDocuments,
+  makeTokenizer,
+  type TextOptions,
+} from "./encode-text.ts";
+import { type CorpusOptions, checkDataset, feedSettings, type TrainingData, verifyDatasets } from "./training-data.ts";
+import { mixedValidationOf } from "./validation.ts";
+
+/** @throws UsageError, FileError, DataError naming the source whose paths cannot be used */
+export function checkMixturePaths({ sources }: MixtureSpec): void {
+  for (const source of sources)
+    told(source, () => {
+      if (!isPrepared(source)) checkPaths(pathsOf(source));
+    });
+}
+
+/** @throws UsageError where some of a source's paths are datasets and others are not */
+function isPrepared(source: SourceSpec): boolean {
+  const paths = pathsOf(source);
+  const datasets = paths.filter(isDataset);
+  if (datasets.length > 0 && datasets.length < paths.length)
+    throw new UsageError(
+      `${datasets[0]} is a prepared dataset, ${paths.find((path) => !isDataset(path))} is not; make a source of each`,
+    );
+  return datasets.length > 0;
+}
+
+/** Errors of a source's paths, with its name in front. */
+function told<T>({ name }: SourceSpec, work: () => T): T {
+  const named = (error: unknown) => {
+    if (error instanceof Error) error.message = `source "${name}": ${error.message}`;
+    return error;
+  };
+  try {
+    const result = work();
+    if (result instanceof Promise)
+      return result.catch((error: unknown) => {
+        throw named(error);
+      }) as T;
+    return result;
+  } catch (error) {
+    throw named(error);
+  }
+}
+
+/** @throws as prepareTrainingData of corpus.ts, naming the source */
+export async function prepareMixture(config: RunConfig, options: CorpusOptions = {}): Promise<TrainingData> {
+  const { data } = config;
+  const spec = data.mixture!;
+  if (data.validFiles.length > 0)
+    throw new UsageError(
+      "a mixture validates on what its sources hold out; leave out the validation files (--val-data), or prepare them as a source's validation split",
+    );
+  const texts = spec.sources.filter((source) => !told(source, () => isPrepared(source)));
+  const prepared = spec.sources.filter((source) => !texts.includes(source));
+  if (prepared.length > 0 && config.tokenizer.file === null && !options.tokenizer)
+    throw new UsageError(
+      `source "${prepared[0].name}": ${pathsOf(prepared[0])[0]} is a prepared dataset; name the tokenizer that it was encoded with (--tokenizer)`,
+    );
+  const shared = new Map<string, boolean>();
+  if (data.validFraction > 0)
+    for (const source of texts)
+      shared.set(source.name, await told(source, () => hasManyDocuments(config, pathsOf(source), options)));
+  const tokenizer = options.tokenizer ?? (await tokenizerFor(config, texts, shared, options));
+  if (!options.tokenizer || tokenizer.vocabSize > config.model.vocabSize) checkVocabulary(config, tokenizer);
+  const sources: PreparedSource[] = [];
+  for (const source of spec.sources) {
+    const { name, weight, curriculum = true } = source;
+    const folders = texts.includes(source)
+      ? [await told(source, () => encodeSource(config, tokenizer, source, shared.get(name) ?? false, options))]
+      : pathsOf(source);
+    for (const folder of folders) told(source, () => checkDataset(folder, tokenizer));
+    if (data.verify && prepared.includes(source)) await told(source, () => verifyDatasets(folders, options));
+    sources.push({ name, weight, folders, curriculum });
+  }
+  const feed: MixtureFeedSpec = {
+    kind: "mixture",
+    sources,
+    split: "train",
+    curriculum: spec.curriculum ?? null,
+    rank: 0,
+    world: 1,
+    ...feedSettings(config, tokenizer),
+  };
+  return { tokenizer, feed, prepared: true, ...describe(feed), ...validationOfSources(config, tokenizer, sources) };
+}
+
+function tokenizerFor(
+  config: RunConfig,
+  texts: readonly SourceSpec[],
+  shared: ReadonlyMap<string, boolean>,
+  options: TextOptions,
+): Promise<Tokenizer> {
+  // A document's hash decides alone, so what one source holds out is not seen through another.
+  const anyHeld = [...shared.values()].some(Boolean);
+  const held = (text: string) => anyHeld && isValidationDocument(text, config.data.validFraction);
+  return makeTokenizer(config, texts.flatMap(pathsOf), held, options);
+}
+
+function encodeSource(
+  config: RunConfig,
+  tokenizer: Tokenizer,
+  source: SourceSpec,
+  holdsOut: boolean,
+  options: TextOptions,
+): Promise<string> {
+  const { validFraction } = config.data;
+  if (!holdsOut && validFraction > 0)
+    options.onNote?.(`source "${source.name}": has too few documents to hold some out; all of it is trained on`);
+  const text = { files: pathsOf(source), ...(holdsOut ? { validFraction } : {}) };
+  return encodeText(config, tokenizer, text, options);
+}
+
+/** What the sources hold in all; opens them once, so that what cannot be mixed shows before anything costly. */
+function describe(feed: MixtureFeedSpec): Pick<TrainingData, "about"> {
+  const mixture = openMixture(feed);
+  try {
+    const { sources } = mixture.state();
+    const identity = sha256Of(JSON.stringify(sources.map(({ name, part, data }) => [name, part, data])));
+    const splits = feed.sources.flatMap(({ folders }) => folders.map((folder) => readManifest(folder).splits.train));
+    const sum = (of: (split: (typeof splits)[number]) => number) => splits.reduce((n, split) => n + of(split), 0);
+    return { about: { identity, tokens: sum(({ tokens }) => tokens), documents: sum(({ documents }) => documents) } };
+  } finally {
+    mixture.close();
+  }
+}
+
+function validationOfSources(
+  config: RunConfig,
+  tokenizer: Tokenizer,
+  sources: readonly PreparedSource[],
+): Pick<TrainingData, "validation" | "close"> {
+  if (config.data.validFraction === 0) return { validation: null, close() {} };
+  const holding = (folders: readonly string[]) => folders.filter((folder) => readManifest(folder).splits.valid);
+  const held = sources.filter(({ folders }) => holding(folders).length > 0);
+  if (held.length === 0) return { validation: null, close() {} };
+  const open: TokenStream[] = [];
+  const close = () => {
+    for (const stream of open) stream.close();
+  };
+  try {
+    const streams = held.map(({ name, weight, folders }): HeldOutSource => {
+      const tokens = openStream({ folders: holding(folders), split: "valid", range: null });
+      open.push(tokens);
+      return { name, weight, tokens };
+    });
+    const all = streamOfShards(held.flatMap(({ folders }) => holding(folders)).flatMap((f) => openShards(f, "valid")));
+    open.push(all);
+    return { validation: mixedValidationOf(config, tokenizer, streams, all), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
