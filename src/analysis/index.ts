@@ -2,7 +2,14 @@
 export { type AuditOptions, type AuditReport, auditModel, ObservingRuntime, observingRuntime } from "./audit.ts";
 export type { AuditCheck, Verdict } from "./audit-judges.ts";
 export { measureSize, type SizeMeasurement } from "./size.ts";
-export { type Contender, measureSpeed, type SpeedMeasurement, type SpeedOptions, type Spread } from "./speed.ts";
+export {
+  type Contender,
+  type EngineMeasurement,
+  measureSpeed,
+  type SpeedMeasurement,
+  type SpeedOptions,
+  type Spread,
+} from "./speed.ts";
 export {
   type Calibration,
   type CalibrationBin,

@@ -1,7 +1,8 @@
 /**
  * How fast an engine reads and writes, and what memory it takes: the rows pp512 and tg128 of llama-bench, and the time to
  * the first token. Samples are taken by mitata, in two rounds in which every contender has its turn, so that a machine that
- * grows slower does so for all. Each engine's answer is checked before it is timed.
+ * grows slower does so for all. Each engine's answer is checked before it is timed. Of one model's engines, only those go on
+ * to be timed at a row that are not far behind in a first run of it, which is not counted.
  */
 import { measure } from "mitata";
 import type { Backend } from "../backends/backend.ts";
@@ -11,6 +12,8 @@ import type { Clock } from "../platform/system.ts";
 
 export interface Contender {
   name: string;
+  /** Contenders of one model run for the same row, which takes the fastest; default: the name. */
+  model?: string;
   engine: Engine;
   backend: Pick<Backend, "stats">;
 }
@@ -48,17 +51,27 @@ export interface SpeedMeasurement {
   peakBytes: number;
 }
 
+/** One engine's: a row is null where another engine of the same model was far faster. */
+export type EngineMeasurement = Omit<SpeedMeasurement, "prompt" | "decode" | "firstToken"> & {
+  [K in "prompt" | "decode" | "firstToken"]: SpeedMeasurement[K] | null;
+};
+
 const rounds = 2;
 /** A prompt and its tokens one by one go through other kernels; int8 codes may differ by one, a wrong answer differs by far. */
 const leastCosine = 0.99;
 
+/** An engine that took so many times the fastest one's time in a first run is not timed further at that row. */
+const farBehind = 1.5;
+const kinds = ["prompt", "decode", "first"] as const;
+
 /**
+ * @returns for each contender its rows; an engine that fell far behind another of its model has null there
  * @throws DataError where an engine's answer is wrong; UsageError for sizes that do not fit
  */
 export async function measureSpeed(
   contenders: readonly Contender[],
   options: SpeedOptions,
-): Promise<SpeedMeasurement[]> {
+): Promise<EngineMeasurement[]> {
   const { clock, samples = 6, signal, onProgress = () => {} } = options;
   if (!(Number.isSafeInteger(samples) && samples >= rounds))
     throw new UsageError(`speed: samples is ${samples}; expected a whole number from ${rounds}`);
@@ -77,10 +90,12 @@ export async function measureSpeed(
   const loaded = contenders.map(({ backend }) => backend.stats.liveBytes);
   for (const { backend } of contenders) backend.stats.peakBytes = backend.stats.liveBytes;
   const times = contenders.map(() => ({ prompt: [] as number[], decode: [] as number[], first: [] as number[] }));
+  const out = await outrun(contenders, (i, kind) => works[kind](contenders[i].engine, plans[i][kind]), options);
   for (let round = 0; round < rounds; round++)
     for (const [i, { name, engine }] of contenders.entries()) {
       const count = Math.floor((samples * (round + 1)) / rounds) - Math.floor((samples * round) / rounds);
-      for (const kind of ["prompt", "decode", "first"] as const) {
+      for (const kind of kinds) {
+        if (out[i].has(kind)) continue;
         signal?.throwIfAborted();
         onProgress(`timing ${name}: ${kind}, round ${round + 1} of ${rounds}`);
         times[i][kind].push(...(await sample(() => works[kind](engine, plans[i][kind]), count, clock)));
@@ -93,14 +108,45 @@ export async function measureSpeed(
         ms.map((t) => (1000 * tokens) / t),
         Math.max,
       );
+    const row = <T>(kind: (typeof kinds)[number], of: () => T): T | null => (out[i].has(kind) ? null : of());
     return {
-      prompt: { name: `pp${prompt}`, tokens: prompt, ...rates(times[i].prompt, prompt) },
-      decode: { name: `tg${decode}`, tokens: decode, ...rates(times[i].decode, decode) },
-      firstToken: { tokens: first, ...spreadOf(times[i].first, Math.min) },
+      prompt: row("prompt", () => ({ name: `pp${prompt}`, tokens: prompt, ...rates(times[i].prompt, prompt) })),
+      decode: row("decode", () => ({ name: `tg${decode}`, tokens: decode, ...rates(times[i].decode, decode) })),
+      firstToken: row("first", () => ({ tokens: first, ...spreadOf(times[i].first, Math.min) })),
       loadedBytes: loaded[i],
       peakBytes: backend.stats.peakBytes,
     };
   });
+}
+
+/** Of each contender, the rows at which it is far behind another engine of its model, by one run of each. */
+async function outrun(
+  contenders: readonly Contender[],
+  run: (i: number, kind: (typeof kinds)[number]) => Promise<void>,
+  { clock, signal, onProgress = () => {} }: SpeedOptions,
+): Promise<Set<(typeof kinds)[number]>[]> {
+  const out = contenders.map(() => new Set<(typeof kinds)[number]>());
+  const modelOf = ({ model, name }: Contender) => model ?? name;
+  for (const kind of kinds) {
+    const took: (number | null)[] = [];
+    for (const [i, contender] of contenders.entries()) {
+      const alone = contenders.filter((other) => modelOf(other) === modelOf(contender)).length === 1;
+      if (!alone) {
+        signal?.throwIfAborted();
+        onProgress(`trying ${contender.name}: ${kind}`);
+      }
+      const from = clock.monotonicMs();
+      if (!alone) await run(i, kind);
+      took.push(alone ? null : clock.monotonicMs() - from);
+    }
+    for (const [i, contender] of contenders.entries()) {
+      const rivals = took.filter((_, k) => modelOf(contenders[k]) === modelOf(contender));
+      const mine = took[i];
+      if (mine !== null && mine > farBehind * Math.min(...rivals.map((ms) => ms ?? Number.POSITIVE_INFINITY)))
+        out[i].add(kind);
+    }
+  }
+  return out;
 }
 
 /** Milliseconds of `count` runs, after one that is not counted. */

@@ -75,14 +75,15 @@ async function run(options: Options): Promise<void> {
       );
     }
     let step = 0;
-    const contenders = opened.reduce((sum, one) => sum + one.contenders.length, 0);
+    // A check each; a try of each row, where a model has two engines; two rounds of each row.
+    const steps = opened.reduce((sum, { contenders: { length } }) => sum + length * (length > 1 ? 10 : 7), 0);
     const results = await timeModels(opened, {
       clock: systemClock,
       promptTokens: options.prompt,
       generatedTokens: options.generate,
       samples: options.samples,
       signal: interruption.signal,
-      onProgress: (what) => progress.update(++step, 7 * contenders, what),
+      onProgress: (what) => progress.update(++step, steps, what),
     });
     progress.close();
     const models = results.map((result, i) => {
@@ -124,12 +125,9 @@ async function openRandom(
   options: Options,
   name = "same shape",
 ): Promise<Opened> {
-  const { Transformer } = await import("../model/index.ts");
-  const { openTimed } = await import("../report/index.ts");
-  const timed = await openTimed(
-    `${name}, ${variant} (random weights)`,
-    backendChoice(options),
-    async (runtime) => new Transformer(runtime, { ...config, variant }, 1),
+  const { createRandomModel, openTimed } = await import("../report/index.ts");
+  const timed = await openTimed(`${name}, ${variant} (random weights)`, backendChoice(options), async (runtime) =>
+    createRandomModel(runtime, { ...config, variant }),
   );
   return { ...timed, random: true };
 }

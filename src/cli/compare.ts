@@ -4,10 +4,13 @@ import { layersOf, type TrainCommandOptions } from "./train.ts";
 import { formatDuration } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
-import { addReportOptions, makeReport, type ReportFlags, typedCommand } from "./support/report-options.ts";
+import { addReportOptions, makeReport, type ReportFlags, tasksOf, typedCommand } from "./support/report-options.ts";
+import { untrainedTwins } from "./support/untrained.ts";
 
 interface Options extends ReportFlags, Omit<TrainCommandOptions, "backend" | "isa" | "threads"> {
   evalData?: string[];
+  randomWeights?: boolean;
+  weights?: string[];
 }
 
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
@@ -16,7 +19,7 @@ export function compareCommand(): Command {
   const command = new Command("compare")
     .summary("train both twins, measure both, write the report")
     .description(
-      "Trains the ternary and the full-precision variant of one preset on the same tokens in the same order, evaluates both, and writes the report. Called again, it goes on where it was.",
+      "Trains the ternary and the full-precision variant of one preset on the same tokens in the same order, evaluates both, and writes the report. Called again, it goes on where it was. With --random-weights or --weights nothing is trained: the preset is timed and weighed at full size.",
     )
     .usage("[preset | config.yaml] --data FILE [options] [--section.key VALUE ...]")
     .argument("[preset]", "a preset (bitnet inspect presets lists them), or a config file (.yaml)")
@@ -27,6 +30,12 @@ export function compareCommand(): Command {
       collect,
     )
     .option("--eval-data <file>", "text to score both on, if not the validation text; may be repeated", collect)
+    .option("--random-weights", "train nothing: time and weigh both variants of the preset with random weights")
+    .option(
+      "--weights <folder>",
+      "train nothing: take the weights of a Hugging Face folder of the preset's shape; of one that is full precision the ternary variant is it, rounded. May be repeated, once for each variant",
+      collect,
+    )
     .option("--tokenizer <file>", "a tokenizer.json to use; else one is trained on the data")
     .option("--steps <n>", "train each for n steps in all", wholeNumber(1))
     .option("--epochs <x>", "or for x passes over the data", decimalNumber(1e-9))
@@ -48,7 +57,9 @@ command then goes on, and does nothing twice. --section.key VALUE changes the co
 Examples:
   bitnet compare tiny --data stories.txt --val-data held-out.txt --epochs 3
   bitnet compare tiny --data stories.txt --steps 20 --no-speed -o try
-  bitnet compare tiny --data stories.txt --val-data held-out.txt --task arc_easy --task-data tasks/ -o docs/benchmarks --name latest`,
+  bitnet compare tiny --data stories.txt --val-data held-out.txt --task arc_easy --task-data tasks/ -o docs/benchmarks --name latest
+  bitnet compare tinyllama-1.1b --random-weights --samples 2
+  bitnet compare tinyllama-1.1b --weights TinyLlama-1.1B/ --eval-data held-out.txt --task arc_easy --task-data tasks/`,
     )
     .action((_: unknown, options: Options, self: Command) => run(options, self));
 }
@@ -65,6 +76,12 @@ async function run(options: Options, command: Command): Promise<void> {
   for (const path of scored ?? []) if (!exists(path)) throw new UsageError(`${path}: there is no such file to score`);
   // Commander gives undefined where a flag is absent; the config wants it so.
   const threads = options.threads;
+  const backend = { backend: options.backend, isa: options.isa, threads };
+  if (options.randomWeights || options.weights) {
+    const twins = await untrainedTwins(options, command);
+    return makeReport(twins, scored, { ...options, ...backend }, typedCommand());
+  }
+  await tasksOf(options); // what is wrong with them is said now, not after the training
   const runs = joinPath(options.output, "runs");
   const made: { name: string; path: string }[] = [];
   for (const variant of ["bitnet", "full"] as const) {
@@ -73,7 +90,6 @@ async function run(options: Options, command: Command): Promise<void> {
     await trainOne(variant, path, layers, options);
     made.push({ name: variant === "bitnet" ? "BitNet" : "full precision", path });
   }
-  const backend = { backend: options.backend, isa: options.isa, threads };
   await makeReport(made, scored, { ...options, ...backend }, typedCommand());
 }
 

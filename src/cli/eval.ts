@@ -7,10 +7,13 @@ import { addTaskOptions, runTasks, type TaskOptions } from "./support/eval-tasks
 import { formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
 import { type OpenedForUse, openModel, tokenizerOf } from "./support/model.ts";
-import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
+import { addEngineOptions } from "./support/engine-options.ts";
+import { wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 
-interface EvalOptions extends BackendOptions, TaskOptions {
+interface EvalOptions extends TaskOptions {
+  model?: string;
+  /** Of -m, the argument, or the option's older name. */
   checkpoint?: string;
   data?: string[];
   format?: SourceFormat;
@@ -33,7 +36,12 @@ export function evalCommand(): Command {
     .description(
       "Scores every token of a text once, in order, or runs tasks of lm-evaluation-harness. Compare models of different tokenizers by bits per byte, never by perplexity.",
     )
-    .option("-m, --checkpoint <folder>", "checkpoint, run folder (its newest checkpoint), or model folder")
+    .argument("[model]", "the same as -m")
+    .option(
+      "-m, --model <model>",
+      "checkpoint, run folder (its newest checkpoint), model folder, compact or GGUF file, or a name on the hub",
+    )
+    .addOption(new Option("--checkpoint <model>", "the same as -m").hideHelp())
     .option(
       "-d, --data <paths...>",
       "text: .txt, .jsonl, WikiText (.raw, .tokens), also .gz; folders of them; or one prepared dataset",
@@ -62,7 +70,7 @@ export function evalCommand(): Command {
     .option("--cache-dir <folder>", "where encoded text is kept", "runs/cache")
     .option("--json", "print the result as JSON")
     .option("-o, --output <file>", "write the result there as JSON");
-  return addBackendOptions(addTaskOptions(command))
+  return addEngineOptions(addTaskOptions(command))
     .addHelpText(
       "after",
       `
@@ -76,21 +84,29 @@ Examples:
   bitnet eval -m runs/tiny-bitnet-1 --data wiki.test.raw --format text --separator none --stride 128
   bitnet eval -m runs/tiny-bitnet-1 --task wikitext --data wiki.valid.raw
   bitnet eval -m runs/tiny-bitnet-1 --task arc_easy,hellaswag --task-data tasks/ --limit 500 -o results.json
+  bitnet eval model.gguf --task all --task-data tasks/
   bitnet eval -m runs/tiny-bitnet-1 --task piqa --num-fewshot 5 --log-samples samples/
   bitnet eval -m runs/tiny-bitnet-1 --task humaneval --task-data HumanEval.jsonl.gz --allow-code-execution`,
     )
     .action(run);
 }
 
-async function run(options: EvalOptions): Promise<void> {
+async function run(argument: string | undefined, given: EvalOptions, command: Command): Promise<void> {
+  const { UsageError } = await import("../platform/errors.ts");
+  const named = [argument, given.model, given.checkpoint].filter((name) => name !== undefined);
+  if (named.length > 1) throw new UsageError(`eval takes one model, but ${named.join(" and ")} came`);
+  const options: EvalOptions = { ...given, checkpoint: named[0] };
   if (options.task) {
-    const { UsageError } = await import("../platform/errors.ts");
     const text = ["stride", "maxTokens", "maskDocuments", "separator", "field", "format"] as const;
     const wrong = text.find((key) => options[key]);
     if (wrong)
       throw new UsageError(`--${kebab(wrong)} has no meaning for --task ${options.task.join(",")}; leave it out`);
     return runTasks({ ...options, task: options.task });
   }
+  const ofTasks = ["engine", "weightsType", "headType", "cacheType", "taskData", "limit"] as const;
+  const wrong = ofTasks.find((key) => command.getOptionValueSource(key) === "cli");
+  if (wrong)
+    throw new UsageError(`--${kebab(wrong)} is of --task: a text is scored by the training-time model; leave it out`);
   return runText(options);
 }
 
@@ -101,7 +117,7 @@ async function runText(given: EvalOptions): Promise<void> {
   const { UsageError } = await import("../platform/errors.ts");
   const { systemClock } = await import("../platform/system.ts");
   const { checkpoint, data } = given;
-  if (checkpoint === undefined) throw new UsageError("say which model, with -m FOLDER");
+  if (checkpoint === undefined) throw new UsageError("say which model, with -m MODEL");
   if (data === undefined)
     throw new UsageError("say what to score: a text with --data PATH, or a task with --task NAME");
   const options: TextOptions = { ...given, checkpoint, data };

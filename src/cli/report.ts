@@ -32,6 +32,8 @@ again measures only what changed. Models are timed in turns; leave the machine a
 Examples:
   bitnet report runs/tiny-bitnet runs/tiny-full --data held-out.txt -o report
   bitnet report runs/tiny-bitnet runs/tiny-full --task arc_easy,hellaswag --task-data tasks/ --limit 200
+  bitnet report runs/tiny-bitnet runs/tiny-full --task all --task-data tasks/ --task-data wiki.test.raw
+  bitnet report runs/tiny-bitnet runs/tiny-full --results bitnet.json --results full.json
   bitnet report runs/a runs/b runs/c --no-speed --title "Three learning rates"
   bitnet report runs/tiny-bitnet`,
     )

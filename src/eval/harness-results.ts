@@ -77,7 +77,7 @@ export function toHarnessResults(
 
 /** A multiple-choice or LAMBADA result as the harness writes it. */
 export function toHarnessTask(result: TaskResult): HarnessTask {
-  const { metrics, truncatedRequests, tokens, source } = result;
+  const { metrics, truncatedRequests, tokens, source, sha256 } = result;
   const accuracies = metrics.filter(({ baselines }) => baselines);
   return {
     ...result,
@@ -88,6 +88,7 @@ export function toHarnessTask(result: TaskResult): HarnessTask {
       truncated_requests: truncatedRequests,
       tokens,
       source,
+      sha256,
     },
   };
 }

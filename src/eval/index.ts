@@ -1,6 +1,7 @@
 /** Judging a model (`bitnet.ts/eval`): plain objects out. docs/evaluation.md defines the numbers. */
 export { defaultSandboxLimits, type SandboxLimits, type SandboxReport } from "../platform/python-sandbox.ts";
 export { type AnswerEncoder, type AnsweringModel, type Question, scoreAnswers } from "./answers.ts";
+export { findWikiText, tasksIn } from "./find-tasks.ts";
 export {
   type HarnessModel,
   type HarnessResults,
@@ -42,6 +43,8 @@ export {
 } from "./run-tasks.ts";
 export { evaluatePerplexity, type PerplexityOptions, type PerplexityResult } from "./perplexity.ts";
 export type { Progress, ScoringModel } from "./score.ts";
+export { type SequenceLossOptions, sequenceLosses } from "./sequence-losses.ts";
+export { type ReadResults, type ReadScore, readHarnessResults } from "./read-results.ts";
 export { isWithinNoise, meanStandardError, noiseStandardErrors, passAtK } from "./statistics.ts";
 export { readTaskRows, type TaskRow } from "./task-rows.ts";
 export { type HubOptions, openTaskData, type TaskData, type TaskFiles } from "./task-source.ts";

@@ -66,6 +66,8 @@ export interface TaskResult {
   truncatedRequests: number;
   tokens: number;
   source: string;
+  /** Of the data's file. */
+  sha256: string;
   samples?: TaskSample[];
 }
 
@@ -147,6 +149,7 @@ export async function evaluateTask(
     truncatedRequests: scored.flat().filter(({ truncated }) => truncated).length,
     tokens,
     source: data.source,
+    sha256: data.sha256,
     samples: options.samples
       ? items.map((item, i) => sampleOf(i, rows[i], item, groups[i], scored[i], answers[i]))
       : undefined,

@@ -166,7 +166,7 @@ describe("a small model", () => {
 
   test("few-shot examples are those that random.Random(seed).sample draws, item by item", async () => {
     const { engine, tokenizer } = await open();
-    const data = { rows: rowsOf(2, 5), fewshotRows: rowsOf(10), source: "here" };
+    const data = { rows: rowsOf(2, 5), fewshotRows: rowsOf(10), source: "here", sha256: "" };
     const shot = (i: number) => `q${i} ${"ab"[i % 2]}\n\n`;
     const run = async (name: string) =>
       (await evaluateTask(engine, tokenizer, findTask(name), data, { ...options, fewshot: 2 })).samples;
@@ -177,7 +177,7 @@ describe("a small model", () => {
 
   test("from its own rows, one more is drawn and the item itself left out", async () => {
     const { engine, tokenizer } = await open();
-    const data = { rows: rowsOf(4), fewshotRows: null, source: "here" };
+    const data = { rows: rowsOf(4), fewshotRows: null, source: "here", sha256: "" };
     const result = await evaluateTask(engine, tokenizer, openbookqa, data, { ...options, fewshot: 3 });
     for (const [
       i,
@@ -196,7 +196,7 @@ describe("a small model", () => {
 
   test("results have the harness's keys; accuracies are those of the logged likelihoods", async () => {
     const { engine, tokenizer } = await open();
-    const data = { rows: rowsOf(9), fewshotRows: null, source: "here" };
+    const data = { rows: rowsOf(9), fewshotRows: null, source: "here", sha256: "" };
     const result = await evaluateTask(engine, tokenizer, openbookqa, data, { ...options, limit: 7 });
     const right = (result.samples ?? []).filter(
       ({ resps, target }) => String(resps[0][0] >= resps[1][0] ? 0 : 1) === target,

@@ -4,13 +4,26 @@
  */
 import { listFiles, downloadFile, type RepoDesignation } from "@huggingface/hub";
 import { DataError, FileError, UsageError } from "../platform/errors.ts";
-import { baseName, describePath, exists, joinPath, listFolder, writeAtomically } from "../platform/files.ts";
+import {
+  baseName,
+  describePath,
+  exists,
+  folderOf,
+  joinPath,
+  listFolder,
+  sha256Of,
+  sha256OfFile,
+  writeAtomically,
+} from "../platform/files.ts";
 import { readLabels, readTaskRows, readText, type TaskRow, taskFileEnding } from "./task-rows.ts";
 import type { HubDataset } from "./tasks/task.ts";
 
 export interface TaskFiles {
-  /** A file (for one task), or a folder with a file for each; without it the hub is asked. */
-  path?: string;
+  /**
+   * A file (for one task), or a folder with a file for each, or several of these, of which one has the task by a file's name;
+   * without it the hub is asked.
+   */
+  path?: string | readonly string[];
   /** A file of few-shot examples; else the folder's training file, or the hub's split. */
   fewshotPath?: string;
   /** Where downloads are kept. */
@@ -28,7 +41,8 @@ export interface HubOptions {
   onDownload?: (file: { repo: string; path: string; sizeBytes: number }) => void;
 }
 
-interface Wanted {
+/** What is looked for: what tasks/ says of a task's files. */
+export interface WantedTask {
   name: string;
   dataset: HubDataset | null;
   fileNames: readonly string[];
@@ -41,6 +55,8 @@ export interface TaskData {
   fewshotRows: TaskRow[] | null;
   /** For the result: paths, or the hub's repository and split. */
   source: string;
+  /** Of the file that the rows are from; of several, of their hashes, a line each. */
+  sha256: string;
 }
 
 /** One training file of the tasks here has under 50 MiB; more is a wrong address. */
@@ -49,37 +65,67 @@ const maxDownloadBytes = 2 ** 30;
 /**
  * @throws UsageError or FileError naming the option that gives a file; FormatError, DataError for a bad one
  */
-export async function openTaskData(task: Wanted, files: TaskFiles, withFewshot: boolean): Promise<TaskData> {
+export async function openTaskData(task: WantedTask, files: TaskFiles, withFewshot: boolean): Promise<TaskData> {
   const { path, fewshotPath } = files;
   const fewshot = async (found: () => Promise<TaskRow[] | null>) => {
     if (!withFewshot) return null;
     return fewshotPath === undefined ? found() : readTaskRows(fewshotPath);
   };
   if (path !== undefined) {
-    const isFolder = describePath(path).kind === "folder";
-    const paths = isFolder ? findFiles(task, path, "evaluated") : [path];
+    const places = typeof path === "string" ? [path] : path;
+    const paths = findTaskFiles(task, places);
     if (paths.length === 0)
       throw new UsageError(
-        `${path}: has no file for ${task.name}; wanted one of ${describeNames(task)}, or give the file itself with --task-data`,
+        `${places.join(", ")}: has no file for ${task.name}; wanted one of ${describeNames(task)}, or give the file itself with --task-data`,
       );
     const rows = await withLabels(task, paths[0], await readAll(paths));
     const fewshotRows = await fewshot(async () => {
-      const training = isFolder ? findFiles(task, path, "training") : [];
+      const training = places.flatMap((place) => (isFolder(place) ? findFiles(task, place, "training") : []));
       return training.length > 0 ? withLabels(task, training[0], await readAll(training)) : null;
     });
-    return { rows, fewshotRows, source: paths.join(", ") };
+    return { rows, fewshotRows, source: paths.join(", "), sha256: hashOf(paths) };
   }
   const { dataset } = task;
   if (!dataset)
     throw new UsageError(
       `${task.name}: its licence lets nobody pass the data on; get the file from its authors and give it with --task-data FILE`,
     );
-  const rows = await readAll(await downloadSplit(task.name, dataset, dataset.split, files));
+  const paths = await downloadSplit(task.name, dataset, dataset.split, files);
+  const rows = await readAll(paths);
   const { fewshotSplit } = dataset;
   const fewshotRows = await fewshot(async () =>
     fewshotSplit === null ? null : readAll(await downloadSplit(task.name, dataset, fewshotSplit, files)),
   );
-  return { rows, fewshotRows, source: `${dataset.repo} ${dataset.config} ${dataset.split}` };
+  const source = `${dataset.repo} ${dataset.config} ${dataset.split}`;
+  return { rows, fewshotRows, source, sha256: hashOf(paths) };
+}
+
+const isFolder = (path: string): boolean => describePath(path).kind === "folder";
+
+const hashOf = (paths: readonly string[]): string =>
+  paths.length === 1 ? sha256OfFile(paths[0]) : sha256Of(paths.map(sha256OfFile).join("\n"));
+
+/** A single place that is a file is the task's, whatever its name. */
+const findTaskFiles = (task: WantedTask, places: readonly string[]): string[] =>
+  places.length === 1 && !isFolder(places[0]) ? [places[0]] : filesByName(task, places);
+
+/**
+ * Files of what is scored, by their names or a folder's; none where no place has any.
+ *
+ * @throws UsageError where two places have the task; FileError for a place that is not there
+ */
+export function filesByName(task: WantedTask, places: readonly string[]): string[] {
+  const found = places
+    .map((place) => {
+      if (isFolder(place)) return findFiles(task, place, "evaluated");
+      return fileNamePattern(task, "evaluated").test(baseName(place)) ? [place] : [];
+    })
+    .filter((paths) => paths.length > 0);
+  if (found.length > 1)
+    throw new UsageError(
+      `--task-data: ${found.map(([first]) => first).join(" and ")} are both of ${task.name}; give one`,
+    );
+  return found[0] ?? [];
 }
 
 async function readAll(paths: readonly string[]): Promise<TaskRow[]> {
@@ -94,10 +140,9 @@ const splitWords = { evaluated: "test|val|valid|validation|dev", training: "trai
  * Files in a folder: NAME.jsonl, NAME.SPLIT.jsonl and the like, or the hub's folders CONFIG/SPLIT/*.parquet. A file that
  * names no split is what is scored.
  */
-function findFiles({ fileNames, dataset }: Wanted, folder: string, part: keyof typeof splitWords): string[] {
-  const names = fileNames.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");
-  const split = part === "training" ? `[._-](${splitWords.training})` : `([._-](${splitWords.evaluated}))?`;
-  const wanted = new RegExp(`^(${names})${split}${taskFileEnding.source}`, "i");
+function findFiles(task: WantedTask, folder: string, part: keyof typeof splitWords): string[] {
+  const { dataset } = task;
+  const wanted = fileNamePattern(task, part);
   const found = listFolder(folder).filter((name) => wanted.test(name));
   if (found.length > 1)
     throw new UsageError(
@@ -113,16 +158,22 @@ function findFiles({ fileNames, dataset }: Wanted, folder: string, part: keyof t
     .map((name) => joinPath(hubFolder, name));
 }
 
-const describeNames = ({ fileNames, dataset }: Wanted) =>
+function fileNamePattern({ fileNames }: Pick<WantedTask, "fileNames">, part: keyof typeof splitWords): RegExp {
+  const names = fileNames.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");
+  const split = part === "training" ? `[._-](${splitWords.training})` : `([._-](${splitWords.evaluated}))?`;
+  return new RegExp(`^(${names})${split}${taskFileEnding.source}`, "i");
+}
+
+const describeNames = ({ fileNames, dataset }: WantedTask) =>
   [
     ...fileNames.map((name) => `${name}.jsonl`),
     ...(dataset ? [`${dataset.config}/${dataset.split}/*.parquet`] : []),
   ].join(", ");
 
 /** Labels beside the rows, where the task has them so: piqa.valid-labels.lst beside piqa.valid.jsonl. */
-async function withLabels({ labelFile }: Wanted, path: string, rows: TaskRow[]): Promise<TaskRow[]> {
+async function withLabels({ labelFile }: WantedTask, path: string, rows: TaskRow[]): Promise<TaskRow[]> {
   if (!labelFile || "label" in rows[0].value || "gold" in rows[0].value) return rows;
-  const folder = joinPath(path, "..");
+  const folder = folderOf(path);
   const stem = baseName(path).replace(taskFileEnding, "");
   const name = listFolder(folder).find((file) => {
     const match = labelFile.exec(file);

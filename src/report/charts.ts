@@ -5,6 +5,8 @@
 import { scaleBand, scaleLinear } from "d3-scale";
 import { curveMonotoneX, line } from "d3-shape";
 import type { Spread } from "../analysis/index.ts";
+import { noiseStandardErrors } from "../eval/index.ts";
+import { isShare, taskRowName } from "./compare.ts";
 import type { ModelMeasurement } from "./measurement.ts";
 import { formatBytes, formatNumber } from "./numbers.ts";
 import {
@@ -339,11 +341,87 @@ export function sizeCharts(models: readonly ModelMeasurement[]): (Chart | null)[
   ];
 }
 
+/** Accuracies: a row for each, a dot for each model with its 95 % interval, and marks where no model is needed. */
+export function taskChart(models: readonly ModelMeasurement[]): Chart | null {
+  const measured = models.flatMap((m, i) => {
+    const scores = m.tasks.filter(isShare);
+    return scores.length > 0 ? [{ name: m.name, color: colorOf(i), scores }] : [];
+  });
+  const names = [...new Set(measured.flatMap(({ scores }) => scores.map(taskRowName)))];
+  if (names.length === 0) return null;
+  const baselinesOf = (name: string) =>
+    measured.flatMap(({ scores }) => scores.find((score) => taskRowName(score) === name)?.baselines ?? []);
+  const marks = names.some((name) => baselinesOf(name).length > 0);
+  return {
+    id: "tasks",
+    heading: "Accuracy on tasks",
+    caption: `Dot: share of items that were right; line: ${noiseStandardErrors} standard errors to both sides.${marks ? " Grey marks: what needs no model (guessing, the shortest answer, always the same one); scores that reach them say nothing." : ""} Further right is better.`,
+    draw(width) {
+      const step = 11;
+      const height = (rows: number) => 8 + step * rows;
+      const long = 8 + 7 * Math.max(...names.map((name) => name.length));
+      const above = long > width * 0.35;
+      const rowHeight = height(measured.length) + (above ? 16 : 0);
+      const options: FrameOptions = {
+        width,
+        height: 62 + 18 * (width < 500 ? measured.length + 1 : 1) + names.length * rowHeight,
+        title: `Accuracy of ${measured.map(({ name }) => name).join(" and ")} on tasks`,
+        xLabel: "share of items that were right",
+        yLabel: "",
+        legend: [
+          ...measured.map(({ name, color }) => ({ name, color })),
+          ...(marks ? [{ name: "needs no model", color: "var(--muted)" }] : []),
+        ],
+        margin: { left: above ? 24 : long },
+      };
+      const area = plotArea(options);
+      const ends = measured.flatMap(({ scores }) =>
+        scores.flatMap(({ value, standardError, baselines = [] }) => [
+          value + noiseStandardErrors * (standardError ?? 0),
+          ...baselines,
+        ]),
+      );
+      const x = scaleLinear([0, Math.min(1, Math.max(0.05, ...ends))], [area.left, area.right]).nice();
+      const percent = (v: number) => `${Math.round(100 * v)} %`;
+      const body = names.map((name, row) => {
+        const top = area.top + row * rowHeight + (above ? 16 : 0);
+        const bottom = top + height(measured.length) - 4;
+        const dots = measured.flatMap(({ name: model, color, scores }, i) => {
+          const score = scores.find((one) => taskRowName(one) === name);
+          if (!score) return [];
+          const { value, standardError, withinNoise } = score;
+          const y = top + 4 + step * (i + 0.5);
+          const reach = noiseStandardErrors * (standardError ?? 0);
+          return [
+            segment(x(Math.max(0, value - reach)), y, x(Math.min(1, value + reach)), y, color, 'stroke-width="2"'),
+            dot(
+              x(value),
+              y,
+              3.5,
+              color,
+              `${model}, ${name}: ${(100 * value).toFixed(2)} %${standardError === null ? "" : ` ± ${(100 * standardError).toFixed(2)}`}${withinNoise ? ", at chance" : ""}`,
+            ),
+          ];
+        });
+        const lines = [...new Set(baselinesOf(name))].map((share) =>
+          segment(x(share), top + 2, x(share), bottom, "var(--muted)", 'stroke-width="2" stroke-opacity="0.6"'),
+        );
+        const title = above
+          ? label(area.left, top - 2, name)
+          : label(area.left - 6, (top + bottom) / 2 + 4, name, "end");
+        return title + lines.join("") + dots.join("");
+      });
+      return frame(options, xAxis(x, area, Math.max(3, Math.floor(width / 130)), percent) + body.join(""));
+    },
+  };
+}
+
 /** All charts that there is something to draw for. */
 export function chartsOf(models: readonly ModelMeasurement[]): Chart[] {
   return [
     lossChart(models),
     calibrationChart(models),
+    taskChart(models),
     ...models.map(histogramChart),
     ...speedCharts(models),
     ...sizeCharts(models),

@@ -1,7 +1,8 @@
 /** Two models' measurements as rows: category, metric, both values, delta, interpretation; and what makes them no twins. */
 import { pairedStandardError, type Spread } from "../analysis/index.ts";
 import { deltaOf, differenceError, type Interpretation, interpret } from "./interpret.ts";
-import type { ModelMeasurement } from "./measurement.ts";
+import type { ModelMeasurement, TaskScore } from "./measurement.ts";
+import { weightsNote } from "./sources.ts";
 
 export type Unit = "nats" | "perplexity" | "bits" | "share" | "tokens/s" | "ms" | "bytes" | "bits a weight" | "number";
 
@@ -9,6 +10,8 @@ export type Unit = "nats" | "perplexity" | "bits" | "share" | "tokens/s" | "ms" 
 export interface Value {
   value: number;
   standardError: number | null;
+  /** An accuracy that says no more than what needs no model. */
+  atChance?: boolean;
 }
 
 export interface Metric {
@@ -84,13 +87,17 @@ export function metricsOf(m: ModelMeasurement): Metric[] {
     text && hits !== undefined ? { value: hits, standardError: Math.sqrt((hits * (1 - hits)) / text.tokens) } : null,
   );
   add("Quality", "calibration error (ECE)", "share", "lower", plain(text?.calibration.expectedCalibrationError));
-  for (const { task, metric, value, standardError, higherIsBetter } of m.tasks)
+  for (const score of m.tasks)
     metrics.push({
       category: "Tasks",
-      name: `${task} ${metric}`,
-      unit: metric.startsWith("acc") || metric.startsWith("pass") ? "share" : "number",
-      higherIsBetter,
-      value: { value, standardError },
+      name: taskRowName(score),
+      unit: isShare(score) ? "share" : "number",
+      higherIsBetter: score.higherIsBetter,
+      value: {
+        value: score.value,
+        standardError: score.standardError,
+        ...(score.withinNoise === undefined ? {} : { atChance: score.withinNoise }),
+      },
     });
   const epochs = training?.epochs ?? [];
   add("Training", "time for an epoch", "ms", "lower", plain(mean(epochs.map(({ elapsedMs }) => elapsedMs))));
@@ -115,6 +122,12 @@ export function metricsOf(m: ModelMeasurement): Metric[] {
   return metrics;
 }
 
+export const taskRowName = ({ task, metric, fewshot }: TaskScore): string =>
+  `${task} ${metric}${fewshot ? ` (${fewshot}-shot)` : ""}`;
+
+/** Shares of items: of 0 to 1, and what charts of accuracy show. */
+export const isShare = ({ metric }: TaskScore): boolean => /^(acc|pass@|exact_match)/.test(metric);
+
 const mean = (values: readonly number[]): number | null =>
   values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -136,10 +149,11 @@ export function compare(a: ModelMeasurement, b: ModelMeasurement | null): Compar
     const values = { a: x?.value ?? null, b: y?.value ?? null };
     if (!values.a && !values.b) return [];
     if (!sameTokenizer && perToken.has(name)) return [];
-    const comparable = category !== "Quality" || sameText;
+    const comparable =
+      category === "Quality" ? sameText : category !== "Tasks" || !b || differentTask(name, a, b) === null;
     const delta = comparable ? deltaOf(values.a?.value ?? null, values.b?.value ?? null, higherIsBetter) : null;
     const difference =
-      values.a && values.b
+      comparable && values.a && values.b
         ? { value: values.a.value - values.b.value, standardError: errorOf(name, values.a, values.b, a, b) }
         : null;
     return [{ category, name, unit, higherIsBetter, ...values, delta, interpretation: interpret(delta, difference) }];
@@ -167,6 +181,18 @@ function sameScored({ text: x }: ModelMeasurement, { text: y }: ModelMeasurement
   return x !== null && y !== null && x.sha256 === y.sha256 && ((x.whole && y.whole) || x.bytes === y.bytes);
 }
 
+/** Why two scores of one row cannot be compared; null: they can. */
+function differentTask(name: string, a: ModelMeasurement, b: ModelMeasurement): string | null {
+  const find = ({ tasks }: ModelMeasurement) => tasks.find((score) => taskRowName(score) === name);
+  const [x, y] = [find(a), find(b)];
+  if (!x || !y) return null;
+  if (x.items !== null && y.items !== null && x.items !== y.items)
+    return `${name} was scored on ${x.items} and on ${y.items} items`;
+  // The hash is of the data for what was run here, of the results file for what was read.
+  if (x.baselines && y.baselines && x.sha256 !== y.sha256) return `${name} was scored on different data`;
+  return null;
+}
+
 function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
   const found: string[] = [];
   if (a.config.variant === b.config.variant)
@@ -177,6 +203,10 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
     found.push("the models did not score the same text, or not the same part of it: its metrics are not compared");
   if (a.text && b.text && a.text.sequence !== b.text.sequence)
     found.push(`the models saw windows of ${a.text.sequence} and ${b.text.sequence} tokens`);
+  for (const score of a.tasks) {
+    const different = differentTask(taskRowName(score), a, b);
+    if (different) found.push(`${different}: not compared`);
+  }
   const skeleton = ["width", "layers", "heads", "kvHeads", "hiddenWidth", "vocabSize", "contextLength"] as const;
   const different = skeleton.filter((key) => a.config[key] !== b.config[key]);
   if (different.length > 0)
@@ -195,6 +225,7 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
       found.push("the models were trained on different machines: their training times say little");
   }
   for (const m of [a, b]) found.push(...cutShort(m));
+  for (const m of [a, b]) if (m.weights) found.push(`${m.name}: ${weightsNote[m.weights]}`);
   for (const part of ["text", "speed", "size", "training"] as const)
     if ((a[part] === null) !== (b[part] === null))
       found.push(`${part} was measured of ${a[part] ? a.name : b.name} only`);

@@ -4,9 +4,15 @@
  * processor has it), which read a prompt faster. Both are timed, and each row takes the faster: a twin is not held to the
  * slower of what we have. Memory is the packed engine's, the smaller.
  */
-import { type Contender, measureSpeed, type SpeedMeasurement, type SpeedOptions } from "../analysis/index.ts";
+import {
+  type Contender,
+  type EngineMeasurement,
+  measureSpeed,
+  type SpeedMeasurement,
+  type SpeedOptions,
+} from "../analysis/index.ts";
 import { type Backend, type BackendChoice, createBackend } from "../backends/index.ts";
-import { type PackedEngineOptions, packModel, TransformerEngine } from "../infer/index.ts";
+import { createPackedEngine, type PackedEngineOptions, TransformerEngine, weightsOfModel } from "../infer/index.ts";
 import type { ModelConfig, Transformer } from "../model/index.ts";
 import { Runtime } from "../tensor/index.ts";
 
@@ -21,37 +27,37 @@ export interface TimedModel {
   close(): void;
 }
 
-/** @param load builds or reads the model on a runtime; called once for each engine */
+/** @param load builds or reads the model on a runtime; called once, and the float weights are there once at most */
 export async function openTimed(
   name: string,
   choice: BackendChoice,
   load: (runtime: Runtime) => Promise<Transformer>,
 ): Promise<TimedModel> {
-  const open: { close(): void }[] = [];
+  const open: (() => void)[] = [];
   const close = () => {
-    for (const one of open.splice(0).reverse()) one.close();
+    for (const one of open.splice(0).reverse()) one();
   };
   try {
     const backend = await createBackend(choice);
-    open.push(backend);
-    const model = await load(new Runtime(backend));
+    open.push(() => backend.close());
+    // The float weights are on a backend of their own: memory is counted by backend.
+    const from = await createBackend(choice);
+    const closeFloat = [() => from.close()];
+    open.push(() => {
+      for (const one of closeFloat.splice(0).reverse()) one();
+    });
+    const model = await load(new Runtime(from, from.supports.bf16 ? "bf16" : "fp32"));
+    closeFloat.push(() => model.dispose());
     const { config } = model;
-    const packed = await packModel(model, comparedEngine);
-    model.dispose();
-    open.push({ close: () => packed.dispose() });
-    const contenders: Contender[] = [{ name, engine: packed, backend }];
+    const packed = await createPackedEngine(backend, config, weightsOfModel(model), comparedEngine);
+    open.push(() => packed.dispose());
+    const contenders: Contender[] = [{ name, model: name, engine: packed, backend }];
     if (config.variant === "full") {
-      const second = await createBackend(choice);
-      open.push(second);
-      const float = await load(new Runtime(second, second.supports.bf16 ? "bf16" : "fp32"));
-      const engine = new TransformerEngine(float);
-      open.push({
-        close() {
-          engine.dispose();
-          float.dispose();
-        },
-      });
-      contenders.push({ name: `${name}, as in training`, engine, backend: second });
+      const engine = new TransformerEngine(model);
+      closeFloat.push(() => engine.dispose());
+      contenders.push({ name: `${name}, as in training`, model: name, engine, backend: from });
+    } else {
+      for (const one of closeFloat.splice(0).reverse()) one();
     }
     return { name, config, backend, contenders, close };
   } catch (error) {
@@ -79,11 +85,12 @@ export async function timeModels(models: readonly TimedModel[], options: SpeedOp
   });
 }
 
-/** Each row of the engine that is faster at it; memory of the packed one. */
-export function fastest(packed: SpeedMeasurement, float: SpeedMeasurement | undefined, weights: string): TimedResult {
+/** Each row of the engine that is faster at it; memory of the packed one. A row that one of them lacks is the other's. */
+export function fastest(packed: EngineMeasurement, float: EngineMeasurement | undefined, weights: string): TimedResult {
   const pick = <K extends "prompt" | "decode" | "firstToken">(key: K, higher: boolean) => {
-    const better = float && (higher ? float[key].mean > packed[key].mean : float[key].mean < packed[key].mean);
-    return { value: better ? float[key] : packed[key], engine: better ? ("float" as const) : ("packed" as const) };
+    const [a, b] = [packed[key], float?.[key] ?? null];
+    const floatIsBetter = b !== null && (a === null || (higher ? b.mean > a.mean : b.mean < a.mean));
+    return { value: (floatIsBetter ? b : a)!, engine: floatIsBetter ? ("float" as const) : ("packed" as const) };
   };
   const [prompt, decode, first] = [pick("prompt", true), pick("decode", true), pick("firstToken", false)];
   return {

@@ -7,6 +7,8 @@ export { toMarkdown } from "./markdown.ts";
 export { comparedEngine, openTimed, type TimedModel, type TimedResult, timeModels } from "./contenders.ts";
 export { type MeasureOptions, measureModels } from "./measure.ts";
 export type { ModelMeasurement, TaskScore } from "./measurement.ts";
+export { createRandomModel, type ModelSource, openSource } from "./sources.ts";
 export { buildReport, type Report, type ReportOptions } from "./report.ts";
+export { checkTasks, type TaskPlan } from "./tasks.ts";
 export { createStore, type MeasurementStore } from "./store.ts";
 export { writeReport } from "./write.ts";

@@ -27,10 +27,15 @@ export const thresholds: readonly { word: Interpretation; fromPercent: number }[
   { word: "significant deficiency", fromPercent: Number.NEGATIVE_INFINITY },
 ];
 
-export const noiseRule = `within noise: the values are less than ${noiseStandardErrors} standard errors of their difference apart`;
+export const noiseRule = `within noise: the values are at most ${noiseStandardErrors} standard errors of their difference apart`;
 
-/** Share by which a is better than b; null where b is 0 or one of them is missing. */
+/** What stands behind an accuracy that says nothing, and what it means. */
+export const chanceWord = "at chance";
+export const chanceRule = `${chanceWord}: within ${noiseStandardErrors} standard errors of what needs no model, such as guessing, the shortest answer, or always the same one`;
+
+/** Share by which a is better than b; null where b is 0 (and a is not), or one of them is missing. */
 export function deltaOf(a: number | null, b: number | null, higherIsBetter: boolean): number | null {
+  if (a === 0 && b === 0) return 0;
   if (a === null || b === null || b === 0 || !Number.isFinite(a) || !Number.isFinite(b)) return null;
   return (higherIsBetter ? a - b : b - a) / Math.abs(b);
 }
@@ -48,13 +53,13 @@ export function interpret(
   delta: number | null,
   difference: { value: number; standardError: number | null } | null = null,
 ): Interpretation {
-  if (delta === null) return "not compared";
   if (
     difference !== null &&
     difference.standardError !== null &&
-    Math.abs(difference.value) < noiseStandardErrors * difference.standardError
+    Math.abs(difference.value) <= noiseStandardErrors * difference.standardError
   )
     return "within noise";
+  if (delta === null) return "not compared";
   // 2 % is 2 %, whatever the division left in the last bit.
   const percent = Number((100 * delta).toPrecision(12));
   return thresholds.find(({ fromPercent }) => percent >= fromPercent)!.word;

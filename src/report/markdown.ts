@@ -1,6 +1,6 @@
 /** A report as Markdown: what the page says, without its charts. */
 import type { Comparison } from "./compare.ts";
-import { formatDelta } from "./interpret.ts";
+import { chanceRule, formatDelta } from "./interpret.ts";
 import { formatValue } from "./numbers.ts";
 import { provenanceOf } from "./provenance.ts";
 import type { Report } from "./report.ts";
@@ -56,9 +56,11 @@ export function toMarkdown(report: Report): string {
   return `${parts.join("\n\n")}\n`;
 }
 
-export function thresholdText({ thresholds, noiseRule }: Pick<Report, "thresholds" | "noiseRule">): string {
+/** What the words mean; those on chance where a score is at chance. */
+export function thresholdText({ thresholds, noiseRule, comparison, others }: Report): string {
   const words = thresholds.map(({ word, fromPercent }) =>
     fromPercent === null ? `${word}: below that` : `${word}: from ${fromPercent > 0 ? "+" : ""}${fromPercent} %`,
   );
-  return `${words.join("; ")}; ${noiseRule}.`;
+  const chance = [comparison, ...others].some(({ rows }) => rows.some(({ a, b }) => a?.atChance || b?.atChance));
+  return `${[...words, noiseRule, ...(chance ? [chanceRule] : [])].join("; ")}.`;
 }

@@ -10,25 +10,24 @@ import {
   type TrainingMeasurement,
 } from "../analysis/index.ts";
 import { type BackendChoice, createBackend } from "../backends/index.ts";
-import { listCheckpoints, loadModel, type OpenedModel, resolveModelFolder } from "../checkpoint/index.ts";
+import { listCheckpoints, type OpenedModel } from "../checkpoint/index.ts";
 import { expandSources, openTokens, prepareTokens, type TokenStream } from "../data/index.ts";
-import { evaluateNamedTask, type TaskFiles } from "../eval/index.ts";
-import { TransformerEngine } from "../infer/index.ts";
-import { startTokenOf } from "../infer/open-engine.ts";
 import { UsageError } from "../platform/errors.ts";
-import { describePath, exists, joinPath, listFolder, sha256Of, sha256OfFile } from "../platform/files.ts";
+import { exists, sha256Of, sha256OfFile } from "../platform/files.ts";
 import { type Clock, describeMachine, packageVersion } from "../platform/system.ts";
 import { Runtime } from "../tensor/index.ts";
 import { createDocumentEncoder, type Tokenizer } from "../tokenizer/index.ts";
 import { countTextBytes } from "../train/text-bytes.ts";
-import { isRun, prepareCorpus, readMeta, readRunConfig, resolveConfig, runPaths } from "../train/index.ts";
+import { isRun, prepareTrainingData, readMeta, readRunConfig, resolveConfig, runPaths } from "../train/index.ts";
 import { comparedEngine, openTimed, type TimedModel, type TimedResult, timeModels } from "./contenders.ts";
-import type { ModelMeasurement, TaskScore } from "./measurement.ts";
+import type { ModelMeasurement } from "./measurement.ts";
+import { identityOf, type ModelSource, openSource, weightsNote } from "./sources.ts";
 import type { MeasurementStore } from "./store.ts";
+import { checkTasks, scoresOfFile, scoreTasks, type TaskPart, type TaskPlan } from "./tasks.ts";
 
 export interface MeasureOptions {
-  /** Names for columns and legends, and paths: runs, checkpoints, model folders, files. */
-  models: readonly { name: string; path: string }[];
+  /** No two of one name. */
+  models: readonly ModelSource[];
   backend: BackendChoice;
   /** The text that all are scored on; absent: what the first run validated on. */
   data?: readonly string[];
@@ -36,8 +35,10 @@ export interface MeasureOptions {
   maxTokens?: number;
   /** Where encoded text is kept. */
   cacheDir: string;
-  /** Harness tasks, each with its data. */
-  tasks?: { names: readonly string[]; files: TaskFiles; limit?: number; batch: number };
+  /** Tasks to run on each, with their data. */
+  tasks?: TaskPlan;
+  /** Results files of lm-evaluation-harness, each of one model, by its name. */
+  results?: readonly { name: string; path: string }[];
   /** Default true. */
   size?: boolean;
   /** null: not timed. */
@@ -51,21 +52,29 @@ export interface MeasureOptions {
 
 export async function measureModels(options: MeasureOptions): Promise<ModelMeasurement[]> {
   const { models, speed, store, clock, signal, onProgress = () => {} } = options;
+  if (options.tasks) await checkTasks(options.tasks);
+  const read = readResults(options);
   const text = textFor(options);
   const measured: ModelMeasurement[] = [];
   const identities: string[] = [];
   const runnable: number[] = [];
-  for (const [i, { name, path }] of models.entries()) {
+  for (const [i, source] of models.entries()) {
+    const { name, path, weights } = source;
     signal?.throwIfAborted();
     onProgress(`${name}: reading`);
-    if (isRun(path) && listCheckpoints(runPaths(path).checkpoints).length === 0) {
+    if (!weights && isRun(path) && listCheckpoints(runPaths(path).checkpoints).length === 0) {
       measured.push(measureRunAlone(name, path, options));
       continue;
     }
-    const identity = identityOf(path);
+    const identity = identityOf(source);
     identities.push(identity);
-    measured.push(await measureOne(name, path, identity, text, options));
+    measured.push(await measureOne(source, identity, text, options));
     runnable.push(i);
+  }
+  for (const one of measured) {
+    const { scores, notes } = read.get(one.name) ?? { scores: [], notes: [] };
+    one.tasks.push(...scores);
+    one.notes.push(...notes);
   }
   if (speed === null) for (const one of measured) one.notes.push("speed was not asked for");
   else if (runnable.length > 0) {
@@ -80,12 +89,38 @@ export async function measureModels(options: MeasureOptions): Promise<ModelMeasu
   return measured;
 }
 
+/**
+ * Scores that were measured elsewhere, by model.
+ *
+ * @throws UsageError for a name that is no model's, or a score that comes twice: from two files, or also from a task to be run
+ */
+function readResults({ results = [], models, tasks }: MeasureOptions): Map<string, TaskPart> {
+  const read = new Map<string, TaskPart>();
+  for (const { name, path } of results) {
+    if (!models.some((model) => model.name === name))
+      throw new UsageError(
+        `--results: no model is called "${name}"; models are: ${models.map((model) => model.name).join(", ")}`,
+      );
+    const part = scoresOfFile(path);
+    const before = read.get(name) ?? { scores: [], notes: [] };
+    for (const { task, metric } of part.scores) {
+      if (tasks?.names.includes(task))
+        throw new UsageError(`${path}: has scores of ${task}, which is also to be run (--task); leave one out`);
+      const twice = before.scores.find((score) => score.task === task && score.metric === metric);
+      if (twice)
+        throw new UsageError(`${name}: ${task} ${metric} stands in ${twice.source} and in ${path}; leave one out`);
+    }
+    read.set(name, { scores: [...before.scores, ...part.scores], notes: [...before.notes, ...part.notes] });
+  }
+  return read;
+}
+
 /** What is scored: files; or what the first run held out of its training text; a note where there is nothing. */
 type Text = { files: string[] } | { heldOutBy: string; of: string[] } | { note: string };
 
 function textFor({ data, models }: MeasureOptions): Text {
   if (data && data.length > 0) return { files: expandSources(data) };
-  const run = models.find(({ path }) => isRun(path))?.path;
+  const run = models.find(({ path, weights }) => !weights && isRun(path))?.path;
   if (run === undefined) return { note: "no text was named (--data), and there is no run that names one" };
   const { data: config } = resolveConfig([{ from: run, patch: readRunConfig(run) }]);
   const missing = [...config.files, ...config.validFiles].find((file) => !exists(file));
@@ -101,70 +136,30 @@ function textFor({ data, models }: MeasureOptions): Text {
 const hashOf = (files: readonly string[]): string =>
   files.length === 1 ? sha256OfFile(files[0]) : sha256Of(files.map(sha256OfFile).join("\n"));
 
-/** Names the weights: the hashes that a checkpoint keeps, or those of its files. */
-function identityOf(path: string): string {
-  if (!exists(path)) return path; // a name on the hub
-  if (describePath(path).kind === "file") return sha256OfFile(path);
-  const { folder } = resolveModelFolder(path);
-  const state = joinPath(folder, "trainer_state.json");
-  if (exists(state)) return sha256OfFile(state);
-  const files = listFolder(folder).filter((name) => /\.(safetensors|json)$/.test(name));
-  return sha256Of(
-    files
-      .sort()
-      .map((name) => `${name} ${sha256OfFile(joinPath(folder, name))}`)
-      .join("\n"),
-  );
-}
-
 async function measureOne(
-  name: string,
-  path: string,
+  source: ModelSource,
   identity: string,
-  source: Text,
+  text: Text,
   options: MeasureOptions,
 ): Promise<ModelMeasurement> {
   const { store, signal, size = true, tasks, clock, onProgress = () => {} } = options;
-  const notes: string[] = [];
-  const training: TrainingMeasurement | null = isRun(path) ? measureTraining(path) : null;
+  const { name, path, weights } = source;
+  const notes: string[] = weights ? [weightsNote[weights.kind]] : [];
+  const training: TrainingMeasurement | null = !weights && isRun(path) ? measureTraining(path) : null;
   const backend = await createBackend(options.backend);
   try {
-    const opened = await loadModel(path, new Runtime(backend), { signal });
+    const opened = await openSource(source, new Runtime(backend), { signal });
     try {
       for (const { path: refused, reason } of opened.refused) notes.push(`not using ${refused}: ${reason}`);
-      const { model, tokenizer } = opened;
-      let text: ModelMeasurement["text"] = null;
-      if ("note" in source) notes.push(source.note);
-      else if (!tokenizer) notes.push("the model came without a tokenizer, so no text was scored");
-      else if ("files" in source) {
-        const sha256 = hashOf(source.files);
-        const key = { identity, sha256, maxTokens: options.maxTokens ?? null };
-        const score = () => scoreFiles(name, opened, tokenizer, source.files, options);
-        text = { ...(await store.part(name, "text", key, score)), files: source.files, sha256 };
-      } else {
-        const { heldOutBy, of } = source;
-        const meta = readMeta(heldOutBy);
-        if (meta?.tokenizer.hash !== tokenizer.hash)
-          notes.push(`the text that ${heldOutBy} held out is in another tokenizer's tokens; name a text with --data`);
-        else {
-          const sha256 = sha256Of(`held out of ${meta.data.identity}`);
-          const key = { identity, sha256, config: readRunConfig(heldOutBy), maxTokens: options.maxTokens ?? null };
-          const score = () => scoreHeldOut(name, opened, tokenizer, heldOutBy, options);
-          const files = of.map((file) => `held out of ${file}`);
-          text = { ...(await store.part(name, "text", key, score)), files, sha256 };
-        }
-      }
-      const scores: TaskScore[] = [];
-      for (const task of tasks?.names ?? []) {
+      const { model, tokenizer, step } = opened;
+      const random = weights?.kind === "random";
+      const scored = random ? null : await scoreText(name, opened, identity, text, notes, options);
+      let part: TaskPart = { scores: [], notes: [] };
+      if (tasks && tasks.names.length > 0 && !random) {
         if (!tokenizer) throw new UsageError(`${path}: has no tokenizer, so no task can be run`);
-        const { files, limit, batch } = tasks!;
-        const key = { identity, task, limit: limit ?? null, files: files.path ?? null };
-        scores.push(
-          ...(await store.part(name, `task-${task}`, key, () =>
-            runTask(name, task, opened, tokenizer, { files, limit, batch }, options),
-          )),
-        );
+        part = await scoreTasks({ name, identity, model, step, tokenizer }, tasks, { store, signal, onProgress });
       }
+      notes.push(...part.notes);
       if (size) onProgress(`${name}: writing a compact file to weigh it`);
       const weighed = size
         ? await store.part(name, "size", { identity }, () => measureSize(model, tokenizer, { signal }))
@@ -175,13 +170,14 @@ async function measureOne(
         version: 1,
         name,
         path,
-        step: opened.step,
+        ...(weights ? { weights: weights.kind } : {}),
+        step,
         config: opened.config,
         parameters: model.parameters.reduce((sum, parameter) => sum + parameter.size, 0),
         tokenizer: tokenizer && { name: tokenizer.name, vocabSize: tokenizer.vocabSize, hash: tokenizer.hash },
         training,
-        text,
-        tasks: scores,
+        text: scored,
+        tasks: part.scores,
         size: weighed,
         speed: null,
         machine: describeMachine(),
@@ -196,6 +192,44 @@ async function measureOne(
   } finally {
     backend.close();
   }
+}
+
+/** null with a note where there is nothing to score, or nothing to score it with. */
+async function scoreText(
+  name: string,
+  opened: OpenedModel,
+  identity: string,
+  text: Text,
+  notes: string[],
+  options: MeasureOptions,
+): Promise<ModelMeasurement["text"]> {
+  const { store, maxTokens = null } = options;
+  const { tokenizer } = opened;
+  if ("note" in text) {
+    notes.push(text.note);
+    return null;
+  }
+  if (!tokenizer) {
+    notes.push("the model came without a tokenizer, so no text was scored");
+    return null;
+  }
+  if ("files" in text) {
+    const { files } = text;
+    const sha256 = hashOf(files);
+    const score = () => scoreFiles(name, opened, tokenizer, files, options);
+    return { ...(await store.part(name, "text", { identity, sha256, maxTokens }, score)), files, sha256 };
+  }
+  const { heldOutBy, of } = text;
+  const meta = readMeta(heldOutBy);
+  if (meta?.tokenizer.hash !== tokenizer.hash) {
+    notes.push(`the text that ${heldOutBy} held out is in another tokenizer's tokens; name a text with --data`);
+    return null;
+  }
+  const sha256 = sha256Of(`held out of ${meta.data.identity}`);
+  const key = { identity, sha256, config: readRunConfig(heldOutBy), maxTokens };
+  const score = () => scoreHeldOut(name, opened, tokenizer, heldOutBy, options);
+  const files = of.map((file) => `held out of ${file}`);
+  return { ...(await store.part(name, "text", key, score)), files, sha256 };
 }
 
 /** A run that was cut short before its first checkpoint: its curves, and a word. */
@@ -256,7 +290,7 @@ async function scoreHeldOut(
   options: MeasureOptions,
 ): Promise<TextMeasurement> {
   const config = resolveConfig([{ from: run, patch: readRunConfig(run) }]);
-  const corpus = await prepareCorpus(config, { tokenizer, signal: options.signal });
+  const corpus = await prepareTrainingData(config, { tokenizer, signal: options.signal });
   try {
     if (!corpus.validation) throw new UsageError(`${run}: holds no text out; name one with --data`);
     return await scoreStream(name, opened, tokenizer, corpus.validation.stream, options);
@@ -284,32 +318,6 @@ function scoreStream(
   });
 }
 
-async function runTask(
-  name: string,
-  task: string,
-  { model, step }: OpenedModel,
-  tokenizer: Tokenizer,
-  { files, limit, batch }: { files: TaskFiles; limit?: number; batch: number },
-  { signal, onProgress = () => {} }: MeasureOptions,
-): Promise<TaskScore[]> {
-  const engine = new TransformerEngine(model);
-  try {
-    const result = await evaluateNamedTask(engine, tokenizer, task, files, {
-      batch,
-      limit,
-      startToken: startTokenOf(step, tokenizer),
-      signal,
-      onProgress: ({ items, totalItems }) => onProgress(`${name}: ${task}`, items, totalItems),
-    });
-    return result.metrics.map(({ name: metric, value, standardError, higherIsBetter, withinNoise }) => ({
-      ...{ task, metric, value, standardError, higherIsBetter, items: result.items, fewshot: result.fewshot },
-      ...(withinNoise === undefined ? {} : { withinNoise }),
-    }));
-  } finally {
-    engine.dispose();
-  }
-}
-
 /** Every model open at once, in turns. */
 async function timeAll(
   models: MeasureOptions["models"],
@@ -317,10 +325,10 @@ async function timeAll(
 ): Promise<TimedResult[]> {
   const opened: TimedModel[] = [];
   try {
-    for (const { path, name } of models) {
-      onProgress(`${name}: packing`);
+    for (const source of models) {
+      onProgress(`${source.name}: packing`);
       opened.push(
-        await openTimed(name, backend, async (runtime) => (await loadModel(path, runtime, { signal })).model),
+        await openTimed(source.name, backend, async (runtime) => (await openSource(source, runtime, { signal })).model),
       );
     }
     return await timeModels(opened, { ...speed!, clock, signal, onProgress });

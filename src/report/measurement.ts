@@ -11,9 +11,15 @@ export interface TaskScore {
   value: number;
   standardError: number | null;
   higherIsBetter: boolean;
-  items: number;
-  fewshot: number;
-  /** The accuracy says no more than chance. */
+  /** null: the results file that it is from does not say. */
+  items: number | null;
+  fewshot: number | null;
+  /** Where the items are from, or the score itself: paths, or the hub's repository; and the hash of that file. */
+  source: string;
+  sha256: string;
+  /** What needs no model (docs/evaluation.md). */
+  baselines?: number[];
+  /** The accuracy says no more than those. */
   withinNoise?: boolean;
 }
 
@@ -24,6 +30,8 @@ export interface ModelMeasurement {
   name: string;
   /** What was read: a checkpoint's folder, or a file. */
   path: string;
+  /** Where they are not the path's own: random, or the path's full-precision ones rounded to ternary. */
+  weights?: "random" | "rounded";
   step: number | null;
   config: ModelConfig;
   parameters: number;

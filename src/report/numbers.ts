@@ -1,5 +1,6 @@
 /** Numbers of a report, for people. */
 import type { Unit, Value } from "./compare.ts";
+import { chanceWord } from "./interpret.ts";
 
 const grouped = (n: number): string => n.toLocaleString("en-US", { maximumFractionDigits: 0 });
 
@@ -56,7 +57,7 @@ export function formatUnit(value: number, unit: Unit): string {
 export function formatValue(value: Value | null, unit: Unit): string {
   if (value === null) return "not measured";
   const error = value.standardError === null ? "" : ` ± ${formatError(value.standardError, unit)}`;
-  return `${formatUnit(value.value, unit)}${error}`;
+  return `${formatUnit(value.value, unit)}${error}${value.atChance ? `, ${chanceWord}` : ""}`;
 }
 
 function formatError(error: number, unit: Unit): string {

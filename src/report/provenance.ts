@@ -12,11 +12,25 @@ export function provenanceOf({ models, command, createdMs }: Report): [string, s
   return rows;
 }
 
+/** Files, each with the tasks that are from it. */
+function taskSources({ tasks }: ModelMeasurement): Map<string, { sha256: string; names: string[] }> {
+  const found = new Map<string, { sha256: string; names: string[] }>();
+  for (const { task, source, sha256 } of tasks) {
+    const one = found.get(source) ?? { sha256, names: [] };
+    if (!one.names.includes(task)) one.names.push(task);
+    found.set(source, one);
+  }
+  return found;
+}
+
 function ofModel(m: ModelMeasurement): [string, string][] {
   const at = (what: string) => `${m.name}: ${what}`;
   const { system, processor, processors, memoryBytes, node } = m.machine;
   const rows: [string, string][] = [
-    [at("model"), `${m.path}${m.step === null ? "" : `, step ${m.step.toLocaleString("en-US")}`}`],
+    [
+      at("model"),
+      `${m.path}${m.weights ? `, ${m.weights} weights` : ""}${m.step === null ? "" : `, step ${m.step.toLocaleString("en-US")}`}`,
+    ],
     [
       at("measured on"),
       `${processor}, ${processors} processors, ${formatBytes(memoryBytes)}, ${system}, Node ${node}; ${m.backend.name} ${m.backend.isa}, ${m.backend.threads} threads`,
@@ -29,6 +43,8 @@ function ofModel(m: ModelMeasurement): [string, string][] {
       at("text"),
       `${m.text.files.join(", ")}; ${m.text.tokens.toLocaleString("en-US")} tokens${m.text.whole ? "" : " (a part)"} in windows of ${m.text.sequence}; sha256 ${m.text.sha256}`,
     ]);
+  for (const [source, { sha256, names }] of taskSources(m))
+    rows.push([at(`tasks ${names.join(", ")}`), `${source}; sha256 ${sha256}`]);
   if (m.speed) {
     const { prompt, decode, firstToken } = m.speed.engines;
     rows.push([

@@ -10,7 +10,7 @@ export interface MeasurementStore {
 }
 
 /** Raised when a part's shape changes. */
-const version = 2;
+const version = 3;
 
 /** @param folder  null: nothing is kept; `fresh`: what is there is not taken up */
 export function createStore(folder: string | null, { fresh = false } = {}): MeasurementStore {

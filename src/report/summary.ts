@@ -1,5 +1,5 @@
 /** The executive summary: sentences made of the table's numbers, wins and gaps alike. Nothing is said that has no row. */
-import type { Comparison, Row } from "./compare.ts";
+import type { Comparison, Row, Value } from "./compare.ts";
 import { formatDelta, type Interpretation } from "./interpret.ts";
 import type { ModelMeasurement } from "./measurement.ts";
 import { formatUnit } from "./numbers.ts";
@@ -21,8 +21,12 @@ export function summarize(comparison: Comparison, measurements: readonly ModelMe
   sentences.push(`${describe(first)} ${describe(second)}`);
   const quality = rows.find(({ name, delta }) => name === "bits per byte" && delta !== null);
   if (quality) sentences.push(qualitySentence(quality, a, b));
+  else if (first.weights === "random" || second.weights === "random")
+    sentences.push("Quality was not measured: that needs trained weights, and these are random.");
   else sentences.push("Quality was not compared: no text was scored by both.");
-  const compared = rows.filter(({ delta }) => delta !== null);
+  const tasks = tasksSentence(rows, a, b);
+  if (tasks) sentences.push(tasks);
+  const compared = rows.filter(({ interpretation }) => interpretation !== "not compared");
   const count = (words: readonly Interpretation[]) =>
     compared.filter(({ interpretation }) => words.includes(interpretation)).length;
   sentences.push(
@@ -51,6 +55,21 @@ function qualitySentence({ a: x, b: y, delta, interpretation }: Row, a: string, 
   return `In quality ${a} is ${standing[interpretation] ?? "behind"} (${interpretation}): ${values}, ${formatDelta(delta)}.`;
 }
 
+/** How much of the tasks' scores says anything. */
+function tasksSentence(rows: readonly Row[], a: string, b: string): string | null {
+  const tasks = rows.filter(({ category }) => category === "Tasks");
+  if (tasks.length === 0) return null;
+  const chance = (value: (row: Row) => Value | null) => {
+    const judged = tasks.flatMap((row) => value(row) ?? []).filter(({ atChance }) => atChance !== undefined);
+    return `${judged.filter(({ atChance }) => atChance).length} of ${judged.length}`;
+  };
+  const count = (wanted: (row: Row) => boolean) => tasks.filter(wanted).length;
+  const better = count(({ interpretation }) => good.includes(interpretation));
+  const worse = count(({ interpretation }) => bad.includes(interpretation));
+  const even = count(({ interpretation }) => interpretation === "within noise" || interpretation === "parity");
+  return `Of ${tasks.length} scores on tasks ${a} is better in ${better}, worse in ${worse} and level in ${even}; at chance are ${chance((row) => row.a)} accuracies of ${a} and ${chance((row) => row.b)} of ${b}.`;
+}
+
 function top(rows: readonly Row[], words: readonly Interpretation[], order: (x: Row, y: Row) => number): string {
   return rows
     .filter(({ interpretation }) => words.includes(interpretation))
@@ -63,7 +82,7 @@ function top(rows: readonly Row[], words: readonly Interpretation[], order: (x: 
     .join("; ");
 }
 
-function describe({ name, config, parameters, training, size }: ModelMeasurement): string {
+function describe({ name, config, parameters, training, size, weights }: ModelMeasurement): string {
   const ternary =
     size && size.ternaryParameters > 0
       ? `, ${((100 * size.ternaryParameters) / parameters).toFixed(1)} % of them ternary`
@@ -72,5 +91,7 @@ function describe({ name, config, parameters, training, size }: ModelMeasurement
   const trained = training
     ? `, trained on ${training.totalTokens.toLocaleString("en-US")} tokens${training.finished ? "" : " before it was cut short"}`
     : "";
-  return `${name} is ${kind} of ${parameters.toLocaleString("en-US")} parameters${ternary}${trained}.`;
+  const drawn =
+    weights === undefined ? "" : weights === "random" ? ", its weights random" : ", rounded without training";
+  return `${name} is ${kind} of ${parameters.toLocaleString("en-US")} parameters${ternary}${trained}${drawn}.`;
 }

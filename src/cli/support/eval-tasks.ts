@@ -1,15 +1,17 @@
 /** `bitnet eval --task`: runs tasks one after the other, shows them as a table, writes them as the harness does. */
 import { type Command, InvalidArgumentError } from "commander";
 import type { HarnessTask, JudgedCompletion, SandboxReport, TaskFiles, TaskSample } from "../../eval/index.ts";
-import type { Tokenizer } from "../../tokenizer/index.ts";
+import type { OpenedEngine } from "../../infer/index.ts";
 import { formatCount, formatDuration, formatRate, formatShare, formatTable } from "./format.ts";
 import { type Interruption, listenForInterrupts } from "./interrupt.ts";
+import type { EngineFlags } from "./engine-options.ts";
 import { type OpenedForUse, openModel, startTokenOf, tokenizerOf } from "./model.ts";
-import { type BackendOptions, decimalNumber, wholeNumber } from "./options.ts";
+import { decimalNumber, wholeNumber } from "./options.ts";
 import { createProgressLine, type ProgressLine } from "./progress.ts";
+import { openForWriting } from "./writing.ts";
 
 /** What addTaskOptions adds, and what the command has besides. */
-export interface TaskOptions extends BackendOptions {
+export interface TaskOptions extends EngineFlags {
   checkpoint?: string;
   data?: string[];
   batch: number;
@@ -18,7 +20,7 @@ export interface TaskOptions extends BackendOptions {
   json?: boolean;
   output?: string;
   task?: string[];
-  taskData?: string;
+  taskData?: string[];
   fewshotData?: string;
   limit?: number;
   numFewshot: number;
@@ -54,8 +56,12 @@ const numbers = (word: string): number[] =>
 
 export function addTaskOptions(command: Command): Command {
   return command
-    .option("--task <names>", "run these tasks, with commas between: see below", list)
-    .option("--task-data <path>", "file of the one task, or folder with a file for each; default: download")
+    .option("--task <names>", "run these tasks, with commas between: see below; all: those that --task-data has", list)
+    .option(
+      "--task-data <path>",
+      "file of a task, or folder with a file for each; may be repeated; default: download",
+      (value, before: string[] = []) => [...before, value],
+    )
     .option("--fewshot-data <file>", "examples for --num-fewshot; default: the task's training split")
     .option("--limit <n>", "only a task's first n items", wholeNumber(1))
     .option("--num-fewshot <n>", "examples before each item", wholeNumber(0), 0)
@@ -86,10 +92,19 @@ interface Ran {
   samples?: readonly (TaskSample | JudgedCompletion)[];
 }
 
+/** What tasks run on: the engine, or, for wikitext, the training-time model. One of them is open at a time. */
+interface Models {
+  engine(): Promise<OpenedEngine>;
+  model(): Promise<OpenedForUse>;
+  /** What was opened last, for the results; null: nothing was. */
+  about: Record<string, unknown> | null;
+  close(): void;
+}
+
 interface Bench {
   options: Options;
   files: TaskFiles;
-  opened: OpenedForUse | null;
+  models: Models;
   interruption: Interruption;
   progress: ProgressLine;
   /** Milliseconds by a clock that does not go back. */
@@ -100,36 +115,38 @@ export async function runTasks(options: Options): Promise<void> {
   const { UsageError } = await import("../../platform/errors.ts");
   const { systemClock } = await import("../../platform/system.ts");
   const { refuseWithoutConsent, taskNames } = await import("../../eval/index.ts");
-  const { task: names } = options;
+  const names = await namesOf(options);
   if (names.length === 0) throw new UsageError(`--task names no task; tasks are: ${taskNames.join(", ")}`);
   for (const name of names)
     if (!taskNames.includes(name)) throw new UsageError(`unknown task "${name}"; tasks are: ${taskNames.join(", ")}`);
   // What is wrong is said before the model is loaded, not hours later.
   if (names.includes("humaneval")) refuseWithoutConsent(options.allowCodeExecution === true);
-  if (names.includes("wikitext") && !options.data)
+  const wikiFiles = options.data ?? (names.includes("wikitext") ? await wikiTextIn(options.taskData) : undefined);
+  if (names.includes("wikitext") && !wikiFiles)
     throw new UsageError("--task wikitext needs the file: --data wiki.test.raw (or wiki.valid.raw)");
   if (options.data && !names.includes("wikitext"))
     throw new UsageError(
       `--data is text, which --task ${names.join(",")} does not read; its file goes with --task-data`,
     );
-  if (names.length > 1 && options.taskData !== undefined) {
+  if (names.length > 1 && options.taskData?.length === 1) {
     const { describePath } = await import("../../platform/files.ts");
-    if (describePath(options.taskData).kind === "file")
+    if (describePath(options.taskData[0]).kind === "file")
       throw new UsageError(
         `--task-data is one file, but there are ${names.length} tasks; give a folder with a file for each`,
       );
   }
   const judgingOnly = names.length === 1 && names[0] === "humaneval" && options.completions !== undefined;
-  if (options.checkpoint === undefined && !judgingOnly) throw new UsageError("say which model, with -m FOLDER");
+  const { checkpoint } = options;
+  if (checkpoint === undefined && !judgingOnly) throw new UsageError("say which model, with -m MODEL");
 
   const interruption = listenForInterrupts();
   const start = systemClock.monotonicMs();
-  const opened = options.checkpoint === undefined || judgingOnly ? null : await openModel(options.checkpoint, options);
+  const models = openOnDemand(checkpoint ?? "", options);
   const progress = createProgressLine(names.length > 1 ? "tasks" : names[0]);
   const ran: Ran[] = [];
   try {
     const bench: Bench = {
-      options,
+      options: { ...options, data: wikiFiles },
       files: {
         path: options.taskData,
         fewshotPath: options.fewshotData,
@@ -141,7 +158,7 @@ export async function runTasks(options: Options): Promise<void> {
           onDownload: ({ repo, path }) => process.stderr.write(`downloading ${path} of ${repo}\n`),
         },
       },
-      opened,
+      models,
       interruption,
       progress,
       now: systemClock.monotonicMs,
@@ -154,25 +171,73 @@ export async function runTasks(options: Options): Promise<void> {
   } catch (error) {
     progress.close();
     // Tasks that are done are not lost.
-    if (ran.length > 0) await report(options, opened, ran, systemClock.monotonicMs() - start);
+    if (ran.length > 0) await report(options, models, ran, systemClock.monotonicMs() - start);
     throw error;
   } finally {
     progress.close();
     interruption.release();
-    opened?.close();
+    models.close();
   }
-  await report(options, opened, ran, systemClock.monotonicMs() - start);
+  await report(options, models, ran, systemClock.monotonicMs() - start);
 }
 
-function modelOf({ opened, options }: Bench): {
-  opened: OpenedForUse;
-  tokenizer: Tokenizer;
-  startToken: number | null;
-} {
-  if (!opened) throw new Error("a task that needs a model was begun without one");
-  const tokenizer = tokenizerOf(opened);
-  return { opened, tokenizer, startToken: options.startToken ? startTokenOf(opened, tokenizer) : null };
+/** `all` in place of names: what the files are of. */
+async function namesOf({ task, taskData }: Options): Promise<string[]> {
+  if (!task.includes("all")) return task;
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { tasksIn } = await import("../../eval/index.ts");
+  if (task.length > 1) throw new UsageError("--task all goes with no other name");
+  if (taskData === undefined)
+    throw new UsageError("--task all: say where the tasks' files are, with --task-data FOLDER");
+  const found = tasksIn(taskData);
+  if (found.length === 0) throw new UsageError(`--task all: ${taskData.join(", ")} has no file of a task`);
+  return found;
 }
+
+async function wikiTextIn(places: readonly string[] = []): Promise<string[] | undefined> {
+  const { findWikiText } = await import("../../eval/index.ts");
+  const found = findWikiText(places);
+  return found === null ? undefined : [found];
+}
+
+function openOnDemand(path: string, options: Options): Models {
+  let open: { kind: "engine"; opened: OpenedEngine } | { kind: "model"; opened: OpenedForUse } | null = null;
+  const close = () => {
+    if (open?.kind === "model") open.opened.model.dispose();
+    open?.opened.close();
+    open = null;
+  };
+  const models: Models = {
+    about: null,
+    close,
+    async engine() {
+      if (open?.kind === "engine") return open.opened;
+      close();
+      const opened = await openForWriting(path, options);
+      const { folder, step, config, backend, kind } = opened;
+      models.about = about(folder, step, config.variant, backend, kind);
+      open = { kind: "engine", opened };
+      return opened;
+    },
+    async model() {
+      if (open?.kind === "model") return open.opened;
+      close();
+      const opened = await openModel(path, options);
+      models.about = about(opened.folder, opened.step, opened.config.variant, opened.runtime.backend, "float");
+      open = { kind: "model", opened };
+      return opened;
+    },
+  };
+  return models;
+}
+
+const about = (
+  folder: string,
+  step: number | null,
+  variant: string,
+  { name, isa, threads }: { name: string; isa: string; threads: number },
+  engine: string,
+) => ({ checkpoint: folder, step, variant, engine, backend: { name, isa, threads } });
 
 /** Shows how far a task is, its rate, and the time left. */
 function reporter({ progress, now }: Bench, label: string, unit: string) {
@@ -186,41 +251,36 @@ function reporter({ progress, now }: Bench, label: string, unit: string) {
 
 async function likelihoodTask(bench: Bench, name: string): Promise<Ran> {
   const { evaluateNamedTask, toHarnessTask } = await import("../../eval/index.ts");
-  const { TransformerEngine } = await import("../../infer/index.ts");
   const { options, files, interruption } = bench;
-  const { opened, tokenizer, startToken } = modelOf(bench);
+  const { engine, tokenizer, startToken } = await bench.models.engine();
   const show = reporter(bench, name, "tokens");
-  const engine = new TransformerEngine(opened.model);
-  try {
-    const result = await evaluateNamedTask(engine, tokenizer, name, files, {
-      batch: options.batch,
-      startToken,
-      fewshot: options.numFewshot,
-      fewshotSeed: options.fewshotSeed,
-      limit: options.limit,
-      samples: options.logSamples !== undefined,
-      signal: interruption.signal,
-      onProgress: ({ items, totalItems, tokens }) => show(items, totalItems, tokens),
-    });
-    const notes: string[] = [];
-    for (const { name: metric, withinNoise, baselines = [] } of result.metrics)
-      if (withinNoise)
-        notes.push(
-          `${name}: ${metric} is within noise of what needs no model (${baselines.map((share) => formatShare(share)).join(", ")})`,
-        );
-    if (result.truncatedRequests > 0)
-      notes.push(`${name}: ${formatCount(result.truncatedRequests)} requests lost the beginning of their context`);
-    return { result: toHarnessTask(result), notes, samples: result.samples };
-  } finally {
-    engine.dispose();
-  }
+  const result = await evaluateNamedTask(engine, tokenizer, name, files, {
+    batch: options.batch,
+    startToken: options.startToken ? startToken : null,
+    fewshot: options.numFewshot,
+    fewshotSeed: options.fewshotSeed,
+    limit: options.limit,
+    samples: options.logSamples !== undefined,
+    signal: interruption.signal,
+    onProgress: ({ items, totalItems, tokens }) => show(items, totalItems, tokens),
+  });
+  const notes: string[] = [];
+  for (const { name: metric, withinNoise, baselines = [] } of result.metrics)
+    if (withinNoise)
+      notes.push(
+        `${name}: ${metric} is within noise of what needs no model (${baselines.map((share) => formatShare(share)).join(", ")})`,
+      );
+  if (result.truncatedRequests > 0)
+    notes.push(`${name}: ${formatCount(result.truncatedRequests)} requests lost the beginning of their context`);
+  return { result: toHarnessTask(result), notes, samples: result.samples };
 }
 
 async function wikitext(bench: Bench): Promise<Ran> {
   const { readDocuments } = await import("../../data/index.ts");
   const { evaluateWikiText } = await import("../../eval/index.ts");
   const { options, interruption, progress, now } = bench;
-  const { opened, tokenizer } = modelOf(bench);
+  const opened = await bench.models.model();
+  const tokenizer = tokenizerOf(opened);
   const start = now();
   const data = options.data as string[];
   const { batch, sequence } = options;
@@ -318,37 +378,31 @@ async function completionsFor(
     const completions = path === "canonical" ? canonicalCompletions(problems) : await readCompletions(path);
     return { completions, settings: {}, details: { completions: path }, notes: [] };
   }
-  const { TransformerEngine } = await import("../../infer/index.ts");
   const { createRandom } = await import("../../platform/random.ts");
-  const { opened, tokenizer, startToken } = modelOf(bench);
+  const { engine, tokenizer, startToken } = await bench.models.engine();
   const show = reporter(bench, "humaneval: writing programs", "tokens");
-  const engine = new TransformerEngine(opened.model);
-  try {
-    const { completions, truncatedPrompts, tokens } = await writeCompletions(engine, tokenizer, problems, {
-      samples,
-      maxTokens: maxNewTokens,
+  const { completions, truncatedPrompts, tokens } = await writeCompletions(engine, tokenizer, problems, {
+    samples,
+    maxTokens: maxNewTokens,
+    temperature,
+    topP,
+    random: createRandom(seed),
+    startToken: bench.options.startToken ? startToken : null,
+    signal: bench.interruption.signal,
+    onProgress: ({ items, totalItems, tokens: done }) => show(items, totalItems, done),
+  });
+  return {
+    completions,
+    settings: {
+      until: humaneval.stop,
+      max_gen_toks: maxNewTokens,
+      do_sample: temperature > 0,
       temperature,
-      topP,
-      random: createRandom(seed),
-      startToken,
-      signal: bench.interruption.signal,
-      onProgress: ({ items, totalItems, tokens: done }) => show(items, totalItems, done),
-    });
-    return {
-      completions,
-      settings: {
-        until: humaneval.stop,
-        max_gen_toks: maxNewTokens,
-        do_sample: temperature > 0,
-        temperature,
-        top_p: topP,
-      },
-      details: { truncated_prompts: truncatedPrompts, tokens, seed },
-      notes: truncatedPrompts > 0 ? [`humaneval: ${truncatedPrompts} prompts lost their beginning`] : [],
-    };
-  } finally {
-    engine.dispose();
-  }
+      top_p: topP,
+    },
+    details: { truncated_prompts: truncatedPrompts, tokens, seed },
+    notes: truncatedPrompts > 0 ? [`humaneval: ${truncatedPrompts} prompts lost their beginning`] : [],
+  };
 }
 
 /** What kept the programs in, as it was measured. */
@@ -369,13 +423,13 @@ async function writeSamples({ logSamples }: Options, { result, samples }: Ran): 
   writeAtomically(joinPath(logSamples, `samples_${result.task}.jsonl`), lines.join(""));
 }
 
-async function report(options: Options, opened: OpenedForUse | null, ran: readonly Ran[], elapsedMs: number) {
+async function report(options: Options, { about: model }: Models, ran: readonly Ran[], elapsedMs: number) {
   const { toHarnessResults } = await import("../../eval/index.ts");
   const results = ran.map(({ result }) => result);
   if (options.json || options.output !== undefined) {
     const harness = toHarnessResults(
       results,
-      { path: opened?.folder ?? "none", details: describeModel(opened, elapsedMs) },
+      { path: String(model?.checkpoint ?? "none"), details: { ...model, elapsed_ms: Math.round(elapsedMs) } },
       {
         batch_size: options.batch,
         limit: options.limit ?? null,
@@ -408,12 +462,4 @@ async function report(options: Options, opened: OpenedForUse | null, ran: readon
   process.stdout.write(formatTable(rows, [3, 5]));
   for (const note of ran.flatMap(({ notes }) => notes)) process.stdout.write(`${note}\n`);
   process.stdout.write(`time: ${formatDuration(elapsedMs)}\n`);
-}
-
-function describeModel(opened: OpenedForUse | null, elapsedMs: number): Record<string, unknown> {
-  const about = { elapsed_ms: Math.round(elapsedMs) };
-  if (!opened) return about;
-  const { folder, step, model, runtime } = opened;
-  const { name, isa, threads } = runtime.backend;
-  return { checkpoint: folder, step, variant: model.config.variant, backend: { name, isa, threads }, ...about };
 }

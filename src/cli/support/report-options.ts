@@ -13,8 +13,11 @@ export interface ReportFlags extends BackendOptions {
   title?: string;
   maxTokens?: number;
   task?: string[];
-  taskData?: string;
+  taskData?: string[];
   limit?: number;
+  numFewshot?: number;
+  allowCodeExecution?: boolean;
+  results?: string[];
   speed: boolean;
   samples: number;
   fresh?: boolean;
@@ -22,7 +25,13 @@ export interface ReportFlags extends BackendOptions {
   json?: boolean;
 }
 
-const names = (text: string): string[] => text.split(",").filter((name) => name !== "");
+const names = (text: string): string[] =>
+  text
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
+
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
 /** @param folder default of --output */
 export function addReportOptions(command: Command, folder: string): Command {
@@ -31,9 +40,20 @@ export function addReportOptions(command: Command, folder: string): Command {
     .option("--name <stem>", "of the files: <stem>.html, .json and .md", "report")
     .option("--title <text>", "of the page; else the models' names")
     .option("--max-tokens <n>", "score only the first n tokens of the text", wholeNumber(1))
-    .option("--task <names>", "also run these tasks of lm-evaluation-harness, with commas between", names)
-    .option("--task-data <path>", "file of the task, or folder with a file for each")
+    .option(
+      "--task <names>",
+      "also run these tasks (bitnet eval --help), with commas between; all: those that --task-data has",
+      names,
+    )
+    .option("--task-data <path>", "file of a task, or folder with a file for each; may be repeated", collect)
     .option("--limit <n>", "of each task only the first n items", wholeNumber(1))
+    .option("--num-fewshot <n>", "examples before each item", wholeNumber(0))
+    .option("--allow-code-execution", "run the programs that humaneval's models write, shut in")
+    .option(
+      "--results <[name=]file>",
+      "take scores from a results file of lm-evaluation-harness or `bitnet eval -o`; of the model of that name, or one each in their order; may be repeated",
+      collect,
+    )
     .option("--no-speed", "do not time the models")
     .option("--samples <n>", "of each speed and model", wholeNumber(2), 6)
     .option("--fresh", "measure everything again, even where <output>/measurements has it")
@@ -50,6 +70,79 @@ export function namesOf(paths: readonly string[]): string[] {
   });
 }
 
+type Tasks = MeasureOptions["tasks"];
+
+/**
+ * The tasks that were asked for, looked at: a wrong name, a file that is not there, a bad row is said before anything is
+ * trained or measured.
+ */
+export async function tasksOf(flags: ReportFlags, signal?: AbortSignal): Promise<Tasks> {
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { task, taskData, limit, numFewshot, allowCodeExecution, cacheDir } = flags;
+  const without = {
+    "task-data": taskData,
+    limit,
+    "num-fewshot": numFewshot,
+    "allow-code-execution": allowCodeExecution,
+  };
+  for (const [option, value] of Object.entries(without))
+    if (value !== undefined && task === undefined) throw new UsageError(`--${option} has no meaning without --task`);
+  if (task === undefined) return undefined;
+  const { taskNames, tasksIn } = await import("../../eval/index.ts");
+  const { checkTasks } = await import("../../report/index.ts");
+  if (task.length === 0) throw new UsageError(`--task names no task; tasks are: ${taskNames.join(", ")}`);
+  let wanted = task;
+  if (task.includes("all")) {
+    if (task.length > 1) throw new UsageError("--task all goes with no other name");
+    if (taskData === undefined)
+      throw new UsageError("--task all: say where the tasks' files are, with --task-data FOLDER");
+    wanted = tasksIn(taskData);
+    if (wanted.length === 0)
+      throw new UsageError(
+        `--task all: ${taskData.join(", ")} has no file of a task; tasks are: ${taskNames.join(", ")}`,
+      );
+    if (wanted.includes("humaneval") && !allowCodeExecution) {
+      process.stderr.write("bitnet: leaving out humaneval, which runs programs; --allow-code-execution asks for it\n");
+      wanted = wanted.filter((name) => name !== "humaneval");
+    }
+  }
+  const tasks: NonNullable<Tasks> = {
+    names: wanted,
+    files: {
+      path: taskData,
+      cacheDir,
+      hub: {
+        url: process.env.HF_ENDPOINT,
+        accessToken: process.env.HF_TOKEN,
+        signal,
+        onDownload: ({ repo, path }) => process.stderr.write(`downloading ${path} of ${repo}\n`),
+      },
+    },
+    limit,
+    fewshot: numFewshot,
+    batch: 16,
+    allowCodeExecution,
+  };
+  await checkTasks(tasks);
+  return tasks;
+}
+
+/** `--results [name=]file`: those without a name belong to the models in their order. */
+async function resultsOf(files: readonly string[] = [], models: MeasureOptions["models"]) {
+  const { UsageError } = await import("../../platform/errors.ts");
+  let unnamed = 0;
+  return files.map((word) => {
+    const named = models.find(({ name }) => word.startsWith(`${name}=`));
+    if (named) return { name: named.name, path: word.slice(named.name.length + 1) };
+    const model = models[unnamed++];
+    if (!model)
+      throw new UsageError(
+        `--results: ${word} is one file more than there are models; say of which it is: --results NAME=FILE`,
+      );
+    return { name: model.name, path: word };
+  });
+}
+
 /** Measures, builds, writes and tells. @param data text to score; absent: what the runs name */
 export async function makeReport(
   models: MeasureOptions["models"],
@@ -60,13 +153,7 @@ export async function makeReport(
   const { buildReport, createStore, measureModels, writeReport } = await import("../../report/index.ts");
   const { joinPath } = await import("../../platform/files.ts");
   const { systemClock } = await import("../../platform/system.ts");
-  const { UsageError } = await import("../../platform/errors.ts");
-  const { findTask } = await import("../../eval/index.ts");
-  for (const task of flags.task ?? []) findTask(task); // a wrong name is said before anything is measured
-  if (flags.taskData !== undefined && flags.task === undefined)
-    throw new UsageError("--task-data has no meaning without --task");
-  if (flags.limit !== undefined && flags.task === undefined)
-    throw new UsageError("--limit has no meaning without --task");
+  const results = await resultsOf(flags.results, models);
   const interruption = listenForInterrupts();
   const progress = createProgressLine("measuring");
   let last = "";
@@ -78,12 +165,8 @@ export async function makeReport(
       backend: backendChoice(flags),
       maxTokens: flags.maxTokens,
       cacheDir: flags.cacheDir,
-      tasks: flags.task && {
-        names: flags.task,
-        files: { path: flags.taskData, cacheDir: flags.cacheDir, hub: { signal: interruption.signal } },
-        limit: flags.limit,
-        batch: 8,
-      },
+      tasks: await tasksOf(flags, interruption.signal),
+      results,
       speed: flags.speed ? { samples: flags.samples } : null,
       store: createStore(joinPath(flags.output, "measurements"), { fresh: flags.fresh }),
       clock: systemClock,
