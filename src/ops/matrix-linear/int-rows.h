@@ -223,6 +223,7 @@ INLINE void int4_dots(const uint8_t* w, size_t stride, size_t k, const uint8_t* 
       VI halves[kNibbleVectors][2];
       UNROLL for (size_t j = 0; j < kNibbleVectors; j++) {
         const VI v = load_bytes(row + b * kInt4Block / 2 + j * kVectorBytes);
+        fetch_ahead(w + b * kInt4Block / 2 * kColumns + (static_cast<size_t>(c) * kNibbleVectors + j) * kVectorBytes);
         halves[j][0] = v & splat(0x0f0f0f0f);
         halves[j][1] = (VI)((VU)v >> 4) & splat(0x0f0f0f0f);
       }

@@ -67,7 +67,7 @@ INLINE void int_outputs(const Job& job, size_t column, const uint8_t* x, size_t 
 
 template <int format, int kRows>
 static __attribute__((noinline)) void few_ints(const Job& job, Range columns, const uint8_t* x, size_t row) {
-  constexpr int kColumns = 4 / kRows;
+  constexpr int kColumns = kRows == 1 ? 2 : 1;  // more streams of weights than two are read at half the speed
   size_t column = columns.begin;
   for (; column + kColumns <= columns.end; column += kColumns) int_outputs<format, kRows, kColumns>(job, column, x, row);
   for (; column < columns.end; column++) int_outputs<format, kRows, 1>(job, column, x, row);
