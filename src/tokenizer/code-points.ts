@@ -1,169 +1,95 @@
 /**
  * BPE over characters (Unicode code points) rather than bytes: LLaMA-2's SentencePiece tokenizer, and, with no merges
- * at all, character-level tokenizers. A character without a token is spelled in byte tokens "<0xE2>", or refused.
+ * at all, character-level tokenizers. A character without a token is spelled in byte tokens "<0xE2>", or refused. How such a
+ * tokenizer is told, and what its tokens' bytes are; code-point-encoder.ts encodes.
  *
  * Equal to @huggingface/tokenizers on the same file (code-points.test.ts). Called by load.ts and train-characters.ts.
  */
-import { DataError } from "../platform/errors.ts";
-import { mergeTableOf } from "./byte-level.ts";
-import type { MergeTable } from "./merge-table.ts";
-import { PretokenCache } from "./pretoken-cache.ts";
-import { type DecodeOptions, type IdBuffer, TokenizerBase, type TokenizerRoles, type Vocabulary } from "./tokenizer.ts";
+import { type BpePlan, BpeTokenizer, mergesOf } from "./bpe-tokenizer.ts";
+import { CharacterPairs, pairTables } from "./character-pairs.ts";
+import type { CodePointTables } from "./code-point-encoder.ts";
+import { mergeTables } from "./merge-table.ts";
+import type { DecodeOptions, TokenizerRoles } from "./tokenizer.ts";
 import { isObject, type TokenizerJson, textAround } from "./tokenizer-json.ts";
 
 /** SentencePiece's mark for a space. */
 export const SPACE_MARK = "\u2581";
-const SPACE_MARK_UNIT = 0x2581;
 
 /** The name of a byte's token. */
 export const byteTokenName = (byte: number): string => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 
-const UNKNOWN = -1;
+const allBytes = Array.from({ length: 256 }, (_, byte) => byte);
 
-export class CodePointTokenizer extends TokenizerBase {
+export class CodePointTokenizer extends BpeTokenizer {
   readonly engine = "code-points";
-  private readonly plan: CodePointPlan;
-  private readonly merges: MergeTable;
-  /** The token of each code point of the basic plane, or UNKNOWN. */
-  private readonly idOfUnit = new Int32Array(65536).fill(UNKNOWN);
-  private readonly idOfAstral = new Map<number, number>();
-  private readonly idOfByte: Int32Array | null;
-  private readonly bytesOfId: readonly (Uint8Array | undefined)[];
-  private readonly cache = new PretokenCache();
-  private scratch = new Int32Array(256);
-  private readonly compute = (text: string, start: number, end: number, out: IdBuffer) =>
-    this.encodeWhole(text, start, end, out);
+  private readonly marked: boolean;
 
   /** @param plan  from planCodePoints */
   constructor(json: TokenizerJson, roles: TokenizerRoles, plan: CodePointPlan) {
-    super(json, roles, plan);
-    this.plan = plan;
-    this.merges = mergeTableOf(json, this.ids, roles.name);
+    const marked = plan.spaces !== "kept";
     const utf8 = new TextEncoder();
-    const byteTokens = new Map<string, number>();
-    this.idOfByte = plan.bytesForUnknown ? new Int32Array(256) : null;
-    if (this.idOfByte) {
-      for (let byte = 0; byte < 256; byte++) {
-        this.idOfByte[byte] = this.ids.get(byteTokenName(byte))!;
-        byteTokens.set(byteTokenName(byte), byte);
-      }
-    }
-    for (const [token, id] of this.ids) {
-      const codePoint = token.codePointAt(0);
-      if (codePoint === undefined || token.length !== (codePoint > 0xffff ? 2 : 1) || this.added.has(token)) continue;
-      if (codePoint > 0xffff) this.idOfAstral.set(codePoint, id);
-      else this.idOfUnit[codePoint] = id;
-    }
-    this.bytesOfId = this.tokens.map((token) => {
-      if (token === undefined) return undefined;
-      const byte = byteTokens.get(token);
-      if (byte !== undefined) return Uint8Array.of(byte);
-      const isText = plan.spaces !== "kept" && !this.added.has(token);
-      return utf8.encode(isText ? token.replaceAll(SPACE_MARK, " ") : token);
+    const byteTokens = new Map(plan.bytesForUnknown ? allBytes.map((byte) => [byteTokenName(byte), byte]) : []);
+    const section = tablesOf(json, plan, roles.name);
+    super(json, roles, plan, {
+      section,
+      cutsAtSpaces: cutsAtSpaces(section),
+      bytesOf(token) {
+        const byte = byteTokens.get(token);
+        if (byte !== undefined) return Uint8Array.of(byte);
+        return utf8.encode(marked ? token.replaceAll(SPACE_MARK, " ") : token);
+      },
     });
+    this.marked = marked;
   }
 
-  protected encodeSection(text: string, start: number, end: number, out: IdBuffer): void {
-    const { plan, cache, compute } = this;
-    if (plan.spaces !== "kept") {
-      text = text.slice(start, end);
-      if (plan.spaces === "squeezed") text = text.replace(/^ +|[ \u2581]+$/g, "").replace(/ {2,}/g, " ");
-      if (text === "") return;
-      text = SPACE_MARK + text.replaceAll(" ", SPACE_MARK);
-      start = 0;
-      end = text.length;
-    }
-    if (!plan.cutAtSpaces) {
-      this.encodeWhole(text, start, end, out);
-      return;
-    }
-    while (start < end) {
-      // A word with the spaces before it; no token goes on past its end.
-      let stop = start;
-      while (stop < end && text.charCodeAt(stop) === SPACE_MARK_UNIT) stop++;
-      while (stop < end && text.charCodeAt(stop) !== SPACE_MARK_UNIT) stop++;
-      cache.encode(text, start, stop, out, compute);
-      start = stop;
-    }
-  }
-
-  private encodeWhole(text: string, start: number, end: number, out: IdBuffer): void {
-    if (end - start > this.scratch.length) this.scratch = new Int32Array(end - start);
-    const { scratch, idOfUnit, idOfByte, plan } = this;
-    let count = 0;
-    for (let i = start; i < end; i++) {
-      let codePoint = text.charCodeAt(i);
-      let id: number;
-      if ((codePoint & 0xf800) === 0xd800) {
-        codePoint = text.codePointAt(i)!;
-        if (codePoint > 0xffff && i + 1 < end) {
-          i++;
-          id = this.idOfAstral.get(codePoint) ?? UNKNOWN;
-        } else {
-          codePoint = 0xfffd; // half of a pair
-          id = idOfUnit[codePoint];
-        }
-      } else {
-        id = idOfUnit[codePoint];
-      }
-      if (id === UNKNOWN && idOfByte === null && plan.unknownId === null)
-        throw this.unknownCharacter(text, i, codePoint);
-      scratch[count++] = id === UNKNOWN ? -1 - codePoint : id;
-    }
-    count = this.merges.size > 0 ? this.merges.apply(scratch, count) : count;
-    out.reserve(count * 4);
-    for (let i = 0; i < count; i++) {
-      const id = scratch[i];
-      if (id >= 0) out.ids[out.length++] = id;
-      else if (idOfByte) for (const byte of utf8Of(-1 - id)) out.ids[out.length++] = idOfByte[byte];
-      else if (i === 0 || scratch[i - 1] >= 0 || !plan.fuseUnknown) out.ids[out.length++] = plan.unknownId!;
-    }
-  }
-
-  private unknownCharacter(text: string, at: number, codePoint: number): DataError {
-    const hex = codePoint.toString(16).toUpperCase().padStart(4, "0");
-    const around = text.slice(Math.max(0, at - 10), at + 10);
-    return new DataError(
-      `tokenizer ${this.name}: ${JSON.stringify(String.fromCodePoint(codePoint))} (U+${hex}) at character ${at} (in ${JSON.stringify(around)}) is not in the vocabulary of ${this.vocabSize}; train with text that holds it, or with bytes for unknown characters`,
-    );
-  }
-
-  protected plainBytesOf(id: number): Uint8Array | null {
-    return this.bytesOfId[id] ?? null;
-  }
-
-  decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
-    const pieces: Uint8Array[] = [];
-    let length = 0;
-    for (let i = 0; i < ids.length; i++) {
-      const piece = this.bytesOfId[ids[i]];
-      if (piece === undefined) throw this.unknownId(ids[i], i);
-      if (skipSpecialTokens && this.specialTokens.get(this.tokens[ids[i]]!) === ids[i]) continue;
-      pieces.push(piece);
-      length += piece.length;
-    }
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for (const piece of pieces) {
-      bytes.set(piece, at);
-      at += piece.length;
-    }
-    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-    return this.plan.spaces !== "kept" && text.startsWith(" ") ? text.slice(1) : text;
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.decodeBytes(ids, options));
+    return this.marked && text.startsWith(" ") ? text.slice(1) : text;
   }
 }
 
-const utf8 = new TextEncoder();
-const utf8Of = (codePoint: number): Uint8Array => utf8.encode(String.fromCodePoint(codePoint));
+function tablesOf(json: TokenizerJson, plan: CodePointPlan, where: string): CodePointTables {
+  const { ids, spaces, bytesForUnknown, unknownId, fuseUnknown } = plan;
+  const marked = spaces !== "kept";
+  const added = new Set(json.added_tokens.map(({ content }) => content));
+  const idOfUnit = new Int32Array(65536).fill(-1);
+  const idOfAstral = new Map<number, number>();
+  for (const [token, id] of ids) {
+    const codePoint = token.codePointAt(0);
+    if (codePoint === undefined || token.length !== (codePoint > 0xffff ? 2 : 1) || added.has(token)) continue;
+    if (codePoint > 0xffff) idOfAstral.set(codePoint, id);
+    else idOfUnit[codePoint] = id;
+  }
+  const mark = SPACE_MARK.charCodeAt(0);
+  if (marked) idOfUnit[0x20] = idOfUnit[mark];
+  const symbol = (codePoint: number) => (marked && codePoint === mark ? 0x20 : codePoint);
+  const { left, right, merged, sides } = mergesOf(json, ids, where);
+  return {
+    kind: "code-points",
+    spaces,
+    idOfUnit,
+    idOfAstral,
+    idOfByte: bytesForUnknown ? Int32Array.from(allBytes, (byte) => ids.get(byteTokenName(byte))!) : null,
+    unknownId,
+    fuseUnknown,
+    merges: mergeTables(left, right, merged),
+    pairs: pairTables(
+      sides.map(([l, r]) => [symbol(Array.from(l.slice(-2)).at(-1)!.codePointAt(0)!), symbol(r.codePointAt(0)!)]),
+    ),
+  };
+}
 
-export interface CodePointPlan extends Vocabulary {
-  /**
-   * "kept" as they are; or "marked": written as SPACE_MARK, with one more put before the text; or "squeezed": marked,
-   * after several were made one, and those at both ends removed (SentencePiece's remove_extra_whitespaces).
-   */
-  spaces: "kept" | "marked" | "squeezed";
-  /** No token holds a space after something else, so words can be encoded one by one. */
-  cutAtSpaces: boolean;
+/** Whether a text may be cut between any letter of ASCII and a space behind it. */
+function cutsAtSpaces({ pairs, idOfByte, unknownId, fuseUnknown }: CodePointTables): boolean {
+  if (fuseUnknown && unknownId !== null && idOfByte === null) return false;
+  const joined = new CharacterPairs(pairs);
+  return ![..."abcdefghijklmnopqrstuvwxyz"].some(
+    (letter) => joined.has(letter.charCodeAt(0), 0x20) || joined.has(letter.charCodeAt(0) - 0x20, 0x20),
+  );
+}
+
+export interface CodePointPlan extends BpePlan {
+  spaces: CodePointTables["spaces"];
   /** A character without a token is spelled in bytes; or else is unknownId (one for several, if fused); or refused. */
   bytesForUnknown: boolean;
   unknownId: number | null;
@@ -221,12 +147,6 @@ export function planCodePoints(json: TokenizerJson, ids: ReadonlyMap<string, num
   if (spaces !== "kept" && json.added_tokens.some((t) => t.normalized)) return "an added token is normalized";
   const around = textAround(json);
   if (!around) return "the post-processor is no simple template";
-  const added = new Set(json.added_tokens.map((t) => t.content));
-  const crosses = new RegExp(`[^${SPACE_MARK}]${SPACE_MARK}`);
-  const cutAtSpaces =
-    spaces !== "kept" &&
-    ids.has(SPACE_MARK) &&
-    ![...ids.keys()].some((token) => !added.has(token) && crosses.test(token));
   const fuseUnknown = model.fuse_unk === true;
-  return { ids, spaces, cutAtSpaces, bytesForUnknown, unknownId, fuseUnknown, ...around };
+  return { ids, spaces, bytesForUnknown, unknownId, fuseUnknown, ...around };
 }

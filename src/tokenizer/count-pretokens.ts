@@ -1,6 +1,8 @@
 /** Counts the distinct pre-tokens of a stream of documents. Memory grows with their number, not with the text. */
+import { partEnd } from "./parts.ts";
 import { scanGpt2 } from "./pretokenize.ts";
-import { SpanTable } from "./span-table.ts";
+import { grown, SpanTable } from "./span-table.ts";
+import { SLACK_BEFORE, Utf8Buffer } from "./utf8-buffer.ts";
 
 export interface PretokenCounts {
   /** The pre-tokens, numbered in order of first meeting. */
@@ -14,6 +16,8 @@ export interface PretokenCounts {
 
 /** Report about this often, in units of text. */
 const REPORT_EVERY = 1 << 20;
+/** Units written as bytes at once. */
+const PART_UNITS = 1 << 18;
 
 /**
  * @param specialTokens  where one is written in a text, the text is cut, and it is not counted
@@ -27,17 +31,18 @@ export async function countPretokens(
   const spans = new SpanTable();
   const found: PretokenCounts = { spans, counts: new Float64Array(1024), documents: 0, characters: 0 };
   const names = [...specialTokens].sort((a, b) => b.length - a.length);
+  const buffer = new Utf8Buffer();
   const pattern = new RegExp(names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|"), "g");
   let reported = 0;
   for await (const text of documents) {
     let start = 0;
     if (names.length > 0) {
       for (const match of text.matchAll(pattern)) {
-        countSection(text, start, match.index, found);
+        countSection(text.slice(start, match.index), buffer, found);
         start = match.index + match[0].length;
       }
     }
-    countSection(text, start, text.length, found);
+    countSection(start === 0 ? text : text.slice(start), buffer, found);
     found.documents++;
     found.characters += text.length;
     if (found.characters - reported >= REPORT_EVERY) {
@@ -50,21 +55,20 @@ export async function countPretokens(
   return found;
 }
 
-function countSection(text: string, start: number, end: number, found: PretokenCounts): void {
+function countSection(text: string, buffer: Utf8Buffer, found: PretokenCounts): void {
   const { spans } = found;
-  while (start < end) {
-    const stop = scanGpt2(text, start, end);
-    const hash = SpanTable.hash(text, start, stop);
-    let entry = spans.find(text, start, stop, hash);
-    if (entry < 0) {
-      entry = spans.add(text, start, stop, hash);
-      if (entry >= found.counts.length) {
-        const larger = new Float64Array(found.counts.length * 2);
-        larger.set(found.counts);
-        found.counts = larger;
-      }
+  for (let from = 0; from < text.length; ) {
+    const to = partEnd(text, from, PART_UNITS);
+    const end = buffer.write(from === 0 && to === text.length ? text : text.slice(from, to));
+    for (let start = SLACK_BEFORE; start < end; ) {
+      const stop = scanGpt2(buffer.bytes, start, end);
+      let at = spans.find(buffer, start, stop);
+      if (at < 0) at = spans.add(buffer, start, stop);
+      const number = spans.numberAt(at);
+      if (number >= found.counts.length) found.counts = grown(found.counts, number + 1);
+      found.counts[number]++;
+      start = stop;
     }
-    found.counts[entry]++;
-    start = stop;
+    from = to;
   }
 }

@@ -1,6 +1,7 @@
 // Oracle: encode, text by text, in this thread. With threads the work is done by workers that run the same sources.
 import { beforeAll, describe, expect, test } from "vitest";
 import { createDocumentEncoder, encodeDocuments } from "./encode-documents.ts";
+import { createTokenizer } from "./load.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { trainBpe } from "./train-bpe.ts";
 import { trainCharacters } from "./train-characters.ts";
@@ -12,7 +13,8 @@ beforeAll(async () => {
     { length: 3000 },
     (_, i) => `Story ${i}: ${"the cat sat on the mat. ".repeat(i % 40)}é😀 ${i * 7919}`,
   );
-  texts.push("", "<|endoftext|>", "x".repeat(700_000));
+  // Longer than what is handed to a thread at once: one that is cut, one that cannot be; and half a pair of surrogates.
+  texts.push("", "<|endoftext|>", "x".repeat(700_000), "the cat é sat on it <|endoftext|> ".repeat(20_000), "\ud83d");
   tokenizer = (await trainBpe(texts.slice(0, 100), { vocabSize: 400 })).tokenizer;
 });
 
@@ -36,6 +38,34 @@ describe.for([0, 2])("with %d threads", (threads) => {
     expect(ids.length).toBeGreaterThan(1);
     expect(ids).toEqual(encoder.encode("<|endoftext|>"));
     expect(await encoder.encodeMany([])).toEqual([]);
+    await encoder.close();
+  });
+
+  test("tells the bytes of each text in UTF-8", async () => {
+    const encoder = createDocumentEncoder(tokenizer, { threads });
+    const { ids, textBytes } = await encoder.encodeGroup(texts);
+    expect(ids.length).toBe(texts.length);
+    expect(textBytes).toEqual(texts.map((text) => Buffer.byteLength(text)));
+    await encoder.close();
+  });
+
+  test("puts around a text that is cut what belongs around a text, once", async () => {
+    const { tokenizer: characters } = await trainCharacters(["abc "]);
+    const file = characters.toJson();
+    const around = {
+      type: "TemplateProcessing",
+      single: [
+        { SpecialToken: { id: "<|endoftext|>", type_id: 0 } },
+        { Sequence: { id: "A", type_id: 0 } },
+        { SpecialToken: { id: "<|endoftext|>", type_id: 0 } },
+      ],
+    };
+    const encoder = createDocumentEncoder(createTokenizer({ ...file, post_processor: around }), {
+      threads,
+      addSpecialTokens: true,
+    });
+    const [ids] = await encoder.encodeMany(["ab ".repeat(100_000)]);
+    expect([ids.length, ids[0], ids.at(-1), ids.indexOf(0, 1)]).toEqual([300_002, 0, 0, 300_001]);
     await encoder.close();
   });
 

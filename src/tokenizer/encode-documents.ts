@@ -2,10 +2,14 @@
  * Encoding many texts over worker threads, with the same ids as `encode`, in the order given. For data/ (to token
  * shards) and the CLI.
  */
-import { DataError, UsageError } from "../platform/errors.ts";
+import { UsageError } from "../platform/errors.ts";
 import { processorCount } from "../platform/machine.ts";
 import { createWorkerPool } from "../platform/workers.ts";
-import { type EncodedTexts, type EncodeSetup, handlerFor } from "./encode-worker.ts";
+import { BpeTokenizer } from "./bpe-tokenizer.ts";
+import { type EncodedGroup, type EncodeSetup, handlerOf, handlerOfTokenizer } from "./encode-worker.ts";
+import { Encoder } from "./encoder.ts";
+import { shared } from "./shared-tables.ts";
+import { TextGroups } from "./text-groups.ts";
 import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
 export interface DocumentEncoderOptions extends EncodeOptions {
@@ -22,14 +26,18 @@ export interface DocumentEncoder {
   readonly hash: string;
   readonly threads: number;
   encode(text: string): Int32Array;
-  /** The tokens of each text. Several calls may be under way; each is split over the threads. */
+  /** The tokens of each text. Several calls may be under way; each is split over the threads, long texts too. */
   encodeMany(texts: readonly string[]): Promise<Int32Array[]>;
+  /** The same, with the bytes that each text has in UTF-8: they are counted on the way. */
+  encodeGroup(texts: readonly string[]): Promise<EncodedTexts>;
   /** Stops the threads. */
   close(): Promise<void>;
 }
 
-/** Text handed to a worker at once, in UTF-16 units: some 5 ms of work, so that threads end together. */
-const JOB_UNITS = 1 << 18;
+export interface EncodedTexts {
+  ids: Int32Array[];
+  textBytes: number[];
+}
 
 /**
  * Starts the threads at the first call of encodeMany; they keep no process alive, but close() ends them at once.
@@ -43,38 +51,42 @@ export function createDocumentEncoder(tokenizer: Tokenizer, options: DocumentEnc
     throw new UsageError(
       `tokenizer ${tokenizer.name} has no end-of-text token, which documents need between them; name one of its tokens as endOfText`,
     );
+  const bpe = tokenizer instanceof BpeTokenizer ? tokenizer : null;
   const setup: EncodeSetup = {
-    json: tokenizer.toJson(),
-    name: tokenizer.name,
-    engine: tokenizer.engine,
+    of: bpe
+      ? { tables: threads > 0 ? shared(bpe.tables) : bpe.tables }
+      : { json: tokenizer.toJson(), name: tokenizer.name },
     options: encodeOptions,
   };
   const url = new URL(`./encode-worker${import.meta.url.slice(-3)}`, import.meta.url).href; // .ts or .js, as this file
-  const pool = createWorkerPool({ url, createHandler: () => handlerFor(tokenizer, encodeOptions) }, setup, { threads });
+  const createHandler = () =>
+    bpe ? handlerOf(new Encoder(bpe.tables), encodeOptions) : handlerOfTokenizer(tokenizer, encodeOptions);
+  const pool = createWorkerPool({ url, createHandler }, setup, { threads });
+  const encodeGroup = async (texts: readonly string[]): Promise<EncodedTexts> => {
+    const jobs: Promise<EncodedGroup>[] = [];
+    const groups = new TextGroups(bpe?.cuts ?? false, (group) => {
+      const job = pool.run(group, { signal, transfer: [group.bytes.buffer] });
+      job.catch(() => {}); // awaited below with the others; meanwhile a failure is not unhandled
+      jobs.push(job);
+    });
+    for (const text of texts) groups.add(text);
+    groups.finish();
+    return { ids: groups.join(await Promise.all(jobs)), textBytes: groups.textBytes };
+  };
   return {
     vocabSize: tokenizer.vocabSize,
     endOfText,
     hash: tokenizer.hash,
     threads,
     encode: (text) => tokenizer.encode(text, encodeOptions),
-    async encodeMany(texts) {
-      const jobs: Promise<EncodedTexts>[] = [];
-      for (let start = 0; start < texts.length; ) {
-        let stop = start;
-        for (let units = 0; stop < texts.length && units < JOB_UNITS; stop++) units += texts[stop].length;
-        jobs.push(pool.run(texts.slice(start, stop), { signal }));
-        start = stop;
-      }
-      const encoded: Int32Array[] = [];
-      for (const { ids, ends } of await Promise.all(jobs))
-        for (let i = 0; i < ends.length; i++) encoded.push(ids.subarray(i > 0 ? ends[i - 1] : 0, ends[i]));
-      if (encoded.length !== texts.length) throw new DataError("a text was lost between threads");
-      return encoded;
-    },
+    encodeMany: async (texts) => (await encodeGroup(texts)).ids,
+    encodeGroup,
     close: () => pool.close(),
   };
 }
 
+/** Text read before it is handed over, for each thread, in UTF-16 units. */
+const UNITS_AT_ONCE = 1 << 19;
 /** Calls of encodeMany under way at once, so that the threads have work while one result is read. */
 const GROUPS_IN_FLIGHT = 3;
 
@@ -89,7 +101,7 @@ export async function* encodeDocuments(
   options: DocumentEncoderOptions = {},
 ): AsyncGenerator<Int32Array> {
   const encoder = createDocumentEncoder(tokenizer, options);
-  const groupUnits = JOB_UNITS * Math.max(1, encoder.threads);
+  const groupUnits = UNITS_AT_ONCE * Math.max(1, encoder.threads);
   const underway: Promise<Int32Array[]>[] = [];
   let group: string[] = [];
   let units = 0;

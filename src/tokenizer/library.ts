@@ -8,7 +8,6 @@ import { tokenToBytes } from "./byte-alphabet.ts";
 import {
   type DecodeOptions,
   type EncodeOptions,
-  type IdBuffer,
   TokenizerBase,
   type TokenizerRoles,
   vocabularyOf,
@@ -21,14 +20,11 @@ export class LibraryTokenizer extends TokenizerBase {
   private plainModel: LibraryModel | undefined;
 
   constructor(json: TokenizerJson, roles: TokenizerRoles) {
-    super(json, roles, { ids: vocabularyOf(json), prefix: [], suffix: [] });
+    super(json, roles, { ids: vocabularyOf(json) });
     this.model = createLibraryModel(json, roles.name);
   }
 
-  override encode(
-    text: string,
-    { addSpecialTokens = false, parseSpecialTokens = true }: EncodeOptions = {},
-  ): Int32Array {
+  encode(text: string, { addSpecialTokens = false, parseSpecialTokens = true }: EncodeOptions = {}): Int32Array {
     const whole = text.replace(/\p{Surrogate}/gu, "\ufffd");
     if (!parseSpecialTokens && addSpecialTokens)
       throw new UnsupportedError(
@@ -40,17 +36,6 @@ export class LibraryTokenizer extends TokenizerBase {
       if (!Number.isInteger(id))
         throw new DataError(`tokenizer ${this.name}: the text holds a character that the vocabulary has no token for`);
     return Int32Array.from(ids);
-  }
-
-  override encodeInto(text: string, out: IdBuffer, options: EncodeOptions): void {
-    const ids = this.encode(text, options);
-    out.reserve(ids.length);
-    out.ids.set(ids, out.length);
-    out.length += ids.length;
-  }
-
-  protected encodeSection(): void {
-    throw new Error("not reached: encode is overridden");
   }
 
   decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {

@@ -13,44 +13,55 @@ export const MAX_MERGES = 2 ** 21;
 
 const STRIDE = 4; // left, right, rank, merged
 
+/** Merges as a hash table in one array, which threads can share. */
+export interface MergeTables {
+  size: number;
+  slots: Int32Array;
+}
+
+/**
+ * @param left, right  ids joined by each merge, in order of rank; of equal pairs the last counts, as in Hugging Face's
+ * @param merged       the id that they become
+ */
+export function mergeTables(left: ArrayLike<number>, right: ArrayLike<number>, merged: ArrayLike<number>): MergeTables {
+  if (left.length > MAX_MERGES) throw new Error(`merge table: ${left.length} merges, at most ${MAX_MERGES}`);
+  let capacity = 16;
+  while (capacity < left.length * 1.5) capacity *= 2;
+  const slots = new Int32Array(capacity * STRIDE).fill(-1);
+  for (let rank = 0; rank < left.length; rank++) {
+    const at = locate(slots, left[rank], right[rank]);
+    slots[at] = left[rank];
+    slots[at + 1] = right[rank];
+    slots[at + 2] = rank;
+    slots[at + 3] = merged[rank];
+  }
+  return { size: left.length, slots };
+}
+
+/** Offset of the pair's slot, or of the empty one where it would be. */
+function locate(slots: Int32Array, left: number, right: number): number {
+  const mask = (slots.length >> 2) - 1;
+  let h = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
+  h ^= h >>> 15;
+  for (let slot = h & mask; ; slot = (slot + 1) & mask) {
+    const at = slot * STRIDE;
+    const key = slots[at];
+    if (key < 0 || (key === left && slots[at + 1] === right)) return at;
+  }
+}
+
+const NONE = 0x7fffffff;
+
 export class MergeTable {
   readonly size: number;
   private readonly slots: Int32Array;
-  private readonly mask: number;
-  // Scratch of apply(); grows with the longest sequence.
-  private ranks = new Int32Array(SHORT);
-  private merged = new Int32Array(SHORT);
+  // Scratch of apply() for short sequences: of each pair its merge's rank, or NONE, and what it becomes.
+  private readonly ranks = new Int32Array(SHORT);
+  private readonly merged = new Int32Array(SHORT);
 
-  /**
-   * @param left, right  ids joined by each merge, in order of rank; of equal pairs the last counts, as in Hugging Face's
-   * @param merged       the id that they become
-   */
-  constructor(left: ArrayLike<number>, right: ArrayLike<number>, merged: ArrayLike<number>) {
-    if (left.length > MAX_MERGES) throw new Error(`merge table: ${left.length} merges, at most ${MAX_MERGES}`);
-    this.size = left.length;
-    let capacity = 16;
-    while (capacity < left.length * 2) capacity *= 2;
-    this.mask = capacity - 1;
-    this.slots = new Int32Array(capacity * STRIDE).fill(-1);
-    for (let rank = 0; rank < left.length; rank++) {
-      const at = this.locate(left[rank], right[rank]);
-      this.slots[at] = left[rank];
-      this.slots[at + 1] = right[rank];
-      this.slots[at + 2] = rank;
-      this.slots[at + 3] = merged[rank];
-    }
-  }
-
-  /** Offset of the pair's slot, or of the empty one where it would be. */
-  private locate(left: number, right: number): number {
-    const { slots, mask } = this;
-    let h = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
-    h ^= h >>> 15;
-    for (let slot = h & mask; ; slot = (slot + 1) & mask) {
-      const at = slot * STRIDE;
-      const key = slots[at];
-      if (key < 0 || (key === left && slots[at + 1] === right)) return at;
-    }
+  constructor({ size, slots }: MergeTables) {
+    this.size = size;
+    this.slots = slots;
   }
 
   /**
@@ -62,18 +73,8 @@ export class MergeTable {
   }
 
   private applyShort(ids: Int32Array, length: number): number {
-    const { slots, ranks, merged } = this;
-    const NONE = 0x7fffffff;
-    const look = (i: number) => {
-      const at = ids[i] < 0 ? -1 : this.locate(ids[i], ids[i + 1]);
-      if (at < 0 || slots[at] < 0) {
-        ranks[i] = NONE;
-      } else {
-        ranks[i] = slots[at + 2];
-        merged[i] = slots[at + 3];
-      }
-    };
-    for (let i = 0; i < length - 1; i++) look(i);
+    const { ranks, merged } = this;
+    for (let i = 0; i < length - 1; i++) this.look(ids, i);
     for (;;) {
       let best = NONE;
       let where = -1;
@@ -91,8 +92,20 @@ export class MergeTable {
         ranks[i] = ranks[i + 1];
         merged[i] = merged[i + 1];
       }
-      if (where > 0) look(where - 1);
-      if (where < length - 1) look(where);
+      if (where > 0) this.look(ids, where - 1);
+      if (where < length - 1) this.look(ids, where);
+    }
+  }
+
+  /** Finds the merge of the pair at i, for applyShort. */
+  private look(ids: Int32Array, i: number): void {
+    const { slots } = this;
+    const at = ids[i] < 0 ? -1 : locate(slots, ids[i], ids[i + 1]);
+    if (at < 0 || slots[at] < 0) {
+      this.ranks[i] = NONE;
+    } else {
+      this.ranks[i] = slots[at + 2];
+      this.merged[i] = slots[at + 3];
     }
   }
 
@@ -105,7 +118,7 @@ export class MergeTable {
     const push = (i: number) => {
       const j = next[i];
       if (j < 0 || ids[i] < 0) return;
-      const at = this.locate(ids[i], ids[j]);
+      const at = locate(slots, ids[i], ids[j]);
       if (slots[at] >= 0) heap.push(slots[at + 2] * 4294967296 + i);
     };
     for (let i = 0; i < length; i++) {
@@ -118,7 +131,7 @@ export class MergeTable {
       const i = key % 4294967296;
       const j = next[i];
       if (ids[i] < 0 || j < 0) continue;
-      const at = this.locate(ids[i], ids[j]);
+      const at = locate(slots, ids[i], ids[j]);
       // A rank belongs to one pair, so an entry whose rank still holds is not stale.
       if (slots[at] < 0 || slots[at + 2] !== Math.floor(key / 4294967296)) continue;
       ids[i] = slots[at + 3];

@@ -71,34 +71,12 @@ export interface TokenizerRoles {
   endOfText: number | null;
 }
 
-/** What every engine's plan holds. */
 export interface Vocabulary {
   /** Every token, from vocabularyOf. */
   ids: ReadonlyMap<string, number>;
-  /** What addSpecialTokens puts around a text. */
-  prefix: number[];
-  suffix: number[];
 }
 
-/** Ids as they come; grows. */
-export class IdBuffer {
-  ids = new Int32Array(1024);
-  length = 0;
-
-  reserve(more: number): void {
-    if (this.length + more <= this.ids.length) return;
-    const larger = new Int32Array(Math.max(this.length + more, this.ids.length * 2));
-    larger.set(this.ids.subarray(0, this.length));
-    this.ids = larger;
-  }
-
-  push(id: number): void {
-    if (this.length === this.ids.length) this.reserve(1);
-    this.ids[this.length++] = id;
-  }
-}
-
-/** What the engines share: names and numbers of tokens, special tokens in the text, the hash. */
+/** What the engines share: names and numbers of tokens, the hash. */
 export abstract class TokenizerBase implements Tokenizer {
   abstract readonly engine: TokenizerEngine;
   readonly name: string;
@@ -111,20 +89,14 @@ export abstract class TokenizerBase implements Tokenizer {
   protected readonly ids: ReadonlyMap<string, number>;
   protected readonly added: ReadonlyMap<string, AddedToken>;
   private readonly json: TokenizerJson;
-  private readonly addedPattern: RegExp | null;
-  private readonly prefix: readonly number[];
-  private readonly suffix: readonly number[];
   private knownHash: string | undefined;
 
-  constructor(json: TokenizerJson, roles: TokenizerRoles, vocabulary: Vocabulary) {
+  constructor(json: TokenizerJson, roles: TokenizerRoles, { ids }: Vocabulary) {
     this.json = json;
     this.name = roles.name;
     this.bos = roles.bos;
     this.eos = roles.eos;
     this.endOfText = roles.endOfText;
-    this.prefix = vocabulary.prefix;
-    this.suffix = vocabulary.suffix;
-    const { ids } = vocabulary;
     const tokens: (string | undefined)[] = [];
     for (const [token, id] of ids) tokens[id] = token;
     this.ids = ids;
@@ -132,10 +104,6 @@ export abstract class TokenizerBase implements Tokenizer {
     this.vocabSize = tokens.length;
     this.added = new Map(json.added_tokens.map((token) => [token.content, token]));
     this.specialTokens = new Map(json.added_tokens.filter((t) => t.special).map((t) => [t.content, t.id]));
-    // The longest first, so that of two that start at one place the longer is taken.
-    const names = [...this.added.keys()].filter((name) => name !== "").sort((a, b) => b.length - a.length);
-    const escaped = names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
-    this.addedPattern = names.length > 0 ? new RegExp(escaped.join("|"), "g") : null;
   }
 
   get hash(): string {
@@ -143,35 +111,7 @@ export abstract class TokenizerBase implements Tokenizer {
     return this.knownHash;
   }
 
-  encode(text: string, options: EncodeOptions = {}): Int32Array {
-    const out = new IdBuffer();
-    this.encodeInto(text, out, options);
-    return out.ids.slice(0, out.length);
-  }
-
-  /** Appends the text's tokens to `out`. */
-  encodeInto(
-    text: string,
-    out: IdBuffer,
-    { addSpecialTokens = false, parseSpecialTokens = true }: EncodeOptions,
-  ): void {
-    if (addSpecialTokens) for (const id of this.prefix) out.push(id);
-    let start = 0;
-    if (parseSpecialTokens && this.addedPattern) {
-      const pattern = this.addedPattern;
-      pattern.lastIndex = 0;
-      for (let match = pattern.exec(text); match; match = pattern.exec(text)) {
-        if (match.index > start) this.encodeSection(text, start, match.index, out);
-        out.push(this.added.get(match[0])!.id);
-        start = match.index + match[0].length;
-      }
-    }
-    if (start < text.length) this.encodeSection(text, start, text.length, out);
-    if (addSpecialTokens) for (const id of this.suffix) out.push(id);
-  }
-
-  /** Appends the tokens of text[start, end), which holds no added token and is not empty. */
-  protected abstract encodeSection(text: string, start: number, end: number, out: IdBuffer): void;
+  abstract encode(text: string, options?: EncodeOptions): Int32Array;
 
   abstract decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
 

@@ -8,24 +8,17 @@
  */
 import { DataError, UsageError } from "../platform/errors.ts";
 import { bytesByChar, byteToChar } from "./byte-alphabet.ts";
-import { ByteLevelTokenizer, planByteLevel, utf8Into } from "./byte-level.ts";
 import { countPretokens, type PretokenCounts } from "./count-pretokens.ts";
 import { learnMerges } from "./learn-merges.ts";
 import { GPT2_PATTERN } from "./pretokenize.ts";
-import { type Tokenizer, vocabularyOf } from "./tokenizer.ts";
 import { bpeTokenizerJson, MAX_VOCABULARY, specialToken, vocabOf } from "./tokenizer-json.ts";
-
-export const defaultSpecialTokens: readonly string[] = ["<|endoftext|>"];
-
-export interface TrainProgress {
-  phase: "read" | "merge";
-  /** UTF-16 units of text read so far. */
-  characters: number;
-  documents: number;
-  /** Tokens in the vocabulary so far, and wanted. */
-  tokens: number;
-  vocabSize: number;
-}
+import {
+  checkSpecialTokens,
+  defaultSpecialTokens,
+  trainedTokenizer,
+  type TrainedTokenizer,
+  type TrainProgress,
+} from "./trained-tokenizer.ts";
 
 export interface TrainBpeOptions {
   /** V wanted: special tokens + 256 bytes + merges. */
@@ -38,19 +31,6 @@ export interface TrainBpeOptions {
   onProgress?: (progress: TrainProgress) => void;
   /** Aborting throws the signal's reason. */
   signal?: AbortSignal;
-}
-
-export interface TrainedTokenizer {
-  tokenizer: Tokenizer;
-  report: {
-    documents: number;
-    characters: number;
-    /** Different pre-tokens, the words of the training; for characters, different characters. */
-    distinct: number;
-    requestedVocabSize: number;
-    /** Less than requested where the text has no more pairs to join. The tokenizer is whole all the same. */
-    vocabSize: number;
-  };
 }
 
 /**
@@ -119,46 +99,24 @@ export async function trainBpe(
       decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     },
   );
-  const plan = planByteLevel(json, vocabularyOf(json));
-  if (typeof plan === "string") throw new Error(`trained a tokenizer that we cannot run: ${plan}`);
-  const endOfText = specialTokens.length > 0 ? 0 : null;
-  const name = options.name ?? `bpe-${tokens.length}`;
-  return {
-    tokenizer: new ByteLevelTokenizer(json, { name, bos: null, eos: endOfText, endOfText }, plan),
-    report: {
-      documents: counts.documents,
-      characters: counts.characters,
-      distinct: counts.spans.size,
-      requestedVocabSize: vocabSize,
-      vocabSize: tokens.length,
-    },
-  };
-}
-
-/** @throws UsageError for an empty or repeated name, or one that `taken` says is an ordinary token */
-export function checkSpecialTokens(names: readonly string[], taken: (name: string) => boolean): void {
-  for (const [i, name] of names.entries()) {
-    if (name === "") throw new UsageError("a special token is empty; expected a name such as <|endoftext|>");
-    if (names.indexOf(name) !== i) throw new UsageError(`special token ${name} is given twice`);
-    if (taken(name))
-      throw new UsageError(`special token ${JSON.stringify(name)} is an ordinary token too; use a longer name`);
-  }
+  return trainedTokenizer(json, "byte-level", options.name ?? `bpe-${tokens.length}`, {
+    documents: counts.documents,
+    characters: counts.characters,
+    distinct: counts.spans.size,
+    requestedVocabSize: vocabSize,
+  });
 }
 
 /** The pre-tokens as sequences of byte ids, end to end. */
 function wordsOf({ spans, counts }: PretokenCounts, firstByteId: number) {
   const idOfByte = new Int32Array(256);
   for (const [i, byte] of bytesByChar.entries()) idOfByte[byte] = firstByteId + i;
-  let bytes = new Uint8Array(1024);
-  const symbols = new Int32Array(spans.unitCount * 3);
+  const symbols = new Int32Array(spans.byteCount);
   const starts = new Int32Array(spans.size + 1);
   let at = 0;
   for (let word = 0; word < spans.size; word++) {
-    const text = spans.text(word);
-    if (text.length * 3 > bytes.length) bytes = new Uint8Array(text.length * 3);
-    const length = utf8Into(text, 0, text.length, bytes);
-    for (let i = 0; i < length; i++) symbols[at++] = idOfByte[bytes[i]];
+    for (const byte of spans.bytesOf(word)) symbols[at++] = idOfByte[byte];
     starts[word + 1] = at;
   }
-  return { symbols: symbols.slice(0, at), starts, counts };
+  return { symbols, starts, counts };
 }

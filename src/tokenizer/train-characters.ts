@@ -3,10 +3,15 @@
  * small alphabets, such as arithmetic. What a character is that was never seen is said at training: an error, or bytes.
  */
 import { DataError, UsageError } from "../platform/errors.ts";
-import { bytesDecoder, byteTokenName, CodePointTokenizer, planCodePoints } from "./code-points.ts";
-import { vocabularyOf } from "./tokenizer.ts";
+import { bytesDecoder, byteTokenName } from "./code-points.ts";
 import { bpeTokenizerJson, specialToken, vocabOf } from "./tokenizer-json.ts";
-import { checkSpecialTokens, defaultSpecialTokens, type TrainedTokenizer, type TrainProgress } from "./train-bpe.ts";
+import {
+  checkSpecialTokens,
+  defaultSpecialTokens,
+  trainedTokenizer,
+  type TrainedTokenizer,
+  type TrainProgress,
+} from "./trained-tokenizer.ts";
 
 export interface TrainCharactersOptions {
   /** Default ["<|endoftext|>"]. The first is the end-of-text token. */
@@ -72,18 +77,10 @@ export async function trainCharacters(
     { vocab: vocabOf(tokens), merges: [], byte_fallback: unknown === "bytes" },
     { added_tokens: specialTokens.map(specialToken), decoder: bytesDecoder },
   );
-  const plan = planCodePoints(json, vocabularyOf(json));
-  if (typeof plan === "string") throw new Error(`trained a tokenizer that we cannot run: ${plan}`);
-  const endOfText = specialTokens.length > 0 ? 0 : null;
-  const name = options.name ?? `characters-${tokens.length}`;
-  return {
-    tokenizer: new CodePointTokenizer(json, { name, bos: null, eos: endOfText, endOfText }, plan),
-    report: {
-      documents: progress.documents,
-      characters: progress.characters,
-      distinct: characters.length,
-      requestedVocabSize: maxVocabSize,
-      vocabSize: tokens.length,
-    },
-  };
+  return trainedTokenizer(json, "code-points", options.name ?? `characters-${tokens.length}`, {
+    documents: progress.documents,
+    characters: progress.characters,
+    distinct: characters.length,
+    requestedVocabSize: maxVocabSize,
+  });
 }

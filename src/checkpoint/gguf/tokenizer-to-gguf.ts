@@ -7,7 +7,6 @@ import { UnsupportedError } from "../../platform/errors.ts";
 import { planByteLevel } from "../../tokenizer/byte-level.ts";
 import { byteTokenName, type CodePointPlan, planCodePoints, SPACE_MARK } from "../../tokenizer/code-points.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import { scanGpt2 } from "../../tokenizer/pretokenize.ts";
 import { kinds } from "../../tokenizer/sentencepiece.ts";
 import { splitMerges } from "../../tokenizer/split-merges.ts";
 import { vocabularyOf } from "../../tokenizer/tokenizer.ts";
@@ -37,7 +36,7 @@ export function tokenizerToGguf(
   const notes: string[] = [];
   let entries: [string, GgufValue][];
   if (typeof byteLevel !== "string") {
-    const pre = preTokenizerName(byteLevel.scan === scanGpt2, json.model.ignore_merges === true, tokenizer.name);
+    const pre = preTokenizerName(byteLevel.pattern === "gpt2", json.model.ignore_merges === true, tokenizer.name);
     const merges = (json.model.merges ?? []).map((merge) => mergeSides(merge, tokenizer.name).join(" "));
     const { tokens, types } = tokensOf(tokenizer, options.vocabSize, (token) => token);
     entries = [
