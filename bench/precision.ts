@@ -6,6 +6,7 @@
  *   npm run bench -- precision                                         on the shared TinyStories, where they are
  *   npx tsx bench/precision.ts --data train.txt.gz                     trains a tokenizer of 2048 tokens on the text first
  *   npx tsx bench/precision.ts --batches batches.i32                   as `bench/curve.ts export` made them
+ *   npm run bench -- precision --folder FOLDER                         keeps the curves there, and begins where it was stopped
  *   npx tsx bench/precision.ts --data train.txt.gz --quick             a trial: 3 steps of 2 x 32 tokens, written beside the build
  *
  * 300 steps of 32 x 256 tokens take 40 minutes on two cores with AVX-512 BF16. It needs a processor that multiplies
@@ -13,7 +14,7 @@
  * weights, and differ by the products' rounding alone.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -32,6 +33,7 @@ const { values: options } = parseArgs({
     steps: { type: "string" },
     seed: { type: "string", default: "1" },
     threads: { type: "string", default: "2" },
+    folder: { type: "string" },
   },
 });
 const { quick } = options;
@@ -72,7 +74,8 @@ function run(program: string, args: string[]): void {
   if (status !== 0) throw new Error(`${program} ${args[0]}: ${stderr.trim()}`);
 }
 
-const folder = mkdtempSync(join(tmpdir(), "bitnet-precision-"));
+if (options.folder) mkdirSync(options.folder, { recursive: true });
+const folder = options.folder ?? mkdtempSync(join(tmpdir(), "bitnet-precision-"));
 try {
   const shape = ["--batch", `${batch}`, "--sequence", `${sequence}`, "--steps", `${steps}`, "--seed", options.seed];
   const batches = options.batches ?? makeBatches(data, shape);
@@ -80,7 +83,8 @@ try {
     console.log(`-- ${name}`);
     const out = join(folder, `${i}.json`);
     const how = ["--precision", precision, "--optimizer", optimizer, "--threads", options.threads];
-    run("curve.ts", ["train", "--batches", batches, "--out", out, "--micro", `${micro}`, ...shape, ...how]);
+    if (!existsSync(out))
+      run("curve.ts", ["train", "--batches", batches, "--out", out, "--micro", `${micro}`, ...shape, ...how]);
     return JSON.parse(readFileSync(out, "utf8"));
   });
   check(curves.map(({ log }) => log[0].loss));
@@ -96,11 +100,12 @@ try {
   };
   writeResult("precision", result, quick);
 } finally {
-  rmSync(folder, { recursive: true, force: true });
+  if (!options.folder) rmSync(folder, { recursive: true, force: true });
 }
 
 function makeBatches(data: string, shape: string[]): string {
   const [tokenizer, batches] = [join(folder, "tokenizer.json"), join(folder, "batches.i32")];
+  if (existsSync(batches)) return batches;
   run("../src/cli/main.ts", ["tokenizer", "train", "--data", data, "--vocab-size", "2048", "-o", tokenizer]);
   run("curve.ts", ["export", "--data", data, "--tokenizer", tokenizer, "--batches", batches, ...shape]);
   return batches;

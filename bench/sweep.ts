@@ -89,15 +89,24 @@ for (const { name, shapes } of series) {
     const speeds = made.map(() => [] as number[]);
     for (let round = 0; round < rounds; round++)
       for (const [s, { products, gop }] of made.entries()) speeds[s].push(turn(products[p], gop));
-    const medians = speeds.map(medianOf);
-    const points = made.map(({ shape }, s) => {
-      const beside = [s - 1, s + 1].flatMap((other) => {
-        if (!made[other]) return [];
-        const more = made[other].gop / made[s].gop;
-        return [medians[other] / (more > 1.5 ? more : 1)];
+    const measured = () => {
+      const medians = speeds.map(medianOf);
+      return made.map(({ shape, gop }, s): Point => {
+        const beside = [s - 1, s + 1].flatMap((other) => {
+          if (!made[other]) return [];
+          const more = made[other].gop / gop;
+          return [medians[other] / (more > 1.5 ? more : 1)];
+        });
+        return { shape, speed: medians[s], relative: medians[s] / Math.max(...beside) };
       });
-      return { shape, speed: medians[s], relative: medians[s] / Math.max(...beside) };
-    });
+    };
+    // Near the limit, again with its neighbours: turns are short, and other work on the machine falls on some.
+    for (let again = 0; again < 2; again++) {
+      const low = measured().flatMap(({ relative }, s) => (relative < 0.6 ? [s - 1, s, s + 1] : []));
+      for (let round = 0; round < rounds; round++)
+        for (const s of new Set(low)) if (made[s]) speeds[s].push(turn(made[s].products[p], made[s].gop));
+    }
+    const points = measured();
     const worst = points.reduce((a, b) => (b.relative < a.relative ? b : a));
     results.push({ series: name, product: `${kind} ${layout}`, worst, points });
     console.log(

@@ -167,10 +167,9 @@ struct RowsOfA {
 };
 
 // A tile that reaches over C's right edge.
-template <int kRows, class Out, class Sum>
+template <int kRows, int kVectors, class Out, class Sum>
 static __attribute__((noinline)) void put_edge(const Out& out, size_t row, size_t column, size_t columns,
-                                               const Sum (&sums)[kRows][kTileVectors], float scale, bool first,
-                                               bool last) {
+                                               const Sum (&sums)[kRows][kVectors], float scale, bool first, bool last) {
   for (size_t i = 0; i < kRows; i++) {
     for (size_t j = 0; j * kLanes < columns; j++)
       Out::template put<false>(out, row + i, column + j * kLanes, min(columns - j * kLanes, size_t{kLanes}), sums[i][j],
@@ -184,23 +183,22 @@ static __attribute__((noinline)) void put_edge(const Out& out, size_t row, size_
 #else
 #define TILE static __attribute__((noinline))
 #endif
-template <class Product, int kRows, bool kPanels, class Out>
-TILE void tile(const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t row,
-                                           size_t column, size_t columns, float scale, bool first, bool last,
-                                           [[maybe_unused]] Ahead ahead_a, [[maybe_unused]] Ahead ahead_b) {
+template <class Product, int kRows, int kVectors, bool kPanels, class Out>
+TILE void tile(const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t row, size_t column, size_t columns,
+               float scale, bool first, bool last, [[maybe_unused]] Ahead ahead_a, [[maybe_unused]] Ahead ahead_b) {
   UNROLL for (int i = 0; i < kRows; i++) Out::fetch(out, row + static_cast<size_t>(i), column);
-  typename Product::Sum sums[kRows][kTileVectors];
+  typename Product::Sum sums[kRows][kVectors];
   UNROLL for (int i = 0; i < kRows; i++) {
-    UNROLL for (int j = 0; j < kTileVectors; j++) sums[i][j] = typename Product::Sum{};
+    UNROLL for (int j = 0; j < kVectors; j++) sums[i][j] = typename Product::Sum{};
   }
   const uint8_t* p = a.base;
   // One word of k: each of the tile's sums gets its product.
   auto step = [&](auto& to, auto add) __attribute__((always_inline)) {
-    VI bs[kTileVectors];
-    UNROLL for (int j = 0; j < kTileVectors; j++) bs[j] = load(b + j * kLanes);
+    VI bs[kVectors];
+    UNROLL for (int j = 0; j < kVectors; j++) bs[j] = load(b + j * kLanes);
     UNROLL for (int i = 0; i < kRows; i++) {
       const VI value = splat(load_word(kPanels ? p + 4 * i : p + static_cast<size_t>(i) * a.stride));
-      UNROLL for (int j = 0; j < kTileVectors; j++) add(to[i][j], value, bs[j]);
+      UNROLL for (int j = 0; j < kVectors; j++) add(to[i][j], value, bs[j]);
     }
     p += kPanels ? 4 * kTileRows : 4;
     b += kTileColumns;
@@ -208,14 +206,14 @@ TILE void tile(const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t
 #if SIMD_SHORT_SUMS
   if constexpr (Product::kShortWords > 0) {
     for (size_t w = 0; w < words; w += Product::kShortWords) {
-      VI shorts[kRows][kTileVectors];
+      VI shorts[kRows][kVectors];
       UNROLL for (int i = 0; i < kRows; i++) {
-        UNROLL for (int j = 0; j < kTileVectors; j++) shorts[i][j] = VI{};
+        UNROLL for (int j = 0; j < kVectors; j++) shorts[i][j] = VI{};
       }
       for (size_t end = min(w + Product::kShortWords, words), at = w; at < end; at++)
         step(shorts, [](VI& sum, VI x, VI y) __attribute__((always_inline)) { Product::add_short(sum, x, y); });
       UNROLL for (int i = 0; i < kRows; i++) {
-        UNROLL for (int j = 0; j < kTileVectors; j++) sums[i][j] += Product::widen(shorts[i][j]);
+        UNROLL for (int j = 0; j < kVectors; j++) sums[i][j] += Product::widen(shorts[i][j]);
       }
     }
   } else
@@ -227,25 +225,42 @@ TILE void tile(const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t
       if (w < ahead_b.count) __builtin_prefetch(ahead_b.p, 0, 2), ahead_b.p += ahead_b.step;
 #endif
     }
-  if (columns == kTileColumns) {
+  if (columns == kVectors * kLanes) {
     UNROLL for (int i = 0; i < kRows; i++) {
-      UNROLL for (int j = 0; j < kTileVectors; j++)
+      UNROLL for (int j = 0; j < kVectors; j++)
         Out::template put<true>(out, row + static_cast<size_t>(i), column + static_cast<size_t>(j) * kLanes, kLanes,
                                 sums[i][j], scale, first, last);
     }
   } else {
-    typename Product::Sum kept[kRows][kTileVectors];
+    typename Product::Sum kept[kRows][kVectors];
     UNROLL for (int i = 0; i < kRows; i++) {
-      UNROLL for (int j = 0; j < kTileVectors; j++) kept[i][j] = sums[i][j];
+      UNROLL for (int j = 0; j < kVectors; j++) kept[i][j] = sums[i][j];
     }
-    put_edge<kRows>(out, row, column, columns, kept, scale, first, last);
+    put_edge<kRows, kVectors>(out, row, column, columns, kept, scale, first, last);
   }
 }
 
+// A tile of as many rows as there are, kTileRows at most. One at C's right edge leaves out the vectors that are not there,
+// where tiles are so wide that those would be much of the work.
 template <class Product, bool kPanels, int kRows = kTileRows, class Out, class... Rest>
-INLINE void tile_of_rows(size_t rows, const Out& out, RowsOfA a, Rest... rest) {
-  if (rows >= kRows) return tile<Product, kRows, kPanels>(out, a, rest...);
-  if constexpr (kRows > 1) tile_of_rows<Product, kPanels, kRows - 1>(rows, out, a, rest...);
+INLINE void tile_of_rows(size_t rows, const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t row, size_t column,
+                         size_t columns, Rest... rest) {
+  if (rows < kRows) {
+    if constexpr (kRows > 1)
+      tile_of_rows<Product, kPanels, kRows - 1>(rows, out, a, b, words, row, column, columns, rest...);
+    return;
+  }
+#if SIMD_AVX512 || SIMD_AVX2
+  if constexpr (kRows == kTileRows) {
+    if (columns <= kLanes)
+      return tile<Product, kRows, 1, kPanels>(out, a, b, words, row, column, columns, rest...);
+    if constexpr (kTileVectors > 2) {
+      if (columns <= 2 * kLanes)
+        return tile<Product, kRows, 2, kPanels>(out, a, b, words, row, column, columns, rest...);
+    }
+  }
+#endif
+  tile<Product, kRows, kTileVectors, kPanels>(out, a, b, words, row, column, columns, rest...);
 }
 
 // ---- sharing the work

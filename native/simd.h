@@ -310,6 +310,37 @@ INLINE VI pair_bf16(VF first, VF second) {
 
 // ---- across lanes; always in the same order
 
+// The upper half of the lanes is added to the lower, until one is left.
+#if defined(__x86_64__)
+INLINE float sum(__m128 v) {
+  v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+  return v[0] + v[1];
+}
+INLINE int32_t sum(__m128i v) {
+  v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0xee));
+  return _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0x55)));
+}
+#if SIMD_AVX512 || SIMD_AVX2
+INLINE float sum(__m256 v) { return sum(_mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1))); }
+INLINE int32_t sum(__m256i v) {
+  return sum(_mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+}
+#endif
+#if SIMD_AVX512
+INLINE float sum(VF v) {
+  const __m512 w = (__m512)v;
+  return sum(_mm256_add_ps(_mm512_castps512_ps256(w), _mm512_extractf32x8_ps(w, 1)));
+}
+INLINE int32_t sum(VI v) {
+  const __m512i w = (__m512i)v;
+  return sum(_mm256_add_epi32(_mm512_castsi512_si256(w), _mm512_extracti32x8_epi32(w, 1)));
+}
+#elif SIMD_AVX2
+INLINE int32_t sum(VI v) { return sum((__m256i)v); }
+#else
+INLINE int32_t sum(VI v) { return sum((__m128i)v); }
+#endif
+#else
 INLINE float sum(VF v) {
   float t[kLanes];
   store(t, v);
@@ -324,6 +355,7 @@ INLINE int32_t sum(VI v) {
   UNROLL for (int i = 0; i < kLanes; i++) s += t[i];
   return s;
 }
+#endif
 // No NaN among them.
 INLINE float largest(VF v) {
   float t[kLanes];
