@@ -17,6 +17,8 @@ import {
   describeStages,
 } from "./support/data-report.ts";
 import { dedupCommand } from "./data-dedup.ts";
+import { mixCommand } from "./data-mix.ts";
+import { scoreCommand } from "./data-score.ts";
 import { formatBytes, formatCount, formatDuration, formatRate, formatShare, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
@@ -36,6 +38,8 @@ export function dataCommand(): Command {
     .addCommand(prepareCommand())
     .addCommand(dedupCommand())
     .addCommand(filterCommand())
+    .addCommand(mixCommand())
+    .addCommand(scoreCommand())
     .addCommand(inspectCommand())
     .addCommand(generateCommand())
     .addHelpText(

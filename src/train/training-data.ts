@@ -1,6 +1,7 @@
 /** What a run reads, of whatever it is made (corpus.ts: one text; mixed-corpus.ts: a mixture), and checks that both share. */
 import { type FeedSpec, openSplit, readManifest } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { nextTurn } from "../platform/turn.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import type { TextOptions } from "./encode-text.ts";
@@ -45,7 +46,12 @@ export async function verifyDatasets(folders: readonly string[], { onNote, signa
       const opened = openSplit(folder, split);
       try {
         onNote?.(`comparing ${opened.shards.length} ${split} shards of ${folder} with their checksums`);
-        opened.verify(() => signal?.throwIfAborted());
+        for (const { shard } of opened.shards) {
+          shard.verify();
+          // A signal is heard between two shards.
+          await nextTurn();
+          signal?.throwIfAborted();
+        }
       } finally {
         opened.close();
       }

@@ -11,6 +11,7 @@ export {
   type PreparedSource,
   type TextFeedSpec,
 } from "./feed.ts";
+export { documentScores, lengthScores } from "./difficulty.ts";
 export { joinSequences } from "./join.ts";
 export {
   createMixture,
