@@ -4,6 +4,7 @@
  * each stage, and how each doubling of the input changes them. `npm run bench -- dedup`.
  *
  *   --documents 1000000   the largest size; halved three times
+ *   --halvings 3          or so many times
  *   --threads 2           worker threads
  *   --memory 1GB          DuckDB's bound
  *   --folder PATH         where corpora and results lie meanwhile (some 4 GB for a million documents)
@@ -22,6 +23,7 @@ const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     documents: { type: "string" },
+    halvings: { type: "string", default: "3" },
     threads: { type: "string", default: "2" },
     memory: { type: "string", default: "1GB" },
     folder: { type: "string" },
@@ -125,7 +127,8 @@ else {
   const base = mkdtempSync(join(options.folder ?? tmpdir(), "bitnet-bench-dedup-"));
   const rows: Awaited<ReturnType<typeof measure>>[] = [];
   try {
-    for (const documents of [8, 4, 2, 1].map((part) => Math.floor(largest / part))) {
+    for (let halving = Number(options.halvings); halving >= 0; halving--) {
+      const documents = Math.floor(largest / 2 ** halving);
       const row = await measure(base, documents);
       rows.push(row);
       const { score, wallMs, peakBytes, bytes, stages } = row;

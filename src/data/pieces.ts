@@ -96,7 +96,8 @@ export async function* readPieces(path: string, options: PieceOptions): AsyncGen
         scanned = start;
       }
       if (group.length > 0) yield group;
-      buffer.copyWithin(0, start, length);
+      // A long piece grows by many chunks, and is not moved for each.
+      if (start > 0) buffer.copyWithin(0, start, length);
       offset += start;
       length -= start;
       if (!skipping && length > maxPieceBytes + delimiterBytes) {

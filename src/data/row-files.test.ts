@@ -18,6 +18,21 @@ async function read(path: string, options?: SourceOptions): Promise<TextDocument
   return documents;
 }
 
+// First in this file: bytes were lost while the Zstandard library was loaded.
+test("what counts the bytes that are read takes none of them away", async () => {
+  for (const name of ["documents.jsonl.zst", "frames.jsonl.zst", "zstd.parquet", "file.arrow"]) {
+    let bytes = 0;
+    const onRead = (more: number) => {
+      bytes += more;
+    };
+    expect(await read(fixture(name), { onRead })).toHaveLength(8);
+    const { length } = readFileSync(fixture(name));
+    // An Arrow file's footer repeats what its messages say, and is not read.
+    expect(bytes / length).toBeGreaterThan(name === "file.arrow" ? 0.6 : 0.99);
+    expect(bytes).toBeLessThanOrEqual(length);
+  }
+});
+
 const rowFiles = [
   "snappy.parquet",
   "zstd.parquet",

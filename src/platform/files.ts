@@ -131,16 +131,18 @@ export async function* readChunks(
   }: { gunzip?: boolean; unzstd?: boolean; chunkBytes?: number; onRead?: (bytes: number) => void } = {},
 ): AsyncGenerator<Uint8Array> {
   const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
-  if (onRead) source.on("data", (chunk) => onRead(chunk.length));
   if (!gunzip) {
+    // Not a listener: it would set the stream going, and what came before the first look at it would be lost.
+    const chunks = countChunks(source, onRead);
     try {
-      if (unzstd) yield* decompressZstd(source, path);
-      else for await (const chunk of source) yield chunk as Uint8Array;
+      if (unzstd) yield* decompressZstd(chunks, path);
+      else yield* chunks;
     } catch (cause) {
       throw toFileError("read", path, cause);
     }
     return;
   }
+  if (onRead) source.on("data", (chunk) => onRead(chunk.length));
   const inflate = createGunzip({ chunkSize: chunkBytes });
   source.on("error", (cause) => inflate.destroy(cause));
   source.pipe(inflate);
@@ -160,6 +162,13 @@ export async function* readChunks(
   } finally {
     source.destroy();
     inflate.destroy();
+  }
+}
+
+async function* countChunks(source: fs.ReadStream, onRead?: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    onRead?.((chunk as Uint8Array).length);
+    yield chunk as Uint8Array;
   }
 }
 

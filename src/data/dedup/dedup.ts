@@ -135,6 +135,10 @@ export async function deduplicate(given: DeduplicateOptions): Promise<Deduplicat
       removePath(work.path);
     }
     return { folder: outDir, report, reused: false };
+  } catch (error) {
+    context.engine.close();
+    work.removeIfUnused();
+    throw error;
   } finally {
     context.engine.close();
   }
@@ -232,8 +236,14 @@ async function signatureStage({ given, options, sources, heldOut, work, mine, sa
     }
   }
   const counted = sources.map((_, i) => work.marker<SourceCounts>(markerName("signatures", i)));
-  if (counted.every((counts) => counts?.documents === 0))
-    throw new DataError(`${sources.map(({ name }) => name).join(", ")}: hold no document; expected text`);
+  if (counted.every((counts) => counts?.documents === 0)) {
+    const [bad] = counted.flatMap((counts) => counts?.read?.badRecords ?? []);
+    const why = bad ? `; bad records were passed over, the first: ${bad.file}: ${bad.reason}` : "";
+    const shown = sources.slice(0, 3).map(({ name }) => name);
+    const more = sources.length > 3 ? ` and ${sources.length - 3} more` : "";
+    removePath(joinPath(work.path, "markers"));
+    throw new DataError(`${shown.join(", ")}${more}: hold no document; expected text${why}`);
+  }
 }
 
 /** The views that every query may use. @throws UsageError naming what the stages before should have left */

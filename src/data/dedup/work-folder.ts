@@ -9,6 +9,7 @@ import {
   createHasher,
   exists,
   joinPath,
+  listFolder,
   makeFolder,
   readWhole,
   removePath,
@@ -38,6 +39,8 @@ export interface WorkFolder {
   /** What a finished part of a stage left; null if it is not finished. */
   marker<T>(name: string): T | null;
   mark(name: string, content: unknown): void;
+  /** Removes the folder if no part of any stage is finished: then there is nothing to go on with. */
+  removeIfUnused(): void;
 }
 
 export function describeRun(
@@ -82,6 +85,10 @@ export function openWorkFolder(path: string, run: RunDescription, restart: boole
     },
     marker: <T>(name: string) => (exists(markerPath(name)) ? (readJson(markerPath(name)) as T) : null),
     mark: (name, content) => writeAtomically(markerPath(name), `${JSON.stringify(content)}\n`),
+    removeIfUnused() {
+      const parts = ["markers", "signatures", "shingles", "tables"].map((name) => joinPath(path, name));
+      if (!parts.some((folder) => exists(folder) && listFolder(folder).length > 0)) removePath(path);
+    },
   };
 }
 
