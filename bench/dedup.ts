@@ -7,11 +7,24 @@
  *   --halvings 3          or so many times
  *   --threads 2           worker threads
  *   --memory 1GB          DuckDB's bound
- *   --folder PATH         where corpora and results lie meanwhile (some 4 GB for a million documents)
+ *   --folder PATH         where corpora and results lie meanwhile (some 5 GB for a million documents)
+ *   --phase NAME          generate, run or score alone, over the same --folder: only `run` is timed, and it alone needs a
+ *                         machine that does nothing else
  *   --quick               2,000 documents and halves: a trial, whose times mean nothing
  */
 import { spawnSync } from "node:child_process";
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -27,14 +40,18 @@ const { values: options } = parseArgs({
     threads: { type: "string", default: "2" },
     memory: { type: "string", default: "1GB" },
     folder: { type: "string" },
+    phase: { type: "string" },
     child: { type: "string" },
   },
 });
-const { quick, threads, memory } = options;
+const { quick, threads, memory, phase } = options;
 const largest = Number(options.documents ?? (quick ? 2000 : 1_000_000));
+const sizes = Array.from({ length: Number(options.halvings) + 1 }, (_, halving) =>
+  Math.floor(largest / 2 ** halving),
+).reverse();
 const files = 4;
 
-interface ChildResult {
+interface RunResult {
   wallMs: number;
   peakBytes: number;
   stages: { stage: string; wallMs: number; processorMs: number }[];
@@ -47,8 +64,8 @@ const fileName = (folder: string, k: number) => join(folder, `part-${k}.jsonl`);
 
 /** In a process of its own, so that the peak is this run's alone. */
 async function child(folder: string): Promise<void> {
-  const stages: ChildResult["stages"] = [];
-  let stage: DedupStage | "reading and hashing files" = "reading and hashing files";
+  const stages: RunResult["stages"] = [];
+  let stage: DedupStage | "hashing files" = "hashing files";
   const processor = () => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1000;
@@ -70,7 +87,7 @@ async function child(folder: string): Promise<void> {
     onProgress: (progress) => enter(progress.stage),
   });
   stages.push({ stage, wallMs: performance.now() - since, processorMs: processor() - used });
-  const result: ChildResult = {
+  const result: RunResult = {
     wallMs: performance.now() - started,
     peakBytes: process.resourceUsage().maxRSS * 1024,
     stages,
@@ -81,10 +98,10 @@ async function child(folder: string): Promise<void> {
   console.log(JSON.stringify(result));
 }
 
-function writeCorpus(folder: string, documents: number): number {
+function generate(folder: string, documents: number): void {
+  mkdirSync(folder);
   const corpus = plantedCorpus(documents, 1);
   const perFile = Math.ceil(documents / files);
-  let bytes = 0;
   for (let k = 0; k < files; k++) {
     const fd = openSync(fileName(folder, k), "w");
     let lines = "";
@@ -97,59 +114,89 @@ function writeCorpus(folder: string, documents: number): number {
     }
     writeSync(fd, lines);
     closeSync(fd);
-    bytes += statSync(fileName(folder, k)).size;
   }
-  return bytes;
 }
 
-async function measure(base: string, documents: number) {
-  const folder = join(base, String(documents));
-  mkdirSync(folder);
-  const bytes = writeCorpus(folder, documents);
+const runFile = (folder: string) => join(folder, "run.json");
+
+function run(folder: string): void {
+  rmSync(join(folder, "out"), { recursive: true, force: true });
+  rmSync(join(folder, "out.work"), { recursive: true, force: true });
   const args = ["--import", "tsx", import.meta.filename, "--child", folder, "--threads", threads, "--memory", memory];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", maxBuffer: 1 << 24 });
-  if (status !== 0) throw new Error(`dedup of ${documents} documents: ${stderr.trim()}`);
-  const result = JSON.parse(stdout.trim().split("\n").at(-1)!) as ChildResult;
+  if (status !== 0) throw new Error(`dedup in ${folder}: ${stderr.trim()}`);
+  writeFileSync(runFile(folder), stdout.trim().split("\n").at(-1)!);
+}
+
+async function score(folder: string, documents: number) {
+  if (!existsSync(runFile(folder))) throw new Error(`${folder}: has no run yet; --phase run comes before score`);
+  const result = JSON.parse(readFileSync(runFile(folder), "utf8")) as RunResult;
   const perFile = Math.ceil(documents / files);
   const kept = new Map<number, number>();
-  for (let k = 0; k < files; k++)
+  let bytes = 0;
+  for (let k = 0; k < files; k++) {
+    bytes += statSync(fileName(folder, k)).size;
     for await (const one of readDropped(join(folder, "out"), fileName(folder, k))) {
       const from = Number(/part-(\d+)/.exec(one.kept!.source)![1]);
       kept.set(k * perFile + one.document - 1, from * perFile + one.kept!.document - 1);
     }
-  const score = scoreDeduplication(plantedCorpus(documents, 1), kept, 0.8);
-  rmSync(folder, { recursive: true });
-  return { documents, bytes, ...result, score };
+  }
+  return { documents, bytes, ...result, score: scoreDeduplication(plantedCorpus(documents, 1), kept, 0.8) };
+}
+
+type Measured = Awaited<ReturnType<typeof score>>;
+
+function tell({ documents, bytes, score, wallMs, peakBytes, stages }: Measured, before?: Measured): void {
+  console.log(
+    `${documents} documents, ${(bytes / 2 ** 20).toFixed(0)} MiB: ${(wallMs / 1000).toFixed(1)} s` +
+      `${before ? ` (x${(wallMs / before.wallMs).toFixed(2)})` : ""}, ${Math.round((documents * 1000) / wallMs)} documents/s, ` +
+      `${(bytes / 2 ** 20 / (wallMs / 1000)).toFixed(1)} MiB/s, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB, ` +
+      `recall ${(100 * score.recall).toFixed(2)} % of ${score.pairs} pairs, precision ${(100 * score.precision).toFixed(2)} % of ${score.dropped} dropped`,
+  );
+  for (const { stage, wallMs, processorMs } of stages)
+    console.log(
+      `  ${stage.padEnd(14)} ${(wallMs / 1000).toFixed(2).padStart(8)} s, processors ${(processorMs / 1000).toFixed(2).padStart(8)} s`,
+    );
+}
+
+async function all(base: string): Promise<void> {
+  const wants = (name: string) => phase === undefined || phase === name;
+  const folder = (documents: number) => join(base, String(documents));
+  const whence = join(base, "provenance.json");
+  if (wants("generate")) for (const documents of sizes) generate(folder(documents), documents);
+  if (wants("run")) {
+    writeFileSync(whence, JSON.stringify(provenance(`npm run bench -- dedup`)));
+    for (const documents of sizes) {
+      run(folder(documents));
+      console.log(`${documents} documents: run`);
+    }
+  }
+  if (!wants("score")) return;
+  const rows: Measured[] = [];
+  for (const documents of sizes) {
+    const row = await score(folder(documents), documents);
+    tell(row, rows.at(-1));
+    rows.push(row);
+    if (row.score.recall < 0.98 || row.score.precision < 0.99)
+      throw new Error(`${documents} documents: recall ${row.score.recall}, precision ${row.score.precision}`);
+  }
+  const where = JSON.parse(readFileSync(whence, "utf8")) as ReturnType<typeof provenance>;
+  writeResult("dedup", { ...where, threads: Number(threads), memory, rows }, quick);
 }
 
 if (options.child) await child(options.child);
-else {
+else if (phase !== undefined) {
+  if (!["generate", "run", "score"].includes(phase) || options.folder === undefined) {
+    console.error("dedup: --phase is generate, run or score, and wants --folder PATH");
+    process.exit(2);
+  }
+  mkdirSync(options.folder, { recursive: true });
+  await all(options.folder);
+} else {
   const base = mkdtempSync(join(options.folder ?? tmpdir(), "bitnet-bench-dedup-"));
-  const rows: Awaited<ReturnType<typeof measure>>[] = [];
   try {
-    for (let halving = Number(options.halvings); halving >= 0; halving--) {
-      const documents = Math.floor(largest / 2 ** halving);
-      const row = await measure(base, documents);
-      rows.push(row);
-      const { score, wallMs, peakBytes, bytes, stages } = row;
-      // The answer first: a time of a wrong answer is none.
-      if (score.recall < 0.98 || score.precision < 0.99)
-        throw new Error(`${documents} documents: recall ${score.recall}, precision ${score.precision}`);
-      const before = rows.at(-2);
-      console.log(
-        `${documents} documents, ${(bytes / 2 ** 20).toFixed(0)} MiB: ${(wallMs / 1000).toFixed(1)} s` +
-          `${before ? ` (x${(wallMs / before.wallMs).toFixed(2)})` : ""}, ${Math.round((documents * 1000) / wallMs)} documents/s, ` +
-          `${(bytes / 2 ** 20 / (wallMs / 1000)).toFixed(1)} MiB/s, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB, ` +
-          `recall ${(100 * score.recall).toFixed(2)} % of ${score.pairs} pairs, precision ${(100 * score.precision).toFixed(2)} % of ${score.dropped} dropped`,
-      );
-      for (const { stage, wallMs, processorMs } of stages)
-        console.log(
-          `  ${stage.padEnd(26)} ${(wallMs / 1000).toFixed(2).padStart(8)} s, processors ${(processorMs / 1000).toFixed(2).padStart(8)} s`,
-        );
-    }
+    await all(base);
   } finally {
     rmSync(base, { recursive: true, force: true });
   }
-  const command = `npm run bench -- dedup${options.documents ? ` --documents ${largest}` : ""}`;
-  writeResult("dedup", { ...provenance(command), threads: Number(threads), memory, rows }, quick);
 }
