@@ -77,7 +77,7 @@ async function run(word: string | undefined, options: RunOptions): Promise<void>
   }
 }
 
-async function promptOf(opened: OpenedEngine, text: string, options: RunOptions): Promise<string> {
+async function promptOf(opened: OpenedEngine, text: string, options: RunOptions): Promise<string | number[]> {
   const { UsageError } = await import("../platform/errors.ts");
   const { systemPrompt, chatTemplate, raw } = options;
   if (raw || (opened.chatTemplate === null && chatTemplate === undefined)) {
@@ -89,5 +89,6 @@ async function promptOf(opened: OpenedEngine, text: string, options: RunOptions)
       );
     return text;
   }
-  return chatPrompt(await templateFor(opened, { name: chatTemplate }), systemPrompt, [{ role: "user", content: text }]);
+  const template = await templateFor(opened, { name: chatTemplate });
+  return chatPrompt(template, opened.tokenizer, systemPrompt, [{ role: "user", content: text }]);
 }

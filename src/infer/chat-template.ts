@@ -1,10 +1,14 @@
 /**
  * Messages to a prompt through a model's chat template (Jinja, run by @huggingface/jinja as in transformers.js), and a few
- * templates by name for models that carry none. Called by cli/chat and serve/.
+ * templates by name for models that carry none. Called by cli/ and serve/.
+ *
+ * As tokens, the template's own markers are special tokens, and what messages say is plain text: a message that has
+ * "<|im_end|>" in it ends no message.
  */
 import { Template } from "@huggingface/jinja";
 import { DataError, FormatError, UsageError } from "../platform/errors.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
 
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
@@ -69,6 +73,17 @@ export interface ChatTemplate {
    * @throws DataError with the template's own words where it refuses the messages
    */
   render(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): string;
+  /**
+   * The same prompt as tokens, in which names of special tokens are those tokens where the template wrote them, and plain
+   * text where a message did.
+   *
+   * @throws DataError as render
+   */
+  encode(
+    messages: readonly ChatMessage[],
+    tokenizer: Pick<Tokenizer, "encode" | "specialTokens">,
+    options?: { addGenerationPrompt?: boolean },
+  ): number[];
 }
 
 /** @param tokens names of the tokens that templates speak of. @throws FormatError for a template that cannot be read */
@@ -82,20 +97,79 @@ export function createChatTemplate(
   } catch (cause) {
     throw new FormatError(`chat template: cannot be read: ${(cause as Error).message}`, { cause });
   }
+  const render: ChatTemplate["render"] = (messages, { addGenerationPrompt = true } = {}) => {
+    try {
+      return template.render({
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+        bos_token: tokens.bosToken ?? "",
+        eos_token: tokens.eosToken ?? "",
+      });
+    } catch (cause) {
+      throw new DataError(`chat template: ${(cause as Error).message}`, { cause });
+    }
+  };
   return {
-    render(messages, { addGenerationPrompt = true } = {}) {
-      try {
-        return template.render({
-          messages,
-          add_generation_prompt: addGenerationPrompt,
-          bos_token: tokens.bosToken ?? "",
-          eos_token: tokens.eosToken ?? "",
-        });
-      } catch (cause) {
-        throw new DataError(`chat template: ${(cause as Error).message}`, { cause });
-      }
+    render,
+    encode(messages, tokenizer, options) {
+      const names = specialNames(tokenizer);
+      if (!names) return [...tokenizer.encode(render(messages, options))];
+      const mark = unusedMark(messages);
+      const marked = messages.map((message) => ({
+        ...message,
+        // Behind the first character: wherever the template cuts or trims, what is left is no name.
+        content: message.content.replace(names, (name) => {
+          const [first] = name;
+          return first + mark + name.slice(first.length);
+        }),
+      }));
+      return encodeMarked(render(marked, options), mark, names, tokenizer);
     },
   };
+}
+
+/** Matches any special token's name, the longest first; null where there are none. */
+function specialNames({ specialTokens }: Pick<Tokenizer, "specialTokens">): RegExp | null {
+  const names = [...specialTokens.keys()].filter((name) => name !== "").sort((a, b) => b.length - a.length);
+  return names.length === 0 ? null : new RegExp(names.map(escapeForRegExp).join("|"), "gu");
+}
+
+const escapeForRegExp = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+
+/** A character that is no character of any text (Unicode's noncharacters, U+FDD0 to U+FDEF), and is not in these either. */
+function unusedMark(messages: readonly ChatMessage[]): string {
+  for (let code = 0xfdd0; code <= 0xfdef; code++) {
+    const mark = String.fromCharCode(code);
+    if (messages.every(({ content }) => !content.includes(mark))) return mark;
+  }
+  throw new DataError(
+    "chat: the messages have all of U+FDD0 to U+FDEF in them, which are no characters; leave one out",
+  );
+}
+
+/** Encodes a prompt: stretches between special tokens that have a mark in them as plain text, without it; the rest as ever. */
+function encodeMarked(prompt: string, mark: string, names: RegExp, tokenizer: Pick<Tokenizer, "encode">): number[] {
+  const ids: number[] = [];
+  let usual = "";
+  const add = (text: string, parseSpecialTokens: boolean) => {
+    if (text !== "") for (const id of tokenizer.encode(text, { parseSpecialTokens })) ids.push(id);
+  };
+  let at = 0;
+  // A name of one character has the mark behind it.
+  const unmarked = new RegExp(`(?:${names.source})(?!${mark})`, "gu");
+  for (const match of [...prompt.matchAll(unmarked), null]) {
+    const stretch = prompt.slice(at, match?.index);
+    if (stretch.includes(mark)) {
+      add(usual, true);
+      add(stretch.replaceAll(mark, ""), false);
+      usual = "";
+    } else usual += stretch;
+    if (!match) break;
+    usual += match[0];
+    at = match.index + match[0].length;
+  }
+  add(usual, true);
+  return ids;
 }
 
 /** @throws UsageError naming those that there are */

@@ -207,7 +207,7 @@ export class EngineHost implements Service<ToHost> {
       throw new UnsupportedError(
         "this model has no chat template: it continues texts (/v1/completions). Start the server with --chat-template to talk with it all the same",
       );
-    return this.template.render(prompt.messages);
+    return this.template.encode(prompt.messages, this.model.tokenizer);
   }
 
   private grammarOf(constraint: Constraint): Grammar {

@@ -22,8 +22,11 @@ export async function templateFor(
   return createChatTemplate(source, { bosToken: named(tokenizer.bos), eosToken: named(tokenizer.eos) });
 }
 
+/** The prompt's tokens; what messages say is plain text in it. */
 export const chatPrompt = (
   template: ChatTemplate,
+  tokenizer: OpenedEngine["tokenizer"],
   system: string | undefined,
   messages: readonly ChatMessage[],
-): string => template.render([...(system ? [{ role: "system" as const, content: system }] : []), ...messages]);
+): number[] =>
+  template.encode([...(system ? [{ role: "system" as const, content: system }] : []), ...messages], tokenizer);
