@@ -236,7 +236,7 @@ test.for([
   [["filter", "a.txt", "-o", "out.parquet"], "documents are written as JSON lines", 2],
   [["filter", "a.txt"], "no such file or folder", 1],
   [["generate", "arithmetic"], "required option '-n, --count <n>' not specified", 2],
-  [["prepare", "a.txt"], "required option '-t, --tokenizer <path>' not specified", 2],
+  [["prepare", "a.txt"], "name the tokenizer with --tokenizer", 2],
   [["prepare", "a.txt", "-t", "nowhere.json"], "nowhere.json", 1],
 ] as const)("%j is refused in one line", async ([args, message, code]) => {
   const error = await run(...args).catch((error) => error);

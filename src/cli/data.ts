@@ -1,34 +1,16 @@
-/** `bitnet data prepare | inspect | generate`, with `dedup` (data-dedup.ts). The work is data/'s; here are options, files and lines. */
+/** `bitnet data generate`, with the others (data-prepare.ts, data-dedup.ts, data-filter.ts, data-inspect.ts). The work is data/'s; here are options, files and lines. */
 import { Command, Option } from "commander";
-import type {
-  ArithmeticOperator,
-  DatasetManifest,
-  PrepareProgress,
-  ProblemSet,
-  ProblemSplit,
-  SplitName,
-} from "../data/index.ts";
-import { checkFilterFields, filterCommand } from "./data-filter.ts";
-import {
-  describeLengths,
-  describeSamples,
-  describeSources,
-  describeSpread,
-  describeStages,
-} from "./support/data-report.ts";
+import type { ArithmeticOperator, ProblemSet, ProblemSplit } from "../data/index.ts";
+import { filterCommand } from "./data-filter.ts";
 import { dedupCommand } from "./data-dedup.ts";
+import { inspectCommand } from "./data-inspect.ts";
+import { prepareCommand } from "./data-prepare.ts";
 import { mixCommand } from "./data-mix.ts";
 import { scoreCommand } from "./data-score.ts";
-import { formatBytes, formatCount, formatDuration, formatRate, formatShare, formatTable } from "./support/format.ts";
+import { formatBytes, formatCount, formatDuration, formatRate } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
-import { decimalNumber, wholeNumber } from "./support/options.ts";
+import { wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
-import {
-  addSourceOptions,
-  readSourceOptions,
-  type SourceCommandOptions,
-  sourcesHelp,
-} from "./support/source-options.ts";
 import { openOutput } from "./support/token-files.ts";
 
 export function dataCommand(): Command {
@@ -48,231 +30,12 @@ export function dataCommand(): Command {
 Examples:
   bitnet data prepare stories.txt.gz --tokenizer tokenizer.json --val-fraction 0.01 -o stories
   bitnet data filter crawl.jsonl.gz --filters gopher-quality,c4 -o clean.jsonl.gz
-  bitnet data inspect stories
+  bitnet data inspect crawl.jsonl.gz -t tokenizer.json --html look.html
   bitnet data dedup web.jsonl.gz --against exam.txt -o clean
   bitnet data generate arithmetic --count 100000 -o sums.txt
 
 docs/data.md tells which files are read, how documents are told apart, and what a shard holds.`,
     );
-}
-
-interface PrepareCommandOptions extends SourceCommandOptions {
-  tokenizer: string;
-  output?: string;
-  cacheDir: string;
-  valFraction?: number;
-  val?: string[];
-  filters?: string;
-  shardTokens?: number;
-  threads?: number;
-  json?: boolean;
-}
-
-function prepareCommand(): Command {
-  const command = new Command("prepare")
-    .summary("encode text into a dataset of token shards")
-    .description("Encodes documents over worker threads and writes them as a dataset, whole or not at all.")
-    .argument("<paths...>", sourcesHelp)
-    .requiredOption("-t, --tokenizer <path>", "tokenizer.json, tokenizer.model, or a folder with one")
-    .option("-o, --output <folder>", "the dataset's folder; a dataset that is there is replaced")
-    .option("--cache-dir <folder>", "without -o: the dataset is kept there, named by its content", "runs/cache")
-    .option("--val-fraction <share>", "hold out this share of the documents for validation", decimalNumber(0, 1))
-    .option("--val <paths...>", "or: validate on these files")
-    .option("--filters <list>", "a YAML file of filters, or their names with commas between (see bitnet data filter)");
-  return addSourceOptions(command)
-    .option("--shard-tokens <n>", "close a shard past so many tokens (default: 67108864)", wholeNumber(1))
-    .option("--threads <n>", "worker threads; 0: none (default: one for each processor)", wholeNumber(0, 256))
-    .option("--json", "print the dataset's description as JSON")
-    .addHelpText(
-      "after",
-      `
-A second run over the same text, tokenizer and options finds the dataset and does nothing. Ctrl-C leaves nothing behind.
-
-Examples:
-  bitnet data prepare stories.txt --tokenizer tokenizer.json -o stories
-  bitnet data prepare a.jsonl.gz b.jsonl.gz -t tokenizer.json --field content --val-fraction 0.01 -o web
-  bitnet data prepare crawl/*.parquet -t tokenizer.json --filters web.yaml --on-bad-record skip -o clean
-  bitnet data prepare qa.jsonl -t tokenizer.json --field instruction --field story -o qa
-  bitnet data prepare train.txt --val valid.txt -t tokenizer.json -o split
-  bitnet train tiny --data stories --tokenizer tokenizer.json`,
-    )
-    .action(runPrepare);
-}
-
-async function runPrepare(paths: string[], options: PrepareCommandOptions): Promise<void> {
-  const { prepareTokens, readFilters } = await import("../data/index.ts");
-  const { systemClock } = await import("../platform/system.ts");
-  const { createDocumentEncoder, loadTokenizer } = await import("../tokenizer/index.ts");
-  const tokenizer = loadTokenizer(options.tokenizer);
-  const stages = options.filters === undefined ? [] : await readFilters(options.filters);
-  await checkFilterFields(stages, options);
-  const interruption = listenForInterrupts();
-  const { signal } = interruption;
-  const lines = { hash: createProgressLine("hashing"), encode: createProgressLine("encoding") };
-  const start = systemClock.monotonicMs();
-  const onProgress = ({ phase, bytesDone, bytesTotal, tokens }: PrepareProgress) => {
-    if (phase === "encode") lines.hash.close();
-    const elapsed = Math.max(1, systemClock.monotonicMs() - start);
-    const left = bytesDone > 0 ? `, ${formatDuration((elapsed * (bytesTotal - bytesDone)) / bytesDone)} left` : "";
-    const note = phase === "hash" ? "" : `${formatRate((1000 * tokens) / elapsed, "tokens")}${left}`;
-    lines[phase].update(bytesDone, bytesTotal, note);
-  };
-  const encoder = createDocumentEncoder(tokenizer, { threads: options.threads, signal });
-  try {
-    const { folder, manifest, reused } = await prepareTokens({
-      sources: paths,
-      tokenizer: encoder,
-      ...(options.output === undefined ? { cacheDir: options.cacheDir } : { outDir: options.output }),
-      validFraction: options.valFraction,
-      validSources: options.val,
-      ...readSourceOptions(options, { signal, line: lines.hash }),
-      stages,
-      shardTokens: options.shardTokens,
-      onProgress,
-      signal,
-    });
-    lines.encode.close();
-    const ms = systemClock.monotonicMs() - start;
-    const { train, valid } = manifest.splits;
-    const speed = formatRate((1000 * (train.tokens + (valid?.tokens ?? 0))) / Math.max(1, ms), "tokens");
-    process.stderr.write(
-      reused
-        ? `bitnet: ${folder}: was prepared before from the same text, tokenizer and options; nothing to do\n`
-        : `bitnet: prepared in ${formatDuration(ms)}, ${speed}\n`,
-    );
-    await printDataset(folder, manifest, options.json);
-  } finally {
-    lines.hash.close();
-    lines.encode.close();
-    interruption.release();
-    await encoder.close();
-  }
-}
-
-interface InspectCommandOptions {
-  verify?: boolean;
-  samples?: number;
-  json?: boolean;
-}
-
-function inspectCommand(): Command {
-  return new Command("inspect")
-    .summary("documents, tokens, bytes and shards of a prepared dataset")
-    .description("Tells what a prepared dataset holds, after checking every shard's header against the bytes there.")
-    .argument("<folder>", "of the dataset")
-    .option("--samples <n>", "dropped documents to show for each reason (default: none)", wholeNumber(0))
-    .option("--verify", "read all of it, and compare with the hashes it was written with")
-    .option("--json", "print the dataset's description as JSON")
-    .addHelpText(
-      "after",
-      `
-Examples:
-  bitnet data inspect stories
-  bitnet data inspect stories --verify`,
-    )
-    .action(runInspect);
-}
-
-async function runInspect(folder: string, { verify, json, samples }: InspectCommandOptions): Promise<void> {
-  const { openShards, readManifest } = await import("../data/index.ts");
-  const manifest = readManifest(folder);
-  const splits = (Object.keys(manifest.splits) as SplitName[]).filter((split) => manifest.splits[split]);
-  const interruption = listenForInterrupts();
-  const line = createProgressLine("verifying");
-  const all = splits.reduce((sum, split) => sum + manifest.splits[split]!.shards.length, 0);
-  let done = 0;
-  try {
-    for (const split of splits) {
-      const shards = openShards(folder, split);
-      try {
-        for (const shard of verify ? shards : []) {
-          line.update(done++, all, shard.path);
-          shard.verify();
-          // A signal is heard between two shards.
-          await new Promise((resolve) => setImmediate(resolve));
-          interruption.signal.throwIfAborted();
-        }
-      } finally {
-        for (const shard of shards) shard.close();
-      }
-    }
-  } finally {
-    line.close();
-    interruption.release();
-  }
-  if (verify) process.stderr.write(`bitnet: ${folder}: all ${done} shards are as they were written\n`);
-  await printDataset(folder, manifest, json, samples);
-}
-
-/** What a dataset holds: for people, or its manifest with the folder's name, lengths and account. */
-async function printDataset(folder: string, manifest: DatasetManifest, json?: boolean, samples = 0): Promise<void> {
-  const { histogramOfLengths, openShards, readPrepareReport } = await import("../data/index.ts");
-  const account = readPrepareReport(folder);
-  const lengths = Object.fromEntries(
-    (Object.keys(manifest.splits) as SplitName[]).map((split) => {
-      const shards = openShards(folder, split);
-      try {
-        return [split, histogramOfLengths(shards)];
-      } finally {
-        for (const shard of shards) shard.close();
-      }
-    }),
-  );
-  if (json) {
-    process.stdout.write(`${JSON.stringify({ folder, ...manifest, lengths, account }, null, 2)}\n`);
-    return;
-  }
-  const { tokenizer, splits, sources, options } = manifest;
-  const all = splits.train.documents + (splits.valid?.documents ?? 0);
-  const entries = Object.entries(splits);
-  const table = entries.map(([name, { documents, tokens, textBytes, shards }]) => [
-    name,
-    formatCount(documents),
-    formatShare(documents / all),
-    formatCount(tokens),
-    formatCount(textBytes),
-    // End-of-text tokens stand for no byte and are left out of the ratio.
-    textBytes > 0 ? ((tokens - documents) / textBytes).toFixed(4) : "-",
-    String(shards.length),
-  ]);
-  const head = ["split", "documents", "share", "tokens", "bytes", "tokens/byte", "shards"];
-  const shown = sources.slice(0, 8).map(({ name, split }) => (split === "valid" ? `${name} (validation)` : name));
-  const more = sources.length > shown.length ? `, and ${sources.length - shown.length} more` : "";
-  const facts = [
-    ["dataset", folder],
-    ["key", manifest.key],
-    ["tokenizer", `${formatCount(tokenizer.vocabSize)} tokens, hash ${tokenizer.hash}`],
-    ["sources", shown.join(", ") + more],
-    ["options", describeOptions(options)],
-  ];
-  const files = entries.flatMap(([, { shards }]) =>
-    shards.map(({ file, tokens, documents, contentHash }) => [
-      file,
-      `${formatCount(tokens)} tokens`,
-      `${formatCount(documents)} documents`,
-      formatBytes(tokens * (tokenizer.vocabSize <= 65536 ? 2 : 4)),
-      contentHash.slice(0, 16),
-    ]),
-  );
-  const right = [1, 2, 3, 4, 5, 6];
-  const stages = account?.stages ?? [];
-  const parts = [
-    formatTable(facts),
-    account && (account.sources.bad > 0 || account.sources.blank > 0 || stages.length > 0)
-      ? describeSources(account.sources)
-      : "",
-    describeStages(stages),
-    describeSamples(stages, samples),
-    formatTable([head, ...table], right),
-    describeSpread(lengths.train) + describeLengths(lengths.train.bins, "tokens"),
-    formatTable(files, [1, 2, 3]),
-  ];
-  process.stdout.write(parts.filter((part) => part !== "").join("\n"));
-}
-
-function describeOptions({ separator, field, validFraction }: DatasetManifest["options"]): string {
-  const held = validFraction === null ? "" : `, ${formatShare(Number(validFraction))} held out by document`;
-  return `separator ${JSON.stringify(separator)}, field ${JSON.stringify(field)}${held}`;
 }
 
 interface GenerateCommandOptions {

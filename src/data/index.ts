@@ -43,6 +43,12 @@ export {
   type PrepareProgress,
   prepareTokens,
 } from "./prepare.ts";
+export {
+  type ExpectedSize,
+  estimatePreparation,
+  type PrepareEstimate,
+  type SourceEstimate,
+} from "./prepare-estimate.ts";
 export type { PrepareInput } from "./prepare-inputs.ts";
 export {
   defaultShardTokens,
@@ -53,6 +59,16 @@ export {
   prepareStages,
 } from "./prepare-shards.ts";
 export type { TokenizerSource } from "./prepare-tokenizer.ts";
+export {
+  isRecipe,
+  type LoadedRecipe,
+  type Recipe,
+  type RecipeSource,
+  readRecipe,
+  recipeNames,
+  recipeText,
+} from "./recipe.ts";
+export { optionsOfRecipe, type RecipeChoices, type RecipeOptions } from "./recipe-run.ts";
 export { type Packing, type PackingKind, packingKinds } from "./packing/write-shards.ts";
 export {
   type BadRecord,
@@ -99,4 +115,5 @@ export {
 } from "./wikitext2.ts";
 export * from "./generated/index.ts";
 export * from "./dedup/index.ts";
+export * from "./inspect/index.ts";
 export * from "./mixing/index.ts";

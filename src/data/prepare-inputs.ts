@@ -2,11 +2,11 @@
  * What a preparation reads: inputs (named sources with files, fields and filters of their own) as a list of files in one
  * fixed order, so that the order in which they are given, and the machine, change nothing.
  */
-import { UsageError } from "../platform/errors.ts";
+import { FileError, UsageError } from "../platform/errors.ts";
 import { describePath, exists } from "../platform/files.ts";
 import type { Stage } from "./pipeline.ts";
 import type { SourceReport, TextDocument } from "./records.ts";
-import { identityOf, locateSources, type SourceFile } from "./source-files.ts";
+import { identityOf, isAddress, locateSources, type SourceFile } from "./source-files.ts";
 import { readSourceFile, type SourceOptions } from "./sources.ts";
 
 /** A source with all that reading it takes. */
@@ -23,6 +23,13 @@ export interface PrepareInput {
   read?: Omit<SourceOptions, "onRead" | "report">;
   /** What its documents go through before the stages of all. Each judges a document by itself. */
   stages?: readonly Stage[];
+  /** Said behind an error of files that are not there or cannot be reached: what to do. */
+  hint?: string;
+  /**
+   * Files behind addresses are named by their address and not fetched to be hashed before they are read: for addresses
+   * that have a version in them.
+   */
+  addressesAreVersions?: boolean;
   /** Read no more than this of it. */
   limit?: {
     documents?: number;
@@ -64,23 +71,39 @@ export async function resolveInputs(
   const files: InputFile[] = [];
   for (const input of inputs) {
     const { read = {}, split = "both" } = input;
-    for (const file of await locateSources(input.paths, { ...read.remote, format: read.format }))
+    for (const file of await locateInput(input)) {
+      const byAddress = input.addressesAreVersions && isAddress(file.name);
+      const content = byAddress ? file.name : await hinted(input, () => identify(file, known));
       files.push({
         input,
         number: 0,
         name: file.name,
         split,
-        identity: `${file.format}:${await identify(file, known)}`,
+        identity: `${file.format}:${content}`,
         sizeBytes: file.sizeBytes,
         documents: (report, onRead) => readSourceFile(file, { ...read, report, onRead }),
       });
-    onFile(input.name);
+      onFile(file.name);
+    }
   }
   const last = (file: InputFile) => (file.split === "valid" ? 1 : 0);
   const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
   files.sort((a, b) => last(a) - last(b) || compare(a.input.name, b.input.name) || compare(a.name, b.name));
   for (const [number, file] of files.entries()) file.number = number;
   return files;
+}
+
+/** The files of one input. @throws as locateSources, with the input's hint */
+export const locateInput = (input: PrepareInput): Promise<SourceFile[]> =>
+  hinted(input, () => locateSources(input.paths, { ...input.read?.remote, format: input.read?.format }));
+
+async function hinted<T>({ hint }: PrepareInput, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (hint === undefined || !(error instanceof FileError)) throw error;
+    throw new FileError(`${error.message}; or ${hint}`, { cause: error });
+  }
 }
 
 async function identify(file: SourceFile, known: KnownFiles): Promise<string> {

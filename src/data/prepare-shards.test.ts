@@ -41,8 +41,8 @@ function setup(documents: readonly string[] = stories) {
       tokenizer: bytes,
       outDir: join(folder, "set"),
       // Small, so that a file is several blocks and a split several buckets.
-      blockCharacters: 1500,
-      bucketTokens: 700,
+      blockCharacters: 6000,
+      bucketTokens: 4000,
       ...options,
     });
   return { folder, files, prepare, set: join(folder, "set") };
@@ -83,7 +83,7 @@ test("documents as they are come back in the order of their sources, and nothing
 
 test("shuffled, the shards are the same for any order of sources, any spread over files, blocks and buckets", async () => {
   const { folder, files, prepare, set } = setup();
-  const how = { shuffle: 7, packing: { kind: "concatenate", sequence: 32 }, shardTokens: 1024 } as const;
+  const how = { shuffle: 7, packing: { kind: "concatenate", sequence: 32 }, shardTokens: 4096 } as const;
   await prepare(how);
   expect(textsOf(set)).not.toEqual(stories);
   expect(sorted(textsOf(set))).toEqual(sorted(stories));

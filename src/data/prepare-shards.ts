@@ -18,18 +18,10 @@ import type { Packing } from "./packing/write-shards.ts";
 import type { Stage } from "./pipeline.ts";
 import { finishDataset } from "./prepare-finish.ts";
 import type { DocumentEncoder, PreparedDataset } from "./prepare.ts";
-import {
-  accountOf,
-  dedupStage,
-  encodeStage,
-  planShards,
-  shardStage,
-  type StageContext,
-  textStage,
-} from "./prepare-stages.ts";
+import { dedupStage, encodeStage, planShards, shardStage, type StageContext, textStage } from "./prepare-stages.ts";
 import { blockCharacters } from "./prepare-blocks.ts";
 import { checkStages, type InputFile, type PrepareInput, resolveInputs } from "./prepare-inputs.ts";
-import { describeRun, openPrepareWork, prepareVersion, readKnownFiles } from "./prepare-work.ts";
+import { describeRun, openPrepareWork, prepareVersion, readKnownFiles, removeFinishedWork } from "./prepare-work.ts";
 import { openTokenizer, type TokenizerSource } from "./prepare-tokenizer.ts";
 
 /**
@@ -158,10 +150,15 @@ export async function prepareShards(
     files.map(({ split, identity }) => ({ split, identity })),
   );
   const outDir = options.outDir ?? joinPath(options.cacheDir!, run.key.slice(0, 32));
+  const workDir = options.workDir ?? `${outDir}.work`;
   const found = findPrepared(outDir, run.key);
-  if (found && !stage) return { folder: outDir, manifest: found, reused: true };
+  if (found && !stage) {
+    if (!options.keepWork) removeFinishedWork(workDir, run.key);
+    return { folder: outDir, manifest: found, reused: true };
+  }
   mayReplace(outDir);
-  const work = openPrepareWork(options.workDir ?? `${outDir}.work`, run, { restart: options.restart ?? false, known });
+  const how = { restart: options.restart ?? false, known, shared: share !== undefined };
+  const work = openPrepareWork(workDir, run, how);
   const { tokenizer, stages = [], dedup = null, validFraction = 0, shuffle = null } = options;
   const given: ResolvedPrepare = {
     ...options,
@@ -185,16 +182,30 @@ export async function prepareShards(
     mine: (number) => !share || number % share.count === share.index,
     say,
   };
+  try {
+    return await runStages(context, options, outDir);
+  } catch (error) {
+    work.removeIfEmpty();
+    throw error;
+  }
+}
+
+async function runStages(
+  context: StageContext,
+  options: PrepareShardsOptions,
+  outDir: string,
+): Promise<PreparedDataset | { folder: string; manifest: null; reused: false }> {
+  const { stage, signal, tokenizer } = options;
+  const { given, work, say } = context;
   const wants = (...names: PrepareStage[]) => !stage || names.includes(stage);
-  const encoder = () => openTokenizer(context, tokenizer);
   if (wants("text") && given.keepsText) await textStage(context);
   else if (stage === "text") throw new UsageError("this preparation keeps no text: its first stage is encode");
   if (given.dedup && !stage) await dedupStage(context);
   const part = dedupParts[stage ?? ""];
   if (part) await dedupStage(context, part);
   if (wants("tokenizer", "encode", "shards", "finish")) {
-    if (stage === "finish" || stage === "shards" || allThere(context)) say("tokenizer", 0, 0, "");
-    const open = await encoder();
+    say("tokenizer", 0, 0, "");
+    const open = await openTokenizer(context, tokenizer);
     try {
       checkEncoder(open.encoder);
       if (wants("encode")) await encodeStage(context, open.encoder);
@@ -202,7 +213,7 @@ export async function prepareShards(
         const plans = (["train", "valid"] as const).map((split) => planShards(context, open.encoder, split));
         if (wants("shards")) await shardStage(context, plans);
         if (wants("finish")) {
-          const manifest = finishDataset(context, plans, run.key, open.files);
+          const manifest = finishDataset(context, plans, given.key, open.files);
           signal?.throwIfAborted();
           replaceFolder(work.folder("result"), outDir);
           if (!options.keepWork) removePath(work.path);
@@ -223,8 +234,6 @@ const dedupParts: Record<string, DedupStage | undefined> = {
   clusters: "clusters",
   drops: "write",
 };
-
-const allThere = (context: StageContext) => context.files.every((file) => accountOf(context.work, file));
 
 function checkOptions(options: PrepareShardsOptions): void {
   const { inputs, validFraction = 0, shardTokens, shardCount, maxShards, packing, share, stages = [] } = options;
@@ -335,11 +344,10 @@ function mayReplace(folder: string): void {
 
 function replaceFolder(from: string, to: string): void {
   mayReplace(to);
-  const old = exists(to) ? `${to}.old` : undefined;
-  if (old) {
-    removePath(old);
-    movePath(to, old);
-  }
+  const old = `${to}.old`;
+  // Left by a process that was ended between the two renames: the new one is still in its work folder then.
+  if (isDataset(old)) removePath(old);
+  if (exists(to)) movePath(to, old);
   movePath(from, to);
-  if (old) removePath(old);
+  if (isDataset(old)) removePath(old);
 }

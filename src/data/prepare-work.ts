@@ -39,6 +39,8 @@ export interface PrepareWork {
   /** What a finished part left; null if it is not finished. */
   marker<T>(name: string): T | null;
   mark(name: string, content: unknown): void;
+  /** Removes the folder if no part in it is finished: nothing is lost, and nothing stands in the way of other settings. */
+  removeIfEmpty(): void;
 }
 
 export function describeRun(settings: PrepareRun["settings"], files: PrepareRun["files"]): PrepareRun {
@@ -57,30 +59,34 @@ export function readKnownFiles(path: string): KnownFiles {
  * Opens the work folder of a run, and makes it if need be. What a killed process left half-written is removed.
  *
  * @param restart  an unfinished run of other sources or settings there is removed
+ * @param shared   other machines are at work in it now: what looks half-written is theirs
  * @throws UsageError if there is one and it may not be removed, saying what differs
  */
 export function openPrepareWork(
   path: string,
   run: PrepareRun,
-  { restart, known }: { restart: boolean; known: KnownFiles },
+  { restart, known, shared }: { restart: boolean; known: KnownFiles; shared: boolean },
 ): PrepareWork {
   const file = joinPath(path, "run.json");
+  // A name of another machine's process says nothing here.
+  const sweep = shared ? () => {} : sweepFolder;
   if (exists(path)) {
-    sweepFolder(path);
+    sweep(path);
     const before = exists(file) ? (readJson(file) as Partial<PrepareRun>) : null;
     if (before ? before.format !== "bitnet-prepare-run" : listFolder(path).length > 0)
       throw new UsageError(`${path}: is there and holds no unfinished preparation; move it away`);
-    if (restart) removePath(path);
-    else if (before && before.key !== run.key)
+    const other = before?.key !== run.key;
+    if (restart || (other && !anyMarker(path))) removePath(path);
+    else if (other)
       throw new UsageError(
-        `${path}: holds an unfinished preparation with other ${differences(before, run)}; finish that one with what it was begun with, or start anew with --restart`,
+        `${path}: holds an unfinished preparation with other ${differences(before ?? {}, run)}; finish that one with what it was begun with, or start anew with --restart`,
       );
   }
   if (!exists(file)) writeAtomically(file, `${JSON.stringify(run, null, 2)}\n`);
   writeAtomically(joinPath(path, "files.json"), `${JSON.stringify(known)}\n`);
   for (const name of folders) {
     makeFolder(joinPath(path, name));
-    sweepFolder(joinPath(path, name));
+    sweep(joinPath(path, name));
   }
   const markerPath = (name: string) => joinPath(path, "markers", `${name}.json`);
   return {
@@ -88,7 +94,21 @@ export function openPrepareWork(
     folder: (name) => joinPath(path, name),
     marker: <T>(name: string) => (exists(markerPath(name)) ? (readJson(markerPath(name)) as T) : null),
     mark: (name, content) => writeAtomically(markerPath(name), `${JSON.stringify(content)}\n`),
+    removeIfEmpty() {
+      if (!shared && !anyMarker(path)) removePath(path);
+    },
   };
+}
+
+const anyMarker = (path: string): boolean => {
+  const markers = joinPath(path, "markers");
+  return exists(markers) && listFolder(markers).some((name) => name.endsWith(".json"));
+};
+
+/** Removes the work folder of a run that is finished: it was ended just before it would have done so itself. */
+export function removeFinishedWork(path: string, key: string): void {
+  const file = joinPath(path, "run.json");
+  if (exists(file) && (readJson(file) as Partial<PrepareRun>).key === key) removePath(path);
 }
 
 export function readJson(path: string): unknown {

@@ -1,0 +1,244 @@
+/**
+ * What a preparation would come to, without doing it: files and their sizes, how much of a sample the filters leave, how
+ * many tokens and shards that makes, how long it takes. Samples what is on this disk; of what is far away it tells what the
+ * hub lists, or what the publisher says. Writes nothing but into the system's temporary folder.
+ */
+import { DataError, FileError, FormatError, UsageError } from "../platform/errors.ts";
+import { exists } from "../platform/files.ts";
+import { withTemporaryFolder } from "../platform/temporary.ts";
+import { runPipeline } from "./pipeline.ts";
+import { utf8Length } from "./prepare-blocks.ts";
+import { locateInput, type PrepareInput } from "./prepare-inputs.ts";
+import { defaultShardTokens, type PrepareShardsOptions } from "./prepare-shards.ts";
+import { createSourceReport } from "./records.ts";
+import { bytesPerTokenFor } from "./shard-header.ts";
+import type { SourceFile } from "./source-files.ts";
+import { readSourceFile } from "./sources.ts";
+
+/** What a publisher says of a source. */
+export interface ExpectedSize {
+  bytes?: number;
+  documents?: number;
+  textBytes?: number;
+}
+
+export interface SourceEstimate {
+  name: string;
+  licence: string | null;
+  /** Null where they cannot be listed. */
+  files: number | null;
+  /** To read or fetch, as they lie; null: not known. */
+  bytes: number | null;
+  /** Why it cannot be reached. */
+  unreachable: string | null;
+  /** Documents read of it here, and what the filters left of them; null: nothing of it is on this disk. */
+  sample: { documents: number; textBytes: number; fileBytes: number; kept: number; keptBytes: number } | null;
+  /** UTF-8 bytes of its text, all of it; null: not known. */
+  textBytes: number | null;
+  /** What is left after its filters and its limit; null: not known. */
+  keptBytes: number | null;
+}
+
+export interface PrepareEstimate {
+  sources: SourceEstimate[];
+  /** Measured on the sample, or assumed where there is none. */
+  bytesPerToken: { value: number; measured: boolean };
+  /** Text in a second: read and filtered by this thread, encoded by its threads; null: no sample. */
+  filterBytesPerSecond: number | null;
+  encodeBytesPerSecond: number | null;
+  /** Why nothing could be encoded, where that is so. */
+  tokenizer: string | null;
+  /** Null where some source is not known. */
+  tokens: number | null;
+  shards: number | null;
+  /** Bytes of shards, and what the work folder holds at most; the sources' own come on top. */
+  shardBytes: number | null;
+  workBytes: number | null;
+  /** Read, filtered and encoded; deduplication comes on top. */
+  seconds: number | null;
+}
+
+/** English text in the vocabularies of 32,000 and more: between 4 and 4.5. */
+const assumedBytesPerToken = 4.2;
+/** What gzip leaves of text. */
+const gzipShare = 0.45;
+/** Signatures, bands and tables of deduplication. */
+const dedupBytesPerDocument = 1500;
+
+/**
+ * @param sampleDocuments  documents read of each source (default 2000)
+ * @throws what reading throws for a damaged file; UsageError for a source that is none
+ */
+export async function estimatePreparation(
+  options: PrepareShardsOptions,
+  expected: Readonly<Record<string, ExpectedSize | undefined>>,
+  clock: { monotonicMs(): number },
+  sampleDocuments = 2000,
+): Promise<PrepareEstimate> {
+  const texts: string[] = [];
+  let filterMs = 0;
+  let sampled = 0;
+  const sources: SourceEstimate[] = [];
+  for (const input of options.inputs) {
+    const start = clock.monotonicMs();
+    const { estimate, kept } = await estimateSource(input, options, expected[input.name] ?? {}, sampleDocuments);
+    filterMs += clock.monotonicMs() - start;
+    sources.push(estimate);
+    texts.push(...kept);
+    sampled += estimate.sample?.textBytes ?? 0;
+  }
+  const encoded = texts.length > 0 ? await encodeSample(options, texts, clock) : null;
+  const sampleBytes = texts.reduce((sum, text) => sum + utf8Length(text), 0);
+  const measured = encoded !== null && "tokens" in encoded;
+  const bytesPerToken = measured ? sampleBytes / encoded.tokens : assumedBytesPerToken;
+  const filterBytesPerSecond = sampled > 0 ? (1000 * sampled) / Math.max(1, filterMs) : null;
+  const encodeBytesPerSecond = measured ? (1000 * sampleBytes) / Math.max(1, encoded.ms) : null;
+  const total = (value: (source: SourceEstimate) => number | null) =>
+    sources.every((source) => value(source) !== null) ? sources.reduce((sum, one) => sum + value(one)!, 0) : null;
+  const textBytes = total((source) => source.textBytes);
+  const keptBytes = total((source) => source.keptBytes);
+  const all = keptBytes === null ? null : keptBytes / bytesPerToken;
+  const { shardTokens = defaultShardTokens, shardCount, maxShards = Number.POSITIVE_INFINITY } = options;
+  const possible = all === null ? null : (shardCount ?? Math.ceil(all / shardTokens));
+  const shards = possible === null ? null : Math.min(possible, maxShards);
+  const tokens = all === null ? null : shardCount === undefined ? Math.min(all, maxShards * shardTokens) : all;
+  const width = measured ? bytesPerTokenFor(encoded.vocabSize) : 2;
+  const meanBytes = texts.length > 0 ? sampleBytes / texts.length : 2000;
+  const textParts = options.dedup || ("trains" in options.tokenizer && options.tokenizer.trains);
+  return {
+    sources,
+    bytesPerToken: { value: bytesPerToken, measured },
+    filterBytesPerSecond,
+    encodeBytesPerSecond,
+    tokenizer: encoded !== null && "problem" in encoded ? encoded.problem : null,
+    tokens,
+    shards,
+    shardBytes: tokens === null ? null : tokens * width,
+    workBytes:
+      keptBytes === null || tokens === null
+        ? null
+        : (textParts ? keptBytes * gzipShare : 0) +
+          (options.dedup?.near === false ? 0.2 : options.dedup ? 1 : 0) *
+            (keptBytes / meanBytes) *
+            dedupBytesPerDocument +
+          2 * (keptBytes / bytesPerToken) * width,
+    seconds:
+      textBytes === null || keptBytes === null || filterBytesPerSecond === null || encodeBytesPerSecond === null
+        ? null
+        : textParts
+          ? readBytes(sources) / filterBytesPerSecond + keptBytes / encodeBytesPerSecond
+          : Math.max(readBytes(sources) / filterBytesPerSecond, keptBytes / encodeBytesPerSecond),
+  };
+}
+
+/** Text that is read until the limits are met. */
+const readBytes = (sources: readonly SourceEstimate[]): number =>
+  sources.reduce((sum, { sample, textBytes, keptBytes }) => {
+    const share = sample && sample.textBytes > 0 ? sample.keptBytes / sample.textBytes : 1;
+    return sum + Math.min(textBytes!, share > 0 ? keptBytes! / share : textBytes!);
+  }, 0);
+
+async function estimateSource(
+  input: PrepareInput,
+  options: PrepareShardsOptions,
+  expected: ExpectedSize,
+  sampleDocuments: number,
+): Promise<{ estimate: SourceEstimate; kept: string[] }> {
+  const estimate: SourceEstimate = {
+    name: input.name,
+    licence: input.licence ?? null,
+    files: null,
+    bytes: expected.bytes ?? null,
+    unreachable: null,
+    sample: null,
+    textBytes: expected.textBytes ?? null,
+    keptBytes: null,
+  };
+  let files: SourceFile[] = [];
+  try {
+    files = await locateInput(input);
+    estimate.files = files.length;
+    if (files.every(({ sizeBytes }) => sizeBytes !== null))
+      estimate.bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes!, 0);
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    estimate.unreachable = error.message;
+  }
+  const here = files.filter(({ name }) => exists(name));
+  const kept: string[] = [];
+  let whole = here.length === files.length;
+  if (here.length > 0) {
+    const sample = { documents: 0, textBytes: 0, fileBytes: 0, kept: 0, keptBytes: 0 };
+    const most = Math.min(sampleDocuments, input.limit?.documents ?? sampleDocuments);
+    async function* documents() {
+      for (const file of here) {
+        const onRead = (bytes: number) => {
+          sample.fileBytes += bytes;
+        };
+        for await (const document of readSourceFile(file, { ...input.read, report: createSourceReport(), onRead })) {
+          if (sample.documents >= most) {
+            whole = false;
+            return;
+          }
+          sample.documents++;
+          sample.textBytes += utf8Length(document.text);
+          yield document;
+        }
+      }
+    }
+    const run = runPipeline(documents(), [...(input.stages ?? []), ...(options.stages ?? [])]);
+    for await (const { text } of run.documents) {
+      kept.push(text);
+      sample.kept++;
+      sample.keptBytes += utf8Length(text);
+    }
+    if (sample.documents === 0) throw new DataError(`${here[0].name}: holds no document to look at`);
+    estimate.sample = sample;
+    if (whole) estimate.textBytes = sample.textBytes;
+    else if (estimate.bytes !== null && sample.fileBytes > 0)
+      estimate.textBytes = estimate.bytes * (sample.textBytes / sample.fileBytes);
+  }
+  const { sample } = estimate;
+  if (estimate.textBytes !== null) {
+    const share = sample && sample.textBytes > 0 ? sample.keptBytes / sample.textBytes : 1;
+    const perDocument = sample ? sample.keptBytes / sample.documents : null;
+    const { documents = Number.POSITIVE_INFINITY, textBytes = Number.POSITIVE_INFINITY } = input.limit ?? {};
+    const fromExpected =
+      expected.documents && expected.textBytes ? (expected.textBytes / expected.documents) * share : null;
+    const limited = documents * (perDocument ?? fromExpected ?? Number.POSITIVE_INFINITY);
+    estimate.keptBytes = Math.min(estimate.textBytes * share, textBytes, limited);
+  }
+  return { estimate, kept };
+}
+
+/** Tokens of the sample and the time they take, once the threads run. */
+async function encodeSample(
+  { tokenizer }: PrepareShardsOptions,
+  texts: string[],
+  clock: { monotonicMs(): number },
+): Promise<{ tokens: number; ms: number; vocabSize: number } | { problem: string }> {
+  try {
+    return await withTemporaryFolder(async (folder) => {
+      const documents = async function* () {
+        yield* texts;
+      };
+      const encoder = "trains" in tokenizer ? await tokenizer.open(folder, documents) : tokenizer;
+      const encodeMany = (some: string[]) =>
+        encoder.encodeMany ? encoder.encodeMany(some) : Promise.resolve(some.map((text) => encoder.encode(text)));
+      try {
+        // Once to start the threads and to have their code compiled, once to be timed.
+        await encodeMany(texts);
+        const start = clock.monotonicMs();
+        const encoded = await encodeMany(texts);
+        const ms = clock.monotonicMs() - start;
+        return { tokens: encoded.reduce((sum, ids) => sum + ids.length + 1, 0), ms, vocabSize: encoder.vocabSize };
+      } finally {
+        if ("close" in encoder && typeof encoder.close === "function") await encoder.close();
+      }
+    });
+  } catch (error) {
+    const known = [DataError, FileError, FormatError, UsageError].some((kind) => error instanceof kind);
+    if (!known) throw error;
+    return { problem: (error as Error).message };
+  }
+}
