@@ -20,6 +20,7 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -99,11 +100,13 @@ async function child(folder: string): Promise<void> {
 }
 
 function generate(folder: string, documents: number): void {
-  mkdirSync(folder);
+  mkdirSync(folder, { recursive: true });
   const corpus = plantedCorpus(documents, 1);
   const perFile = Math.ceil(documents / files);
   for (let k = 0; k < files; k++) {
-    const fd = openSync(fileName(folder, k), "w");
+    if (existsSync(fileName(folder, k))) continue; // of a run that was ended
+    const temporary = `${fileName(folder, k)}.tmp`;
+    const fd = openSync(temporary, "w");
     let lines = "";
     for (let i = k * perFile; i < Math.min(documents, (k + 1) * perFile); i++) {
       lines += `${JSON.stringify({ text: corpus.at(i).text })}\n`;
@@ -114,6 +117,7 @@ function generate(folder: string, documents: number): void {
     }
     writeSync(fd, lines);
     closeSync(fd);
+    renameSync(temporary, fileName(folder, k));
   }
 }
 

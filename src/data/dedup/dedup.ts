@@ -100,7 +100,7 @@ export async function deduplicate(given: DeduplicateOptions): Promise<Deduplicat
   if (before && before.key === run.key && before.shard === shardName && before.version === dedupVersion && !stage)
     return { folder: outDir, report: before, reused: true };
   const work = openWorkFolder(given.workDir ?? `${outDir}.work`, run, given.restart ?? false);
-  sweep(work);
+  sweep(work, resultFolder({ given, work }));
   const context: Context = {
     given,
     options,
@@ -183,14 +183,18 @@ function findResult(outDir: string): DedupReport | null {
   throw new UsageError(`${outDir}: exists and holds no deduplication; name another folder or remove it`);
 }
 
+/** Where the result grows: on the disk that it will lie on, since it gets its name by renaming. */
+const resultFolder = ({ given, work }: Pick<Context, "given" | "work">): string =>
+  given.workDir === undefined ? joinPath(work.path, "result") : `${given.outDir.replace(/[/\\]+$/, "")}.result`;
+
 /** Removes what a killed run left half-written. */
-function sweep(work: WorkFolder): void {
+function sweep(work: WorkFolder, result: string): void {
   const below = (folder: string) => {
     for (const name of listFolder(folder)) if (/\.tmp(-\d+-\d+)?$/.test(name)) removePath(joinPath(folder, name));
   };
   for (const name of ["signatures", "shingles", "tables"] as const) below(work.folder(name));
   for (const name of ["documents", "dropped"]) {
-    const folder = joinPath(work.folder("result"), name);
+    const folder = joinPath(result, name);
     if (exists(folder)) below(folder);
   }
   removePath(work.folder("spill"));
@@ -379,7 +383,8 @@ async function writeStage(context: Context, shard: string | null): Promise<Dedup
   };
   const rows: ShownRow[] = await choosePairs(sql, options.samples);
   const show = new Set(rows.flatMap(({ doc, kept, reason }) => (reason === "contaminated" ? [doc] : [doc, kept])));
-  const result = work.folder("result");
+  const result = resultFolder(context);
+  if (!sources.some((_, i) => work.marker(markerName("write", i)))) removePath(result);
   const total = sources.reduce(
     (sum, _, i) => sum + (mine(i) ? (work.marker<SourceCounts>(markerName("signatures", i))?.documents ?? 0) : 0),
     0,

@@ -35,7 +35,7 @@ export interface RunDescription {
 export interface WorkFolder {
   readonly path: string;
   readonly run: RunDescription;
-  folder(name: "signatures" | "shingles" | "tables" | "result" | "spill"): string;
+  folder(name: "signatures" | "shingles" | "tables" | "spill"): string;
   /** What a finished part of a stage left; null if it is not finished. */
   marker<T>(name: string): T | null;
   mark(name: string, content: unknown): void;
