@@ -21,6 +21,7 @@ export interface TrainCommandOptions {
   isa?: string;
   runDir?: string;
   from?: string;
+  quantRamp?: number;
   resume?: string | true;
   logEvery: number;
   printConfig?: true;
@@ -49,6 +50,10 @@ Examples:
 
   # Begin from weights that are there: another run's, an imported model's (bitnet import --help)
   bitnet train tiny --from runs/tiny-bitnet-1 --data more.txt --epochs 1
+
+  # A full-precision model made ternary: quantisation comes in by degrees, over the first 1000 steps
+  bitnet import path/to/llama --to bitnet --no-sub-norms -o converted
+  bitnet train tiny --from converted --quant-ramp 1000 --data FILE
 
   # Other values
   bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
@@ -95,6 +100,11 @@ export function trainCommand(): Command {
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
     .option("--run-dir <folder>", "the run's folder; else a new one in runs/")
     .option("--from <model>", "begin from the weights, config and tokenizer of a model folder, checkpoint or run")
+    .option(
+      "--quant-ramp <steps>",
+      "let quantisation in by degrees, for a model made by import --to bitnet",
+      wholeNumber(0),
+    )
     .option("--resume [run]", "go on with a run or checkpoint; without a path: with the newest, in --run-dir or runs/")
     .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
     .option("--print-config", "print the config that would be used, and do nothing")
@@ -154,7 +164,7 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
     model: { variant },
     data: { ...(await textOf(options)), validFiles: valData, localCopy },
     tokenizer: { file: tokenizer },
-    train: { steps, epochs, tokens, seed },
+    train: { steps, epochs, tokens, seed, quantRampSteps: options.quantRamp },
     backend: { name: backend, isa, threads },
   };
   return [

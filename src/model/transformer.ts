@@ -9,6 +9,7 @@ import {
   FeedForward,
   type LayerCache,
   ParameterFactory,
+  type QuantRamp,
   RmsNorm,
 } from "../nn/index.ts";
 import type { LinearConfig, LinearLayer } from "../nn/linear.ts";
@@ -45,12 +46,10 @@ class Block {
   readonly attention: Attention;
   readonly feedForwardNorm: RmsNorm;
   readonly feedForward: FeedForward;
-  private readonly ternary: boolean;
 
   constructor(factory: ParameterFactory, name: string, config: ModelConfig, linear: LinearConfig) {
     const { width, heads, kvHeads, hiddenWidth, activation, normEps } = config;
     const subNorm = hasSubNorms(config);
-    this.ternary = linear.ternary;
     this.attentionNorm = new RmsNorm(factory, `${name}.input_layernorm`, width, normEps);
     this.attention = new Attention(factory, `${name}.self_attn`, {
       width,
@@ -79,15 +78,20 @@ class Block {
   }
 
   forward(runtime: Runtime, x: Tensor, at: AttentionContext): Tensor {
-    const normed = (norm: RmsNorm, input: Tensor) =>
-      this.ternary ? norm.quantized(runtime, input) : norm.forward(runtime, input);
-    const middle = runtime.scope(() => this.attention.forward(runtime, normed(this.attentionNorm, x), x, at));
-    return runtime.scope(() => this.feedForward.forward(runtime, normed(this.feedForwardNorm, middle), middle));
+    const { attention, feedForward } = this;
+    const middle = runtime.scope(() =>
+      attention.forward(runtime, this.attentionNorm.inputOf(attention.query, runtime, x), x, at),
+    );
+    return runtime.scope(() =>
+      feedForward.forward(runtime, this.feedForwardNorm.inputOf(feedForward.gate, runtime, middle), middle),
+    );
   }
 }
 
 export class Transformer {
   readonly parameters: readonly Parameter[];
+  /** How far quantisation is let in; 1, as it is for everybody but a training step of a ramp. */
+  readonly ramp: QuantRamp = { lambda: 1 };
   private readonly embeddingTable: Parameter;
   private readonly blocks: Block[] = [];
   private readonly finalNorm: RmsNorm;
@@ -107,6 +111,7 @@ export class Transformer {
     const { vocabSize, width, layers, initStd } = config;
     const linear: LinearConfig = {
       ternary: config.variant === "bitnet",
+      ramp: this.ramp,
       weightQuant: { rule: config.weightScale, eps: config.weightEps },
       requantizeEvery: config.requantizeEvery,
       initStd,

@@ -63,7 +63,7 @@ export class Attention {
       : null;
   }
 
-  /** x [B, T, C], normed and for ternary layers quantised → residual + [B, T, C]. */
+  /** x [B, T, C], normed, as the layers read it → residual + [B, T, C]. */
   forward(runtime: Runtime, x: Tensor | QuantizedInput, residual: Tensor, at: AttentionContext): Tensor {
     const { heads, kvHeads } = this.config;
     const { start, rotaryTable, cache } = at;
@@ -79,7 +79,9 @@ export class Attention {
     } else {
       mixed = runtime.apply(attention, [q, k, v, ...mask], { heads, kvHeads, start });
     }
-    const input = this.subNorm ? this.subNorm.quantized(runtime, mixed) : linearInput(runtime, mixed, this.output);
+    const input = this.subNorm
+      ? this.subNorm.inputOf(this.output, runtime, mixed)
+      : linearInput(runtime, mixed, this.output);
     return applyLinear(runtime, input, [this.output], residual)[0];
   }
 }

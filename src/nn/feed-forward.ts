@@ -34,12 +34,12 @@ export class FeedForward {
     this.subNorm = config.subNorm ? new RmsNorm(factory, `${name}.ffn_sub_norm`, hiddenWidth, config.normEps) : null;
   }
 
-  /** x [..., C], normed and for ternary layers quantised → residual + [..., C]. */
+  /** x [..., C], normed, as the layers read it → residual + [..., C]. */
   forward(runtime: Runtime, x: Tensor | QuantizedInput, residual: Tensor): Tensor {
     const kind = this.config.activation;
     const [gate, up] = applyLinear(runtime, x, [this.gate, this.up]);
     const hidden = this.subNorm
-      ? this.subNorm.gatedQuantized(runtime, gate, up, kind)
+      ? this.subNorm.gatedInputOf(this.down, runtime, [gate, up], kind)
       : linearInput(runtime, runtime.apply(gatedActivation, [gate, up], { kind }), this.down);
     return applyLinear(runtime, hidden, [this.down], residual)[0];
   }

@@ -9,5 +9,6 @@ export {
   LinearLayer,
   type QuantizedInput,
   type QuantizedWeight,
+  type QuantRamp,
 } from "./linear.ts";
 export { RmsNorm } from "./norm.ts";

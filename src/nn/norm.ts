@@ -4,7 +4,8 @@ import { normQuant } from "../ops/norm-quant/index.ts";
 import { rmsNorm } from "../ops/rms-norm/index.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
 import type { ParameterFactory } from "./layer.ts";
-import type { QuantizedInput } from "./linear.ts";
+import { gatedActivation } from "../ops/gated-activation/index.ts";
+import { linearInput, type LinearLayer, type QuantizedInput } from "./linear.ts";
 
 export class RmsNorm {
   readonly gain: Parameter;
@@ -22,14 +23,21 @@ export class RmsNorm {
     return runtime.apply(rmsNorm, [x, this.gain.tensor], { eps: this.eps });
   }
 
-  /** The normed x as ternary layers read it. */
-  quantized(runtime: Runtime, x: Tensor): QuantizedInput {
+  /** The normed x as `layer` reads it. */
+  inputOf(layer: LinearLayer, runtime: Runtime, x: Tensor): Tensor | QuantizedInput {
+    if (!layer.readsCodes) return linearInput(runtime, this.forward(runtime, x), layer);
     const [codes, scale, sums] = runtime.applyAll(normQuant, [x, this.gain.tensor], { eps: this.eps });
     return { codes, scale, sums };
   }
 
-  /** The normed f(gate) · up as ternary layers read it. */
-  gatedQuantized(runtime: Runtime, gate: Tensor, up: Tensor, kind: "silu" | "relu2"): QuantizedInput {
+  /** The normed f(gate) · up as `layer` reads it. */
+  gatedInputOf(
+    layer: LinearLayer,
+    runtime: Runtime,
+    [gate, up]: readonly [Tensor, Tensor],
+    kind: "silu" | "relu2",
+  ): Tensor | QuantizedInput {
+    if (!layer.readsCodes) return this.inputOf(layer, runtime, runtime.apply(gatedActivation, [gate, up], { kind }));
     const inputs = [gate, up, this.gain.tensor];
     const [codes, scale, sums] = runtime.applyAll(gatedNormQuant, inputs, { kind, eps: this.eps });
     return { codes, scale, sums };

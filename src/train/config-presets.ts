@@ -56,6 +56,7 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
     tokens: null,
     seed: 1,
     precision: "auto",
+    quantRampSteps: 0,
     maxSkippedSteps: 5,
   },
   evaluation: { every: 100, batches: 8, patience: null, minDelta: 0 },

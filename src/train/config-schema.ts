@@ -126,6 +126,11 @@ export const runConfigSchema = z.strictObject({
        * gradients of the ternary layers' inputs are products of int8.
        */
       precision: z.enum(["auto", "fp32", "bf16", "int8"]),
+      /**
+       * Quantisation is let in by degrees over this many steps, for a full-precision model that becomes a ternary one
+       * (bitnet import --to bitnet); 0: it is whole from the first step on.
+       */
+      quantRampSteps: z.int().min(0),
       /** Steps in a row whose loss or gradient is not finite, all skipped, after which training gives up. */
       maxSkippedSteps: count,
     })

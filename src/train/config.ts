@@ -48,6 +48,10 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
     throw new UsageError(
       `train.sequence is ${train.sequence} but the model's context is ${model.contextLength}; lower train.sequence or raise model.contextLength`,
     );
+  if (train.quantRampSteps > 0 && model.variant === "full")
+    throw new UsageError(
+      `train.quantRampSteps is ${train.quantRampSteps} but a full-precision model is not quantised; set model.variant to bitnet, or leave it out`,
+    );
   return checked.data;
 }
 

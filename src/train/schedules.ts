@@ -63,6 +63,16 @@ function shape(config: ScheduleConfig, step: number, steps: number): number {
 }
 
 /**
+ * How far quantisation is let in at a step, for a full-precision model that becomes a ternary one ("Fine-tuning LLMs to
+ * 1.58bit", Hugging Face 2024): lambda = min((s - 1) / R, 1), so that the first step's model is the one that it began with.
+ *
+ * @param rampSteps R; 0: whole from the first step on, and no function
+ */
+export function createQuantRamp(rampSteps: number): ((step: number) => number) | undefined {
+  return rampSteps === 0 ? undefined : (step) => Math.min(1, (step - 1) / rampSteps);
+}
+
+/**
  * Warm-up steps when the config says "auto": the 375 of the paper's authors (their runs have 95,000 steps and more), but
  * at most a twentieth of the run; none for a constant rate.
  */

@@ -48,6 +48,7 @@ import {
   writeMeta,
 } from "./run-folder.ts";
 import { checkStart, type StartingPoint, startingPoint, startTokenizer } from "./starting-point.ts";
+import { createQuantRamp } from "./schedules.ts";
 import { runTraining } from "./trainer.ts";
 import type { TrainingData } from "./training-data.ts";
 
@@ -302,6 +303,7 @@ async function runWith(parts: {
         data,
         optimizer,
         schedule: derived.schedule,
+        quantRamp: createQuantRamp(config.train.quantRampSteps),
         steps: derived.steps,
         microBatch: derived.microBatch,
         clipNorm: config.optimizer.clipNorm,

@@ -7,7 +7,7 @@
  */
 import type { Batch, BatchFeed } from "../data/index.ts";
 import { ignoredTarget } from "../data/index.ts";
-import { DataError, DivergenceError } from "../platform/errors.ts";
+import { DataError, DivergenceError, UsageError } from "../platform/errors.ts";
 import type { Random } from "../platform/random.ts";
 import type { Clock } from "../platform/system.ts";
 import { nextTurn } from "../platform/turn.ts";
@@ -21,6 +21,8 @@ export interface TrainableModel {
   readonly parameters: readonly Parameter[];
   /** Layers with ternary weights, empty for a full-precision model. */
   readonly ternaryLayers: readonly TernaryLayer[];
+  /** How far quantisation is let in: moved to the step's lambda by a ramp, and back to 1. */
+  readonly ramp?: { lambda: number };
   /** Mean cross-entropy in nats over the targets that are not -100. */
   loss(
     batch: { tokens: Int32Array; batch: number; length: number; documentStart?: Int32Array },
@@ -40,6 +42,8 @@ export interface TrainerParts {
   data: BatchFeed;
   optimizer: Optimizer;
   schedule: Schedule;
+  /** How far quantisation is let in at a step (schedules.ts); absent: whole, always. */
+  quantRamp?: (step: number) => number;
   /** N: the run ends after this step. */
   steps: number;
   /** Sequences computed at once. */
@@ -125,7 +129,8 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     step++;
     const batch = await data.next();
     const dataWaitMs = clock.monotonicMs() - startMs;
-    const { loss, tokens } = await accumulateGradient(parts, batch);
+    const quantLambda = parts.quantRamp?.(step);
+    const { loss, tokens } = await withLambda(model, quantLambda, () => accumulateGradient(parts, batch));
     const gradNorm = await optimizer.gradientNorm();
     const { learningRate, weightDecay } = schedule(step);
     const skipped = !(Number.isFinite(loss) && Number.isFinite(gradNorm));
@@ -152,8 +157,21 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
       skippedSteps,
       elapsedMs: clock.monotonicMs() - startMs,
       dataWaitMs,
+      ...(quantLambda === undefined ? {} : { quantLambda }),
       ...(data.use ? { sources: data.use() } : {}),
     };
+  }
+}
+
+/** Forward and backward at a step's lambda; what is measured, written and saved meanwhile is the ternary model. */
+async function withLambda<T>(model: TrainableModel, lambda: number | undefined, body: () => Promise<T>): Promise<T> {
+  if (lambda === undefined) return body();
+  if (!model.ramp) throw new UsageError("training: this model's quantisation cannot be let in by degrees");
+  model.ramp.lambda = lambda;
+  try {
+    return await body();
+  } finally {
+    model.ramp.lambda = 1;
   }
 }
 

@@ -5,6 +5,7 @@
  *   step, epoch, loss, ppl_smoothed, learning_rate, weight_decay, grad_norm, tokens_per_sec, total_tokens, elapsed_ms,
  *   data_wait_ms, skipped_steps, memory_rss_bytes, backend_live_bytes, backend_peak_bytes, ternary_share
  *   of a mixture also: sources: { <name>: { tokens, epochs } }, drawn so far
+ *   of a quantisation ramp also: quant_lambda
  *   every `layersEvery` steps also: weights_flipped, flipped_since_step, and
  *     layers: { <name>: { minus, zero, plus (fractions), gamma, flipped } }
  *   lines of an evaluation: step, val_loss, val_ppl, val_tokens, bits_per_byte (null where unknown), total_tokens
@@ -59,6 +60,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       backend_peak_bytes: stats.peakBytes,
       ternary_share: ternaryShare,
     };
+    if (event.quantLambda !== undefined) line.quant_lambda = round(event.quantLambda, 6);
     if (event.sources)
       line.sources = Object.fromEntries(
         event.sources.map(({ name, drawnTokens, epochs }) => [name, { tokens: drawnTokens, epochs: round(epochs, 6) }]),

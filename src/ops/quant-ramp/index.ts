@@ -1,0 +1,66 @@
+/**
+ * Quantisation let in by degrees, as two ops: what a BitLinear layer's input and weights count for while lambda rises to
+ * 1. Their gradient is straight-through: the output's, as it is. The definition is in reference.ts.
+ */
+import { defineKernel } from "../../backends/backend.ts";
+import { ShapeError, UsageError } from "../../platform/errors.ts";
+import { activationEps, activationQuant } from "../activation-quant/index.ts";
+import { type Op, sizeOf } from "../op.ts";
+import { rampActivations as activationsReference, rampWeights as weightsReference } from "./reference.ts";
+
+export interface QuantRampParams {
+  /** From 0, nothing is quantised, to 1, all is. */
+  lambda: number;
+}
+
+const activations = defineKernel({
+  name: "quant_ramp_activations",
+  buffers: { x: "f32", codes: "i8", scale: "f32", y: "f32" },
+  params: ["rows", "width", "lambda"],
+  reference: (a, p) => activationsReference(a.x, a.codes, a.scale, a.y, p),
+});
+
+const weights = defineKernel({
+  name: "quant_ramp_weights",
+  buffers: { w: "f32", codes: "u8", scale: "f32", y: "f32" },
+  params: ["size", "lambda"],
+  reference: (a, p) => weightsReference(a.w, a.codes, a.scale, a.y, p),
+});
+
+function checkLambda(lambda: number): void {
+  if (!(lambda >= 0 && lambda <= 1)) throw new UsageError(`quant-ramp: lambda is ${lambda}; expected 0 to 1`);
+}
+
+/** inputs: x [..., K]; output: y like it, x + lambda · (dequantised x - x). */
+export const rampActivations: Op<QuantRampParams> = {
+  name: "quant-ramp-activations",
+  forward(cx, [x], { lambda }) {
+    checkLambda(lambda);
+    const [codes, scale] = activationQuant.forward(cx, [x], { eps: activationEps }).outputs;
+    const y = cx.create(x.shape, "f32");
+    const width = x.shape[x.shape.length - 1];
+    cx.backend.launch(activations, { x, codes, scale, y }, { rows: sizeOf(x.shape) / width, width, lambda });
+    return { outputs: [y], saved: [] };
+  },
+  backward(cx, _saved, [dy]) {
+    if (dy) cx.pass(0, dy);
+  },
+};
+
+/** inputs: w [N, K], its codes u8 [N, K] and scale [1] from ops/weight-quant; output: y [N, K]. The gradient is w's. */
+export const rampWeights: Op<QuantRampParams> = {
+  name: "quant-ramp-weights",
+  forward(cx, [w, codes, scale], { lambda }) {
+    checkLambda(lambda);
+    if (String(codes.shape) !== String(w.shape) || codes.dtype !== "u8" || sizeOf(scale.shape) !== 1)
+      throw new ShapeError(
+        `quant-ramp: w is [${w.shape}], its codes ${codes.dtype} [${codes.shape}], its scale [${scale.shape}]; expected u8 codes of w's shape, and one scale`,
+      );
+    const y = cx.create(w.shape, "f32");
+    cx.backend.launch(weights, { w, codes, scale, y }, { size: sizeOf(w.shape), lambda });
+    return { outputs: [y], saved: [] };
+  },
+  backward(cx, _saved, [dy]) {
+    if (dy) cx.pass(0, dy);
+  },
+};
