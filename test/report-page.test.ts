@@ -7,6 +7,7 @@ import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildReport, writeReport } from "../src/report/index.ts";
 import { madeUpMeasurement } from "./support/measurements.ts";
+import { layout } from "./support/page-layout.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 
 const found = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
@@ -68,44 +69,3 @@ describe.skipIf(!found)(`the report in a browser${reasons}`, () => {
     },
   );
 });
-
-/** Runs in the page: of every chart that is shown, texts that lie on each other, or outside of it. */
-function layout() {
-  type Box = { left: number; right: number; top: number; bottom: number; width: number; text: string };
-  // The page's own globals: this project's types are Node's.
-  const { document, getComputedStyle } = globalThis as never as {
-    document: {
-      documentElement: { scrollWidth: number };
-      body: object;
-      querySelectorAll(query: string): Iterable<never>;
-    };
-    getComputedStyle(element: object): { backgroundColor: string };
-  };
-  const boxOf = (element: { getBoundingClientRect(): Box; textContent: string }): Box => {
-    const { left, right, top, bottom, width } = element.getBoundingClientRect();
-    return { left, right, top, bottom, width, text: element.textContent };
-  };
-  const overlapping: string[] = [];
-  const outside: string[] = [];
-  let seen = 0;
-  for (const svg of document.querySelectorAll("svg") as Iterable<never>) {
-    const frame = boxOf(svg);
-    if (frame.width === 0) continue;
-    seen++;
-    const texts = [...(svg as { querySelectorAll(query: string): Iterable<never> }).querySelectorAll("text")].map(
-      boxOf,
-    );
-    for (const [i, a] of texts.entries()) {
-      if (a.left < frame.left - 1 || a.right > frame.right + 1 || a.top < frame.top - 1 || a.bottom > frame.bottom + 1)
-        outside.push(a.text);
-      for (const b of texts.slice(i + 1))
-        if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2)
-          overlapping.push(`${a.text} / ${b.text}`);
-    }
-  }
-  return {
-    ...{ seen, overlapping, outside },
-    scrollWidth: document.documentElement.scrollWidth,
-    paper: getComputedStyle(document.body).backgroundColor,
-  };
-}

@@ -107,7 +107,7 @@ test("inspect shows a dataset as prepare does; --verify finds a changed byte", a
   writeFileSync(path, bytes);
   expect((await run("inspect", set)).out).toBe(out);
   await expect(run("inspect", set, "--verify")).rejects.toThrow("the file is damaged, prepare the data again");
-  await expect(run("inspect", folder)).rejects.toThrow("is not a prepared dataset");
+  await expect(run("inspect", folder, "--verify")).rejects.toThrow("--verify is for a prepared dataset");
 });
 
 /** Eight pages: three are long enough, of which one is French and one has a brace; and a line that is cut. */

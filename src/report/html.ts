@@ -7,20 +7,14 @@ import type { Comparison, Row } from "./compare.ts";
 import { formatDelta } from "./interpret.ts";
 import { thresholdText } from "./markdown.ts";
 import { formatValue } from "./numbers.ts";
+import { figure, pageOf, simpleTable } from "./page.ts";
 import { provenanceOf } from "./provenance.ts";
 import type { Report } from "./report.ts";
-import { styles } from "./styles.ts";
 import { escapeText as e } from "./svg.ts";
-
-/** Pixels of the charts: one fits a page, the other a phone. */
-const [wide, narrow] = [760, 340];
 
 export function toHtml(report: Report): string {
   const { title, summary, comparison, others, notes, configDifferences, models } = report;
-  const charts = chartsOf(models).map(
-    ({ id, heading, caption, draw }) =>
-      `<figure id="${e(id)}"><h3>${e(heading)}</h3><div class="wide">${draw(wide)}</div><div class="narrow">${draw(narrow)}</div><figcaption>${e(caption)}</figcaption></figure>`,
-  );
+  const charts = chartsOf(models).map(figure);
   const sections = [
     `<section><h2>Summary</h2>${summary.map((sentence) => `<p>${e(sentence)}</p>`).join("")}</section>`,
     `<section><h2>Comparison</h2>${comparisonTable(comparison)}<p class="note">Delta is zero-based and signed: positive is always better for ${e(comparison.a)}, 0 % is parity. ${e(thresholdText(report))}</p></section>`,
@@ -42,25 +36,7 @@ export function toHtml(report: Report): string {
       `<details><summary>Config of ${e(name)}</summary><pre>${e(JSON.stringify(training?.config ?? config, null, 2))}</pre></details>`,
     ]),
   ];
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>${e(title)}</title>
-<style>${styles}</style>
-</head>
-<body>
-<main>
-<header><h1>${e(title)}</h1><p>bitnet.ts, ${e(new Date(report.createdMs).toISOString().slice(0, 10))}</p></header>
-${sections.filter((section) => section !== "").join("\n")}
-</main>
-</body>
-</html>
-`;
+  return pageOf({ title, createdMs: report.createdMs, sections });
 }
 
 const slug = (text: string): string => text.replaceAll(" ", "-");
@@ -83,10 +59,4 @@ function comparisonTable({ a, b, rows }: Comparison): string {
   );
   const heads = ["category", "metric", a, b ?? "no twin", "delta", "interpretation"];
   return `<table class="comparison"><thead><tr>${heads.map((h) => `<th scope="col">${e(h)}</th>`).join("")}</tr></thead><tbody>${body.join("")}</tbody></table>`;
-}
-
-function simpleTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[], tag: "th" | "td") =>
-    `<tr>${cells.map((c) => `<${tag}>${e(c)}</${tag}>`).join("")}</tr>`;
-  return `<table><thead>${line(head, "th")}</thead><tbody>${rows.map((cells) => line(cells, "td")).join("")}</tbody></table>`;
 }

@@ -12,3 +12,4 @@ export { buildReport, type Report, type ReportOptions } from "./report.ts";
 export { checkTasks, type TaskPlan } from "./tasks.ts";
 export { createStore, type MeasurementStore } from "./store.ts";
 export { writeReport } from "./write.ts";
+export { inspectionPage, type InspectionPageOptions } from "./inspection-page.ts";

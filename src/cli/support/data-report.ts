@@ -67,8 +67,8 @@ export function describeLengths(bins: readonly number[], unit: string): string {
   return formatTable([[unit, "documents", "share", ""], ...rows], [0, 1, 2]);
 }
 
-export const describeSpread = ({ shortest, longest, mean }: LengthHistogram): string =>
-  `tokens in a document: ${formatCount(shortest)} to ${formatCount(longest)}, ${mean.toFixed(1)} on average\n`;
+export const describeSpread = ({ shortest, longest, mean }: LengthHistogram, unit = "tokens"): string =>
+  `${unit} in a document: ${formatCount(shortest)} to ${formatCount(longest)}, ${mean.toFixed(1)} on average\n`;
 
 const byCount = (stage: StageReport) => Object.entries(stage.dropped).sort(([, a], [, b]) => b.documents - a.documents);
 const share = (part: number, all: number) => (all === 0 ? "-" : formatShare(part / all));
