@@ -5,6 +5,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { init } from "echarts";
+import { type DedupResult, dedupPart } from "./results-dedup.ts";
 import { type EpochsResult, epochsPart, epochsPicture } from "./results-epochs.ts";
 import { type PrecisionCurves, precisionPart, precisionPicture } from "./results-precision.ts";
 
@@ -135,6 +136,7 @@ export function resultsPage(): string {
   add<EpochsResult>("epochs", epochsPart);
   add<TrainResult>("train", speed);
   add<MemoryResult>("train-memory", memory);
+  add<DedupResult>("dedup", dedupPart);
   return parts.join("\n");
 }
 

@@ -2,7 +2,7 @@
 // union-find for connected components; the same folder of an uninterrupted run, byte for byte; DuckDB's own reading of the
 // printed script.
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import {
@@ -294,6 +294,16 @@ test.for(["exact", "signature"] as const)(
   },
 );
 
+test("the SQL that docs/dedup.md shows is in the script for each engine", () => {
+  const page = readFileSync(resolve(import.meta.dirname, "../../../docs/dedup.md"), "utf8");
+  const shown = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql.trim().replace(/;$/, ""));
+  expect(shown.length).toBeGreaterThan(1);
+  for (const dialect of ["spark", "duckdb", "generic"] as const) {
+    const script = planText(resolveDedup({}), { dialect, location: "x" });
+    for (const sql of shown) expect(script).toContain(sql);
+  }
+});
+
 test("stage by stage on two machines' shares: the same documents as at once", async () => {
   const sources = smallSources();
   const whole = await run({ sources });
@@ -399,6 +409,9 @@ testShared(
         if (same && !near) counts.wrong++;
       }
     expect(together / found.length).toBeGreaterThanOrEqual(0.99);
+    const page = readFileSync(resolve(import.meta.dirname, "../../../docs/dedup.md"), "utf8").replace(/\s+/g, " ");
+    expect(page).toContain(`first ${stories.length.toLocaleString("en-US")} stories and their lower-cased twins`);
+    expect(page).toContain(`found as ${together.toLocaleString("en-US")} clusters`);
     expect(counts.close).toBeGreaterThan(100);
     expect(counts.joined / counts.close).toBeGreaterThanOrEqual(0.99);
     expect(counts.wrong / counts.claimed).toBeLessThanOrEqual(0.01);
