@@ -238,6 +238,26 @@ INLINE VI word_across(const CodeBytes& from, size_t k, size_t count, size_t colu
   return word;
 }
 
+// int8 values in words, as SignedInt8Product takes them; each with kPlus added, which then is at most a byte.
+template <int kPlus>
+struct SignedBytes {
+  static constexpr double kBytes = 1;
+  const int8_t* p;
+  size_t stride;
+};
+template <class Product, int kPlus>
+INLINE VI word_across(const SignedBytes<kPlus>& from, size_t k, size_t count, size_t column, size_t columns) {
+  constexpr int kBits = 32 / static_cast<int>(Product::kGroup);
+  VI word = {};
+  UNROLL for (size_t i = 0; i < Product::kGroup; i++) {
+    if (i >= count) break;
+    const int8_t* p = from.p + (k + i) * from.stride + column;
+    const VI values = (columns >= kLanes ? load_i8(p) : load_bytes_part(p, columns)) + splat(kPlus);
+    word |= (values & splat((1 << kBits) - 1)) << (static_cast<int>(i) * kBits);
+  }
+  return word;
+}
+
 // B(k, n) from rows along n: row k of `from`. Row by row through all panels, so that memory is read in its own order.
 template <class Product, class Source>
 struct AlongColumns {

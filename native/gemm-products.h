@@ -82,4 +82,32 @@ struct Int8Product {
 #endif
 };
 
+// int8 by int8: both may be anything in ±127. Where the byte product takes one of them unsigned, B's values come with
+// kOffset added, and kOffset times the sum of A's goes off the result; where its sums of two would overflow int16, values
+// are widened first.
+#if SIMD_AVX512 && defined(__AVX512VNNI__)
+typedef Int8Product SignedInt8Product;
+constexpr int kOffset = 128;
+#elif SIMD_AVX512 || SIMD_AVX2 || SIMD_SSE4
+struct SignedInt8Product {
+  typedef VI Sum;
+  static constexpr size_t kGroup = 2;
+  static constexpr size_t kShortWords = 0;
+  static constexpr size_t kStretch = 1024;
+  INLINE void add(VI& sum, VI a, VI b) {
+#if SIMD_AVX512
+    sum += (VI)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif SIMD_AVX2
+    sum += (VI)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+    sum += (VI)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#endif
+  }
+};
+constexpr int kOffset = 0;
+#else
+typedef Int8Product SignedInt8Product;
+constexpr int kOffset = 0;
+#endif
+
 }  // namespace bitnet::ISA_NS

@@ -123,6 +123,31 @@ struct StoreRowScaled {
   }
 };
 
+// C (+)= (sums - kOffset · sum of A's row) · scale of A's row, where each term (a block of k) has sums and scales of its own.
+struct BlockScale {
+  const float* scales;
+  const int32_t* sums;
+};
+struct StoreBlockScaled {
+  float* c;
+  size_t stride;
+  bool accumulate;
+
+  INLINE void fetch(const StoreBlockScaled& to, size_t row, size_t column) {
+    float* c = to.c + row * to.stride + column;
+    UNROLL for (int j = 0; j < kTileVectors; j++) __builtin_prefetch(c + j * kLanes, 1, 3);
+  }
+  template <bool kWhole>
+  INLINE void put(const StoreBlockScaled& to, size_t row, size_t column, size_t count, VI sums, BlockScale scale,
+                  bool first, bool) {
+    float* c = to.c + row * to.stride + column;
+    if (kOffset) sums -= splat(scale.sums[row] * kOffset);
+    VF v = to_float(sums) * splat(scale.scales[row]);
+    if (to.accumulate || !first) v += kWhole ? load(c) : load_part(c, count);
+    kWhole ? store(c, v) : store_part(c, v, count);
+  }
+};
+
 // ---- fetching ahead: what the next stretch packs comes from memory while this one is multiplied
 
 // A block of memory: `rows` pieces of `bytes` bytes, `stride` bytes apart.
@@ -167,9 +192,9 @@ struct RowsOfA {
 };
 
 // A tile that reaches over C's right edge.
-template <int kRows, int kVectors, class Out, class Sum>
+template <int kRows, int kVectors, class Out, class Sum, class Scale>
 static __attribute__((noinline)) void put_edge(const Out& out, size_t row, size_t column, size_t columns,
-                                               const Sum (&sums)[kRows][kVectors], float scale, bool first, bool last) {
+                                               const Sum (&sums)[kRows][kVectors], Scale scale, bool first, bool last) {
   for (size_t i = 0; i < kRows; i++) {
     for (size_t j = 0; j * kLanes < columns; j++)
       Out::template put<false>(out, row + i, column + j * kLanes, min(columns - j * kLanes, size_t{kLanes}), sums[i][j],
@@ -183,9 +208,9 @@ static __attribute__((noinline)) void put_edge(const Out& out, size_t row, size_
 #else
 #define TILE static __attribute__((noinline))
 #endif
-template <class Product, int kRows, int kVectors, bool kPanels, class Out>
+template <class Product, int kRows, int kVectors, bool kPanels, class Out, class Scale>
 TILE void tile(const Out& out, RowsOfA a, const int32_t* b, size_t words, size_t row, size_t column, size_t columns,
-               float scale, bool first, bool last, [[maybe_unused]] Ahead ahead_a, [[maybe_unused]] Ahead ahead_b) {
+               Scale scale, bool first, bool last, [[maybe_unused]] Ahead ahead_a, [[maybe_unused]] Ahead ahead_b) {
   UNROLL for (int i = 0; i < kRows; i++) Out::fetch(out, row + static_cast<size_t>(i), column);
   typename Product::Sum sums[kRows][kVectors];
   UNROLL for (int i = 0; i < kRows; i++) {
@@ -298,12 +323,12 @@ INLINE Share share(const Call& call, size_t m, size_t n) {
 // ---- the loop
 
 // One term of C = sum of A_t · B_t · scale_t: the same rows and columns, and a k of its own.
-template <class A, class B>
+template <class A, class B, class Scale = float>
 struct Term {
   A a;
   B b;
   size_t k;
-  float scale;
+  Scale scale;
 };
 
 // A stretch of k within one term. The list of all of them is walked without being written down.
@@ -312,9 +337,9 @@ struct Stretch {
   size_t k, count, words;
 };
 
-template <class Product, class A, class B>
+template <class Product, class A, class B, class Scale>
 struct Stretches {
-  const Term<A, B>* terms;
+  const Term<A, B, Scale>* terms;
   int term_count;
 
   Stretch at(int term, size_t k) const {
@@ -337,15 +362,15 @@ INLINE bool same(const Stretch& a, const Stretch& b) { return a.term == b.term &
 // Computes this thread's share of C. A has kPanels, kBytes (of one value), rows(row, rows, k, count, scratch, line),
 // which gives RowsOfA, and block(row, rows, k, count), the memory that `rows` will read; B has kBytes, pack(panels,
 // stride, column, columns, k, count), which fills panels `stride` words apart, and block(column, columns, k, count).
-template <class Product, class A, class B, class Out>
-static void gemm(const Call& call, size_t m, size_t n, const Term<A, B>* terms, int term_count, const Out& out) {
+template <class Product, class A, class B, class Scale, class Out>
+static void gemm(const Call& call, size_t m, size_t n, const Term<A, B, Scale>* terms, int term_count, const Out& out) {
   const Share mine = share<A, B>(call, m, n);
   const size_t row_begin = mine.rows.begin, row_end = mine.rows.end;
   if (row_begin == row_end || mine.columns.begin == mine.columns.end) return;
   int32_t* const packed = call.scratch<int32_t>();
   int32_t* const packed_a = packed + kPackedWords;
   int32_t* const line = packed_a + kPackedAWords;
-  const Stretches<Product, A, B> all{terms, term_count};
+  const Stretches<Product, A, B, Scale> all{terms, term_count};
   auto tiles_down = [](size_t rows) { return (rows + kTileRows - 1) / kTileRows; };
 
   size_t longest = 0;

@@ -6,9 +6,9 @@
 import type { Backend, DType, NDArray } from "../backends/backend.ts";
 
 /**
- * How the matrix products of training are computed: float32; bfloat16 operands with float32 sums; or, under int8, the
- * gradients of BitLinear's inputs from int8 codes (ops/bit-linear) and the rest in bfloat16 where the backend has it, in
- * float32 where it has not. BitLinear's forward is exact under all of them.
+ * How the matrix products of training are computed: float32; bfloat16 operands with float32 sums; or, under int8, BitLinear's
+ * gradients from int8 codes (ops/bit-linear/int8.ts) and the rest in bfloat16 where the backend has it, in float32 where it
+ * has not. BitLinear's forward is exact under all of them.
  */
 export type Precision = "fp32" | "bf16" | "int8";
 

@@ -122,8 +122,8 @@ export const runConfigSchema = z.strictObject({
       /** Names the initial weights, the order of the data and the samples. */
       seed: z.int().min(0),
       /**
-       * Of the gradients' products. auto: bf16 where the processor multiplies bfloat16, else fp32. int8: as auto, and the
-       * gradients of the ternary layers' inputs are products of int8.
+       * Of the gradients' products. auto: bf16 where the processor multiplies bfloat16, else fp32. int8: of int8 in the
+       * ternary layers, elsewhere as auto.
        */
       precision: z.enum(["auto", "fp32", "bf16", "int8"]),
       /**

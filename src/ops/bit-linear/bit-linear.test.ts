@@ -15,6 +15,7 @@ import type { Precision } from "../op.ts";
 import { weightQuant } from "../weight-quant/index.ts";
 import { cases } from "./cases.ts";
 import { bitLinear } from "./index.ts";
+import { gradientBlock } from "./int8-reference.ts";
 import { bitLinearBackwardInput, bitLinearBackwardWeight } from "./reference.ts";
 
 type Case = (typeof cases)[number];
@@ -166,25 +167,23 @@ forEachBackend((backend) => {
     }
   });
 
-  test("in int8 quantises a row of all dy at once, and changes nothing but dx", async () => {
+  test("in int8 agrees with the reference, the forward to the last bit", async () => {
     const b = await backend.get();
     for (const c of cases) {
       const wanted = await int8Reference(c);
-      const floats = await run(b, c, { precision: b.supports.bf16 ? "bf16" : "fp32" });
-      // An exact integer times a scale, rounded once a stretch of k and launch.
-      const stretches = Math.ceil(c.outputs.length / 3) * 4;
-      const bound = largest(wanted.dx.map(Math.abs)) * stretches * 2 ** -24;
+      // Exact integers times a scale, rounded once a stretch of k and launch, or a block of rows.
+      const bound = (values: Floats, roundings: number) => largest(values.map(Math.abs)) * roundings * 2 ** -24;
+      const dxBound = bound(wanted.dx, 4 * Math.ceil(c.outputs.length / 3));
+      const dwBounds = wanted.dws.map((dw) => bound(dw, 2 * Math.ceil(c.m / gradientBlock)));
       for (const add of [false, true]) {
         const actual = await run(b, c, { precision: "int8", add });
-        const plus = add ? wanted.dx.map((v, i) => v + c.x[i]) : wanted.dx;
-        expectClose(actual.dx, plus, { abs: bound + (add ? 2 ** -21 : 0), rel: 2 ** -22 }, `dx of ${c.name}`);
-        expect(actual.outputs).toEqual(floats.outputs);
-        if (!add) expect(actual.dws).toEqual(floats.dws);
+        expect(actual.outputs).toEqual(wanted.outputs);
+        expectGradients(c, actual, wanted, dxBound, dwBounds, add);
       }
     }
   });
 
-  test("in int8 has a dx of zero for a row of zeros, and NaN for a row that is not finite", async () => {
+  test("in int8 has zero gradients for rows and columns of zeros, and NaN for what is not finite", async () => {
     const c = cases[8];
     const dys = c.outputGradients.map((dy) => Float32Array.from(dy));
     const [zero, small, bad] = [3, 4, 99];
@@ -193,11 +192,17 @@ forEachBackend((backend) => {
       dys[i].fill(1e-38, small * n, (small + 1) * n);
     }
     dys[1][bad * c.outputs[1] + 5] = Number.POSITIVE_INFINITY;
-    const { dx } = await run(await backend.get(), { ...c, outputGradients: dys }, { precision: "int8" });
+    const [still, n] = [7, c.outputs[1]];
+    for (let m = 0; m < c.m; m++) dys[1][m * n + still] = 0;
+    const { dx, dws } = await run(await backend.get(), { ...c, outputGradients: dys }, { precision: "int8" });
     const rowOf = (m: number) => Array.from(dx.slice(m * c.k, (m + 1) * c.k));
     for (const m of [zero, small]) expect(rowOf(m).every((v) => v === 0)).toBe(true);
     expect(rowOf(bad).every(Number.isNaN)).toBe(true);
     expect(rowOf(bad - 1).every(Number.isFinite)).toBe(true);
+    const columnOf = (j: number) => Array.from(dws[1].slice(j * c.k, (j + 1) * c.k));
+    expect(columnOf(still).every((v) => v === 0)).toBe(true);
+    expect(columnOf(5).every(Number.isNaN)).toBe(true);
+    expect(columnOf(6).every(Number.isFinite)).toBe(true);
   });
 
   test("adds a residual to the output, rounding as a sum of its own does, and passes it the output's gradient", async () => {

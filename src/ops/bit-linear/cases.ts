@@ -11,6 +11,7 @@ const shapes: [name: string, m: number, k: number, outputs: number[]][] = [
   ["a tile exactly", 24, 64, [64]],
   ["more weights than one launch takes", 13, 40, [9, 8, 7, 6, 5]],
   ["more rows than a block", 101, 192, [70, 130]],
+  ["more rows than share a scale of the int8 gradient", 1030, 9, [11]],
   ["k over two stretches", 10, 4101, [67]],
   ["outputs over two stretches", 9, 68, [1000]],
 ];

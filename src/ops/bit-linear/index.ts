@@ -6,15 +6,14 @@
  */
 import { defineKernel, type NDArray } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
-import { type Op, sizeOf } from "../op.ts";
+import { type BackwardContext, type Op, sizeOf } from "../op.ts";
 import { bf16Flag } from "../precision.ts";
+import { backwardInt8, type GradientTerm } from "./int8.ts";
 import {
   bitLinearBackwardInput,
-  bitLinearBackwardInputInt8,
   bitLinearBackwardWeight,
   bitLinearForward,
   type InputGradientTerm,
-  quantizeGradient,
 } from "./reference.ts";
 
 /** residual may be null. */
@@ -25,7 +24,6 @@ const forward = defineKernel({
   reference: (a, p) => bitLinearForward(a.x, a.xScale, a.sums, a.codes, a.scale[0], a.y, p.m, p.n, p.k, a.residual),
 });
 
-const none = new Uint8Array(0);
 // Three weights at most in one launch: q, k and v. Those after the last are null.
 const termsAtOnce = 3;
 const backwardInput = defineKernel({
@@ -51,48 +49,6 @@ const backwardInput = defineKernel({
   },
 });
 
-// The same in two launches, in int8.
-const gradientQuant = defineKernel({
-  name: "gradient_quant",
-  buffers: {
-    dy0: "f32",
-    scale0: "f32",
-    dy1: "f32",
-    scale1: "f32",
-    dy2: "f32",
-    scale2: "f32",
-    gradient: "i8",
-    gradientScale: "f32",
-    gradientSums: "i32",
-  },
-  params: ["m", "n0", "n1", "n2"],
-  reference(a, p) {
-    const terms: InputGradientTerm[] = [{ dy: a.dy0, codes: none, scale: a.scale0[0], n: p.n0 }];
-    if (a.dy1) terms.push({ dy: a.dy1, codes: none, scale: a.scale1[0], n: p.n1 });
-    if (a.dy2) terms.push({ dy: a.dy2, codes: none, scale: a.scale2[0], n: p.n2 });
-    quantizeGradient(terms, a.gradient, a.gradientScale, a.gradientSums, p.m);
-  },
-});
-const backwardInputInt8 = defineKernel({
-  name: "bit_linear_backward_input_int8",
-  buffers: {
-    gradient: "i8",
-    gradientScale: "f32",
-    gradientSums: "i32",
-    codes0: "u8",
-    codes1: "u8",
-    codes2: "u8",
-    dx: "f32",
-  },
-  params: ["m", "k", "n0", "n1", "n2", "accumulate"],
-  reference(a, p) {
-    const weights = [{ codes: a.codes0, n: p.n0 }];
-    if (a.codes1) weights.push({ codes: a.codes1, n: p.n1 });
-    if (a.codes2) weights.push({ codes: a.codes2, n: p.n2 });
-    bitLinearBackwardInputInt8({ codes: a.gradient, scale: a.gradientScale }, weights, a.dx, p.m, p.k, p.accumulate);
-  },
-});
-
 const backwardWeight = defineKernel({
   name: "bit_linear_backward_weight",
   buffers: { dy: "f32", x: "i8", xScale: "f32", dw: "f32" },
@@ -112,7 +68,7 @@ export interface BitLinearParams {
  *
  * The weights themselves are read by nobody: they are inputs because the gradient is theirs. Kept for backward are the
  * int8 codes of x; the gradient of the codes is that of the reals they stand for. The context's precision is that of the
- * gradients' products; the forward is exact. Under int8 the gradient of x is an int8 product with the same weight codes.
+ * gradients' products; the forward is exact. Under int8 they are products of int8 too (int8.ts).
  */
 export const bitLinear: Op<BitLinearParams> = {
   name: "bit-linear",
@@ -158,48 +114,41 @@ export const bitLinear: Op<BitLinearParams> = {
   },
 
   backward(cx, [x, xScale, ...codesAndScales], outputGradients, params) {
-    const m = xScale.shape[0];
-    const k = x.shape[x.shape.length - 1];
-    const bf16 = bf16Flag(cx, "bit-linear");
     const terms = outputGradients.flatMap((dy, i) => {
       const [codes, scale] = codesAndScales.slice(2 * i, 2 * i + 2);
       return dy ? [{ dy, codes, scale, n: codes.shape[0], input: 3 + i }] : [];
     });
     if (terms.length === 0) return;
 
-    const dx = cx.gradient(0);
-    for (let from = 0; dx && from < terms.length; from += termsAtOnce) {
-      const [t0, t1, t2] = terms.slice(from, from + termsAtOnce);
-      const widths = { n0: t0.n, n1: t1?.n ?? 0, n2: t2?.n ?? 0 };
-      const accumulate = from > 0 ? 1 : dx.accumulate;
-      const codes = { codes0: t0.codes, codes1: t1?.codes ?? null, codes2: t2?.codes ?? null };
-      const dys = {
-        ...{ dy0: t0.dy, scale0: t0.scale },
-        ...{ dy1: t1?.dy ?? null, scale1: t1?.scale ?? null },
-        ...{ dy2: t2?.dy ?? null, scale2: t2?.scale ?? null },
-      };
-      if (cx.precision !== "int8") {
-        cx.backend.launch(backwardInput, { ...dys, ...codes, dx: dx.array }, { m, k, ...widths, accumulate, bf16 });
-        continue;
-      }
-      const quantised = {
-        gradient: cx.create([m, widths.n0 + widths.n1 + widths.n2], "i8"),
-        gradientScale: cx.create([m], "f32"),
-        gradientSums: cx.create([m], "i32"),
-      };
-      cx.backend.launch(gradientQuant, { ...dys, ...quantised }, { m, ...widths });
-      cx.backend.launch(backwardInputInt8, { ...quantised, ...codes, dx: dx.array }, { m, k, ...widths, accumulate });
-    }
-    for (const { dy, n, input } of terms) {
-      const dw = cx.gradient(input);
-      if (dw)
-        cx.backend.launch(
-          backwardWeight,
-          { dy, x, xScale, dw: dw.array },
-          { m, n, k, accumulate: dw.accumulate, bf16 },
-        );
-    }
+    if (cx.precision === "int8") backwardInt8(cx, x, xScale, terms);
+    else backwardFloat(cx, x, xScale, terms);
     // Last: whoever takes it over may add to it in place.
     if (params.residual) cx.pass(6, terms[0].dy);
   },
 };
+
+/** Fills the gradients of x and the weights from float products. */
+function backwardFloat(cx: BackwardContext, x: NDArray, xScale: NDArray, terms: readonly GradientTerm[]): void {
+  const m = xScale.shape[0];
+  const k = x.shape[x.shape.length - 1];
+  const bf16 = bf16Flag(cx, "bit-linear");
+  const dx = cx.gradient(0);
+  for (let from = 0; dx && from < terms.length; from += termsAtOnce) {
+    const [t0, t1, t2] = terms.slice(from, from + termsAtOnce);
+    cx.backend.launch(
+      backwardInput,
+      {
+        ...{ dy0: t0.dy, codes0: t0.codes, scale0: t0.scale },
+        ...{ dy1: t1?.dy ?? null, codes1: t1?.codes ?? null, scale1: t1?.scale ?? null },
+        ...{ dy2: t2?.dy ?? null, codes2: t2?.codes ?? null, scale2: t2?.scale ?? null },
+        dx: dx.array,
+      },
+      { m, k, n0: t0.n, n1: t1?.n ?? 0, n2: t2?.n ?? 0, accumulate: from > 0 ? 1 : dx.accumulate, bf16 },
+    );
+  }
+  for (const { dy, n, input } of terms) {
+    const dw = cx.gradient(input);
+    if (dw)
+      cx.backend.launch(backwardWeight, { dy, x, xScale, dw: dw.array }, { m, n, k, accumulate: dw.accumulate, bf16 });
+  }
+}

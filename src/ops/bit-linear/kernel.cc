@@ -1,5 +1,5 @@
 // The products of BitLinear: an exact int8-by-ternary forward, and the two straight-through gradients, whose operands
-// are converted from codes while they are packed; the input's gradient also as an int8-by-ternary product. The definition is in reference.ts, the loop in native/gemm.h.
+// are converted from codes while they are packed; and both gradients as products of int8. The definition is in reference.ts, the loop in native/gemm.h.
 #include "native/gemm-operands.h"
 #include "native/gemm-rows.h"
 #include "native/gemm.h"
@@ -59,46 +59,95 @@ KERNEL(bit_linear_backward_input) {
   run(Float32Product{}, [](const float* dy, size_t n) { return RowsInPlace<float>{dy, n}; });
 }
 
-// Codes [M, N_0 + N_1 + N_2] int8 of the rows (scale_0 · dy_0, scale_1 · dy_1, scale_2 · dy_2), each with a scale of its
-// own (absmax), and the sums of the codes.
-KERNEL(gradient_quant) {
-  constexpr int kMost = 3;
+// What int8 codes of values up to `absmax` are multiplied by, and their scale. Nothing that is not finite has a code, and its
+// scale is not finite: products are NaN, never plausible numbers.
+struct CodeScale {
+  VF factor, scale;
+  VI whole;
+};
+INLINE CodeScale code_scale(VF absmax) {
   constexpr float kLeast = 1e-30f;  // 127 over it is finite
-  const VI magnitude = splat(0x7fffffff);
+  const VI zero = absmax < splat(kLeast), whole = absmax <= splat(3.4028234663852886e38f);
+  return {select(zero | ~whole, VF{}, splat(127.0f) / absmax), select(zero, VF{}, absmax / splat(127.0f)), whole};
+}
+INLINE void store_codes(int8_t* to, VI codes, size_t count) {
+  if (count == kLanes) return store_i8(to, codes);
+  for (size_t j = 0; j < count; j++) to[j] = static_cast<int8_t>(codes[j]);
+}
+
+// The output gradients of up to three weights, twice as int8 codes [M, N], N = N_0 + N_1 + N_2, side by side:
+//   rows     of scale_i · dy_i, with a scale and the sum of the codes for each row [M]
+//   columns  of x_scale · dy_i, with both for each column of each block of `block` rows [blocks, N]
+// A thread has whole blocks, whose second reading finds them in the third cache.
+KERNEL(gradient_quant) {
+  constexpr size_t kMost = 3;
+  const float* x_scale = call.f32(6);
+  const size_t m = call.size(0), block = call.size(4);
   size_t widths[kMost] = {}, width = 0;
-  for (int i = 0; i < kMost && call.has(2 * i); i++) width += widths[i] = call.size(1 + i);
-  const Range mine = call.split(call.size(0));
-  for (size_t m = mine.begin; m < mine.end; m++) {
-    auto pieces = [&](auto body) __attribute__((always_inline)) {
-      for (int i = 0; i < kMost && widths[i] > 0; i++) body(call.f32(2 * i) + m * widths[i], widths[i], *call.f32(2 * i + 1));
-    };
-    // Magnitudes are ordered as their bits are, with NaN above infinity: an integer max keeps a NaN.
-    VI most = {};
-    pieces([&](const float* dy, size_t n, float scale) __attribute__((always_inline)) {
-      for (size_t c = 0; c < n; c += kLanes)
-        most = max(most, (VI)(load_part(dy + c, min(n - c, size_t{kLanes})) * splat(scale)) & magnitude);
-    });
-    const float absmax = ((VF)splat(largest(most)))[0];
-    const bool zero = absmax < kLeast, whole = absmax <= 3.4028234663852886e38f;
-    // Zero codes times a NaN or an infinity are NaN all along the row.
-    call.f32(7)[m] = zero ? 0.0f : absmax / 127.0f;
-    const VF factor = splat(zero || !whole ? 0.0f : 127.0f / absmax);
-    int8_t* codes = call.i8(6) + m * width;
-    VI total = {};
-    pieces([&](const float* dy, size_t n, float scale) __attribute__((always_inline)) {
-      for (size_t c = 0; c < n; c += kLanes) {
-        const size_t count = min(n - c, size_t{kLanes});
-        const VI q = whole ? to_int((load_part(dy + c, count) * splat(scale)) * factor) : VI{};
+  for (size_t i = 0; i < kMost && call.has(2 * static_cast<int>(i)); i++) width += widths[i] = call.size(1 + static_cast<int>(i));
+  const VI magnitude = splat(0x7fffffff);
+  // Of a block: each column's largest magnitude, then its factor; whether that is finite; the sum of its codes.
+  const size_t room = (width + kLanes - 1) / kLanes * kLanes;
+  int32_t *most = call.scratch<int32_t>(), *whole = most + room, *sums = whole + room;
+  float* factors = reinterpret_cast<float*>(most);
+
+  // body(values, count, scale of the weight, column) for each vector of row `row`.
+  auto each = [&](size_t row, auto body) __attribute__((always_inline)) {
+    size_t at = 0;
+    for (size_t i = 0; i < kMost && widths[i] > 0; i++) {
+      const size_t n = widths[i];
+      const float* dy = call.f32(2 * static_cast<int>(i)) + row * n;
+      const VF scale = splat(*call.f32(2 * static_cast<int>(i) + 1));
+      size_t c = 0;
+      for (; c + kLanes <= n; c += kLanes) body(load(dy + c), size_t{kLanes}, scale, at + c);
+      if (c < n) body(load_part(dy + c, n - c), n - c, scale, at + c);
+      at += n;
+    }
+  };
+
+  const Range mine = call.split(m, block);
+  for (size_t begin = mine.begin; begin < mine.end; begin += block) {
+    const size_t end = min(begin + block, mine.end), b = begin / block;
+    for (size_t c = 0; c < room; c += kLanes) store(most + c, VI{}), store(sums + c, VI{});
+    for (size_t row = begin; row < end; row++) {
+      const VF times = splat(x_scale[row]);
+      // Magnitudes are ordered as their bits are, with NaN above infinity: an integer max keeps a NaN.
+      VI row_most = {};
+      each(row, [&](VF v, size_t count, VF scale, size_t c) __attribute__((always_inline)) {
+        row_most = max(row_most, (VI)(v * scale) & magnitude);
+        store_part(most + c, max(load_part(most + c, count), (VI)(v * times) & magnitude), count);
+      });
+      const CodeScale of_row = code_scale((VF)splat(largest(row_most)));
+      int8_t* codes = call.i8(7) + row * width;
+      VI total = {};
+      each(row, [&](VF v, size_t count, VF scale, size_t c) __attribute__((always_inline)) {
+        const VI q = to_int((v * scale) * of_row.factor) & of_row.whole;
         total += q;
-        if (count == kLanes) {
-          store_i8(codes + c, q);
-        } else {
-          for (size_t j = 0; j < count; j++) codes[c + j] = static_cast<int8_t>(q[j]);
-        }
-      }
-      codes += n;
-    });
-    call.i32(8)[m] = sum(total);
+        store_codes(codes + c, q, count);
+      });
+      call.f32(8)[row] = of_row.scale[0];
+      call.i32(9)[row] = sum(total);
+    }
+    for (size_t c = 0; c < width; c += kLanes) {
+      const size_t count = min(width - c, size_t{kLanes});
+      const CodeScale of_column = code_scale((VF)load(most + c));
+      store_part(call.f32(11) + b * width + c, of_column.scale, count);
+      store(factors + c, of_column.factor);
+      store(whole + c, of_column.whole);
+    }
+    for (size_t row = begin; row < end; row++) {
+      const VF times = splat(x_scale[row]);
+      int8_t* codes = call.i8(10) + row * width;
+      each(row, [&](VF v, size_t count, VF, size_t c) __attribute__((always_inline)) {
+        const VI q = to_int((v * times) * load_part(factors + c, count)) & load_part(whole + c, count);
+        store_part(sums + c, load_part(sums + c, count) + q, count);
+        store_codes(codes + c, q, count);
+      });
+    }
+    for (size_t c = 0; c < width; c += kLanes) {
+      const size_t count = min(width - c, size_t{kLanes});
+      store_part(call.i32(12) + b * width + c, load_part(sums + c, count), count);
+    }
   }
 }
 
@@ -141,6 +190,30 @@ KERNEL(bit_linear_backward_weight) {
 #endif
   const Term<ColumnsOfA<Float32Product, ScaledFloats>, AlongColumns<Float32Product, Int8s>> term{{dys}, {xs}, m, 1};
   gemm<Float32Product>(call, n, k, &term, 1, out);
+}
+
+// dw [N, K] (+)= sum over blocks of rows of scale · (codesᵀ [N, rows] · x [rows, K]), each an exact integer product. The
+// weight's codes, scales and sums begin `at` columns into rows of `width`.
+KERNEL(bit_linear_backward_weight_int8) {
+  const size_t m = call.size(0), n = call.size(1), k = call.size(2), block = call.size(3), at = call.size(4);
+  const size_t width = call.size(5);
+  typedef ColumnsOfA<SignedInt8Product, SignedBytes<0>> A;
+  typedef AlongColumns<SignedInt8Product, SignedBytes<kOffset>> B;
+  constexpr size_t kMost = 32;
+  Term<A, B, BlockScale> terms[kMost] = {};
+  const size_t blocks = (m + block - 1) / block;
+  for (size_t from = 0; from < blocks; from += kMost) {
+    const size_t count = min(blocks - from, kMost);
+    for (size_t i = 0; i < count; i++) {
+      const size_t b = from + i, row = b * block;
+      terms[i] = {{{call.i8(0) + row * width + at, width}},
+                  {{call.i8(3) + row * k, k}},
+                  min(block, m - row),
+                  {call.f32(1) + b * width + at, call.i32(2) + b * width + at}};
+    }
+    const StoreBlockScaled out{call.f32(4), k, from > 0 || call.integer(6) != 0};
+    gemm<SignedInt8Product>(call, n, k, terms, static_cast<int>(count), out);
+  }
 }
 
 }  // namespace bitnet::ISA_NS
