@@ -15,13 +15,17 @@ export interface SizeMeasurement {
   ternaryParameters: number;
   /** 8 · fileBytes / parameters. */
   bitsPerParameter: number;
-  /** Of ternary weights in the file, a float32 scale for each matrix counted; null for a full-precision model. */
+  /** Of the weights of linear layers in the file, ternary (a float32 scale for each matrix counted) or in half precision. */
+  linearBitsPerWeight: number;
+  /** The same of a ternary model; null for a full-precision one. */
   ternaryBitsPerWeight: number | null;
   /** Mean of the layers' entropies by their weights, at most log2 3 = 1.585; null likewise. */
   ternaryEntropyBits: number | null;
   /** Each ternary matrix: shares of -1, 0, +1, scale, entropy; bits in the file. */
   layers: (TernaryLayerInfo & { fileBits: number })[];
 }
+
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
 export async function measureSize(
   model: Transformer,
@@ -33,11 +37,13 @@ export async function measureSize(
   );
   const bytesOf = new Map(written.tensors.map(({ name, bytes }) => [name, bytes]));
   const sizes = new Map(model.parameters.map(({ name, size }) => [name, size]));
-  const parameters = [...sizes.values()].reduce((a, b) => a + b, 0);
+  const parameters = sum([...sizes.values()]);
   const layers = (await inspectTernaryLayers(model)).map((layer) => ({
     ...layer,
     fileBits: (8 * bytesOf.get(layer.name)!) / sizes.get(layer.name)!,
   }));
+  const linear = written.tensors.filter(({ role }) => role === "ternary" || role === "linear");
+  const linearBytes = sum(linear.map(({ bytes, role }) => bytes + (role === "ternary" ? 4 : 0)));
   const ternaryParameters = layers.reduce((sum, { name }) => sum + sizes.get(name)!, 0);
   const overTernary = (value: (layer: (typeof layers)[number], size: number) => number) =>
     layers.length === 0
@@ -48,6 +54,7 @@ export async function measureSize(
     parameters,
     ternaryParameters,
     bitsPerParameter: (8 * written.sizeBytes) / parameters,
+    linearBitsPerWeight: (8 * linearBytes) / sum(linear.map(({ name }) => sizes.get(name)!)),
     ternaryBitsPerWeight: overTernary(({ name }) => 8 * (bytesOf.get(name)! + 4)),
     ternaryEntropyBits: overTernary(({ entropyBits }, size) => entropyBits * size),
     layers,

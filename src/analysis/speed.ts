@@ -62,7 +62,10 @@ const leastCosine = 0.99;
 
 /** An engine that took so many times the fastest one's time in a first run is not timed further at that row. */
 const farBehind = 1.5;
+/** Tokens written in that first run: each takes about as long as the next. */
+const triedTokens = 16;
 const kinds = ["prompt", "decode", "first"] as const;
+type Kind = (typeof kinds)[number];
 
 /**
  * @returns for each contender its rows; an engine that fell far behind another of its model has null there
@@ -90,7 +93,8 @@ export async function measureSpeed(
   const loaded = contenders.map(({ backend }) => backend.stats.liveBytes);
   for (const { backend } of contenders) backend.stats.peakBytes = backend.stats.liveBytes;
   const times = contenders.map(() => ({ prompt: [] as number[], decode: [] as number[], first: [] as number[] }));
-  const out = await outrun(contenders, (i, kind) => works[kind](contenders[i].engine, plans[i][kind]), options);
+  const tried = (i: number, kind: Kind) => (kind === "decode" ? Math.min(triedTokens, plans[i].decode) : plans[i][kind]);
+  const out = await outrun(contenders, (i, kind) => works[kind](contenders[i].engine, tried(i, kind)), options);
   for (let round = 0; round < rounds; round++)
     for (const [i, { name, engine }] of contenders.entries()) {
       const count = Math.floor((samples * (round + 1)) / rounds) - Math.floor((samples * round) / rounds);
@@ -108,7 +112,7 @@ export async function measureSpeed(
         ms.map((t) => (1000 * tokens) / t),
         Math.max,
       );
-    const row = <T>(kind: (typeof kinds)[number], of: () => T): T | null => (out[i].has(kind) ? null : of());
+    const row = <T>(kind: Kind, of: () => T): T | null => (out[i].has(kind) ? null : of());
     return {
       prompt: row("prompt", () => ({ name: `pp${prompt}`, tokens: prompt, ...rates(times[i].prompt, prompt) })),
       decode: row("decode", () => ({ name: `tg${decode}`, tokens: decode, ...rates(times[i].decode, decode) })),
@@ -122,10 +126,10 @@ export async function measureSpeed(
 /** Of each contender, the rows at which it is far behind another engine of its model, by one run of each. */
 async function outrun(
   contenders: readonly Contender[],
-  run: (i: number, kind: (typeof kinds)[number]) => Promise<void>,
+  run: (i: number, kind: Kind) => Promise<void>,
   { clock, signal, onProgress = () => {} }: SpeedOptions,
-): Promise<Set<(typeof kinds)[number]>[]> {
-  const out = contenders.map(() => new Set<(typeof kinds)[number]>());
+): Promise<Set<Kind>[]> {
+  const out = contenders.map(() => new Set<Kind>());
   const modelOf = ({ model, name }: Contender) => model ?? name;
   for (const kind of kinds) {
     const took: (number | null)[] = [];

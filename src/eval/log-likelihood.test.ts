@@ -127,22 +127,43 @@ test("the text is encoded whole and split at the context's length; white space a
   expect(encodePair(tokenizer, "  ", "barks")[0]).toEqual([]);
 });
 
-test("a context over the model's is cut at its beginning, and said so; a continuation over it is an error", async () => {
+test("a context over the model's is cut at its beginning, and said so; a continuation over it is scored window by window", async () => {
   const { engine, tokenizer } = await open("full");
   const score = (context: string, continuation: string) =>
     scoreLikelihoods(engine, tokenizer, [{ where: "t.jsonl: line 3", requests: [{ context, continuation }] }], {
       batch: 1,
       startToken: tokenizer.endOfText,
     });
-  const long = "a very long walk ".repeat(60);
+  const long = "a very long walk ".repeat(24);
   const [[cut]] = await score(long, " home");
   expect(cut.truncated).toBe(true);
   expect((await score("short", " home"))[0][0].truncated).toBe(false);
   // What is left is the last 128 tokens: more in front changes nothing.
   expect((await score(`xyz ${long}`, " home"))[0][0].logProbability).toBe(cut.logProbability);
-  await expect(score("short", long)).rejects.toThrow(
-    /^t\.jsonl: line 3: a continuation has \d+ tokens, the model's context is 128/,
-  );
+
+  // Of 128 + r tokens: the first 128 from the context's last token on, the last r in a full window of their own.
+  const [context, targets] = encodePair(tokenizer, "short", long);
+  const rest = targets.length - 128;
+  expect(rest).toBeGreaterThan(0);
+  expect(rest).toBeLessThan(128);
+  const logProbability = async (input: number[], wanted: number[]) => {
+    const sequence = engine.createSequence();
+    const [logits] = await engine.forward([{ sequence, tokens: input, logits: "all" }]);
+    sequence.dispose();
+    let sum = 0;
+    for (const [i, id] of wanted.entries()) {
+      const at = (input.length - wanted.length + i) * engine.vocabSize;
+      const row = Array.from(logits.subarray(at, at + engine.vocabSize));
+      sum += row[id] - Math.log(row.reduce((total, x) => total + Math.exp(x), 0));
+    }
+    return sum;
+  };
+  const expectedSum =
+    (await logProbability([context[context.length - 1], ...targets.slice(0, 127)], targets.slice(0, 128))) +
+    (await logProbability(targets.slice(rest - 1, -1), targets.slice(-rest)));
+  const [[windows]] = await score("short", long);
+  expect(windows).toMatchObject({ tokens: targets.length, truncated: true });
+  expect(windows.logProbability / expectedSum).toBeCloseTo(1, 5);
   await expect(score("short", "")).rejects.toThrow('t.jsonl: line 3: the continuation "" has no tokens');
 });
 

@@ -8,6 +8,7 @@ import { DataError } from "../platform/errors.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { rstrip } from "./python.ts";
+import { rollingWindows } from "./wikitext.ts";
 
 export interface LikelihoodRequest {
   context: string;
@@ -28,7 +29,7 @@ export interface Likelihood {
   greedy: boolean;
   /** Of the continuation. */
   tokens: number;
-  /** The context did not fit and lost its beginning. */
+  /** It did not fit: the context lost its beginning, or the continuation was scored window by window. */
   truncated: boolean;
 }
 
@@ -50,8 +51,10 @@ export interface LikelihoodProgress {
 
 type TextEncoder = Pick<Tokenizer, "encode" | "vocabSize">;
 
-/** Tokens of a request: what goes in, and how many of its last places predict the continuation. */
+/** A request's tokens, or a window's of one: what goes in, and how many of its last places predict the continuation. */
 interface Encoded {
+  /** Of the group. */
+  request: number;
   input: number[];
   targets: number[];
   truncated: boolean;
@@ -73,35 +76,41 @@ export function encodePair(
   return [whole.slice(0, split), whole.slice(split)];
 }
 
+/**
+ * One piece; or, of a continuation that is longer than the context, rolling windows, each full but the first, which begins
+ * with the last token before the continuation. (The harness gives up there.)
+ */
 function encodeRequest(
   tokenizer: TextEncoder,
   { context, continuation }: LikelihoodRequest,
+  request: number,
   where: string,
   startToken: number | null,
   contextLength: number,
-): Encoded {
+): Encoded[] {
   const [before, targets] = encodePair(tokenizer, context, continuation);
   if (targets.length === 0)
     throw new DataError(
       `${where}: the continuation ${JSON.stringify(continuation.slice(0, 60))} has no tokens of its own`,
     );
-  if (targets.length > contextLength)
-    throw new DataError(
-      `${where}: a continuation has ${targets.length} tokens, the model's context is ${contextLength}; use a model with a longer context`,
-    );
   const tokens = startToken === null ? before : [startToken, ...before];
   if (tokens.length === 0) throw new DataError(`${where}: the context is empty and there is no token to start from`);
+  if (targets.length > contextLength)
+    return Array.from(rollingWindows(targets, tokens[tokens.length - 1], contextLength), (window) => ({
+      ...{ request, ...window },
+      truncated: true,
+    }));
   const all = [...tokens, ...targets];
   // The last token is predicted, never read; what does not fit is cut at the left, the start token first, as in the harness.
   const from = Math.max(0, all.length - 1 - contextLength);
-  return { input: all.slice(from, -1), targets, truncated: from > 0 };
+  return [{ request, input: all.slice(from, -1), targets, truncated: from > 0 }];
 }
 
 /**
  * Likelihoods of all requests, in the order of the groups.
  *
- * @throws DataError for a continuation that does not fit the context, a tokenizer that does not fit the model, or logits
- *   that are not finite; the signal's reason
+ * @throws DataError for a continuation without tokens, a tokenizer that does not fit the model, or logits that are not
+ *   finite; the signal's reason
  */
 export async function scoreLikelihoods(
   engine: Engine,
@@ -115,7 +124,7 @@ export async function scoreLikelihoods(
       `the tokenizer has ${tokenizer.vocabSize} tokens, the model ${engine.vocabSize}; use the tokenizer that the model was trained with`,
     );
   const encoded = groups.map(({ where, requests }) =>
-    requests.map((request) => encodeRequest(tokenizer, request, where, startToken, engine.contextLength)),
+    requests.flatMap((request, i) => encodeRequest(tokenizer, request, i, where, startToken, engine.contextLength)),
   );
   // The longest first: what does not fit the memory fails at once, items of a batch are alike, and the time left is no
   // surprise.
@@ -131,7 +140,7 @@ export async function scoreLikelihoods(
       some.map((i) => encoded[i]),
     );
     for (const [k, i] of some.entries()) {
-      results[i] = scored.likelihoods[k];
+      results[i] = join(encoded[i], scored.likelihoods[k], groups[i].requests.length);
       if (results[i].some(({ logProbability }) => !Number.isFinite(logProbability)))
         throw new DataError(
           `${groups[i].where}: the model's logits are not finite; was its training cut short by NaN?`,
@@ -143,6 +152,22 @@ export async function scoreLikelihoods(
     await nextTurn();
   }
   return results;
+}
+
+/** Windows of one request as one. */
+function join(pieces: readonly Encoded[], scored: readonly Likelihood[], requests: number): Likelihood[] {
+  const whole = Array.from(
+    { length: requests },
+    (): Likelihood => ({ logProbability: 0, greedy: true, tokens: 0, truncated: false }),
+  );
+  for (const [i, { request }] of pieces.entries()) {
+    const into = whole[request];
+    into.logProbability += scored[i].logProbability;
+    into.greedy &&= scored[i].greedy;
+    into.tokens += scored[i].tokens;
+    into.truncated ||= scored[i].truncated;
+  }
+  return whole;
 }
 
 /** A part of an item that runs by itself: requests with the same input are one. */

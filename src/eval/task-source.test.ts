@@ -1,5 +1,6 @@
 // Oracles: a local server that answers as the Hugging Face hub does (its tree listing and file addresses), a Parquet file
 // that PyArrow wrote (../shared), and CPython's draws for the few-shot examples.
+import { createHash } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -12,6 +13,7 @@ import { TransformerEngine } from "../infer/index.ts";
 import { presets, Transformer } from "../model/index.ts";
 import { Runtime } from "../tensor/index.ts";
 import { trainCharacters } from "../tokenizer/index.ts";
+import { findWikiText, tasksIn } from "./find-tasks.ts";
 import { toHarnessResults, toHarnessTask } from "./harness-results.ts";
 import { evaluateTask } from "./run-tasks.ts";
 import { readTaskRows } from "./task-rows.ts";
@@ -52,6 +54,24 @@ describe("a folder", () => {
     writeFileSync(join(path, "piqa.valid-labels.lst"), "1\n0\n1\n");
     await expect(open()).rejects.toThrow(/piqa\.valid-labels\.lst: has 3 labels, .*piqa\.valid\.jsonl has 2 rows/);
   });
+});
+
+test("several places: each file is found by its name, and what two places have is refused", async () => {
+  const [a, b] = [temporaryFolder(), temporaryFolder()];
+  writeFileSync(join(a, "copa.jsonl"), lines([question(1)]));
+  writeFileSync(join(b, "openbook_qa.jsonl"), lines([question(2)]));
+  writeFileSync(join(b, "wiki.valid.tokens"), " = A = \n");
+  writeFileSync(join(b, "wiki.valid.raw"), " = A = \n");
+  expect(tasksIn([a, b])).toEqual(["openbookqa", "copa", "wikitext"]);
+  expect(tasksIn([join(a, "copa.jsonl")])).toEqual(["copa"]);
+  expect(findWikiText([a, b])).toBe(join(b, "wiki.valid.raw"));
+  expect(findWikiText([a])).toBeNull();
+  const { rows, sha256 } = await openTaskData(openbookqa, { path: [a, b], cacheDir: a }, false);
+  expect(rows.map(({ value }) => value)).toEqual([question(2)]);
+  const bytes = readFileSync(join(b, "openbook_qa.jsonl"));
+  expect(sha256).toBe(createHash("sha256").update(bytes).digest("hex"));
+  writeFileSync(join(b, "copa.jsonl"), lines([question(3)]));
+  expect(() => tasksIn([a, b])).toThrow(/are both of copa; give one/);
 });
 
 test("StoryCloze has no source but the user", async () => {

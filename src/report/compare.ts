@@ -117,6 +117,9 @@ export function metricsOf(m: ModelMeasurement): Metric[] {
   }
   add("Size and memory", "file (compact)", "bytes", "lower", plain(size?.fileBytes));
   add("Size and memory", "bits a parameter in the file", "bits a weight", "lower", plain(size?.bitsPerParameter));
+  add("Size and memory", "bits a linear weight in the file", "bits a weight", "lower", plain(size?.linearBitsPerWeight));
+  // At most log2 3 = 1.585: what the histograms of -1, 0 and +1 leave to say of a weight.
+  add("Size and memory", "entropy of ternary weights", "bits a weight", "lower", plain(size?.ternaryEntropyBits));
   add("Size and memory", "memory when loaded", "bytes", "lower", plain(speed?.loadedBytes));
   add("Size and memory", "peak memory while running", "bytes", "lower", plain(speed?.peakBytes));
   return metrics;
@@ -225,7 +228,7 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
       found.push("the models were trained on different machines: their training times say little");
   }
   for (const m of [a, b]) found.push(...cutShort(m));
-  for (const m of [a, b]) if (m.weights) found.push(`${m.name}: ${weightsNote[m.weights]}`);
+  for (const m of [a, b]) if (m.weights === "rounded") found.push(`${m.name}: ${weightsNote.rounded}`);
   for (const part of ["text", "speed", "size", "training"] as const)
     if ((a[part] === null) !== (b[part] === null))
       found.push(`${part} was measured of ${a[part] ? a.name : b.name} only`);

@@ -162,7 +162,7 @@ async function measureOne(
       notes.push(...part.notes);
       if (size) onProgress(`${name}: writing a compact file to weigh it`);
       const weighed = size
-        ? await store.part(name, "size", { identity }, () => measureSize(model, tokenizer, { signal }))
+        ? await store.part(name, "size", { identity, bits: "linear" }, () => measureSize(model, tokenizer, { signal }))
         : null;
       if (!size) notes.push("size was not asked for");
       return {

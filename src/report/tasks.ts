@@ -96,7 +96,7 @@ export async function checkTasks(plan: TaskPlan): Promise<void> {
 export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around): Promise<TaskPart> {
   const { name: model, identity } = opened;
   const { store, signal } = around;
-  const { limit = null, fewshot = 0, maxNewTokens = programTokens } = plan;
+  const { fewshot = 0, maxNewTokens = programTokens } = plan;
   const parts: TaskPart[] = [];
   const open: { engine: Engine | null } = { engine: null };
   const engineOf = async () => {
@@ -106,22 +106,23 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
   try {
     for (const name of plan.names) {
       signal?.throwIfAborted();
-      const asked = { identity, name, limit, fewshot };
+      // All rows are all rows, whatever the limit over their number.
+      const asked = (rows: number) => ({ identity, name, fewshot, limit: Math.min(plan.limit ?? rows, rows) });
       if (name === "wikitext") {
         const path = wikiTextOf(plan.files);
         const sha256 = sha256OfFile(path);
         parts.push(
-          await store.part(model, "task-wikitext", { ...asked, sha256 }, () => wikiText(opened, path, sha256, around)),
+          await store.part(model, "task-wikitext", { identity, name, sha256 }, () => wikiText(opened, path, sha256, around)),
         );
       } else if (name === "humaneval") {
         const data = await openTaskData(humaneval, plan.files, false);
-        const key = { ...asked, sha256: data.sha256, maxNewTokens };
+        const key = { ...asked(data.rows.length), sha256: data.sha256, maxNewTokens };
         const run = async () => humanEval(opened, await engineOf(), data, plan, around);
         parts.push(await store.part(model, "task-humaneval", key, run));
       } else {
         const data = await openTaskData(findTask(name), plan.files, fewshot > 0);
         const run = async () => likelihoods(opened, await engineOf(), name, data, plan, around);
-        parts.push(await store.part(model, `task-${name}`, { ...asked, sha256: data.sha256 }, run));
+        parts.push(await store.part(model, `task-${name}`, { ...asked(data.rows.length), sha256: data.sha256 }, run));
       }
     }
   } finally {

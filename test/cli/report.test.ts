@@ -1,6 +1,6 @@
 // `bitnet compare`, `report`, `bench` and `audit` as processes, on twins of a few thousand weights trained here for a few
 // steps. Oracle: the contract of docs/report.md; the runs' own metrics; nothing is timed.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -29,6 +29,15 @@ beforeAll(async () => {
   writeFileSync(join(root, "train.txt"), stories(0, 120));
   writeFileSync(join(root, "valid.txt"), stories(120, 150));
   writeFileSync(join(root, "empty.txt"), "");
+  mkdirSync(join(root, "bad"));
+  const item = { query: "The cat sat because", choices: ["it was tired", "it was red"] };
+  const bad = [
+    { ...item, gold: 0 },
+    { ...item, gold: 2 },
+  ]
+    .map((row) => `${JSON.stringify(row)}\n`)
+    .join("");
+  writeFileSync(join(root, "bad", "copa.jsonl"), bad);
   first = await compare("-o", "out", "--no-speed");
 }, 120_000);
 
@@ -104,6 +113,14 @@ test.for([
   [["report", "nowhere", "-o", "x"], /nowhere/],
   [["report", "out/runs/bitnet", "--task", "arc", "-o", "x"], /unknown task "arc"/],
   [["report", "out/runs/bitnet", "--limit", "3", "-o", "x"], /no meaning without --task/],
+  [["report", "out/runs/bitnet", "--task", "all", "-o", "x"], /say where the tasks' files are/],
+  [["report", "out/runs/bitnet", "--task", "humaneval", "-o", "x"], /--allow-code-execution/],
+  [["report", "out/runs/bitnet", "--task", "copa", "--task-data", "bad", "-o", "x"], /copa\.jsonl: line 2: .*gold/],
+  [["report", "out/runs/bitnet", "--results", "train.txt", "-o", "x", "--no-speed"], /train\.txt: is not JSON/],
+  [["report", "out/runs/bitnet", "--results", "a.json", "--results", "b.json", "-o", "x"], /one file more than/],
+  [["compare", "tiny", "--data", "train.txt", "--task", "copa", "--task-data", "bad", "-o", "x"], /line 2: .*gold/],
+  [["compare", "tiny", "--random-weights", "--steps", "3", "-o", "x"], /--steps is of training/],
+  [["compare", "tiny", "--random-weights", "--weights", "hf", "-o", "x"], /one of --random-weights and --weights/],
   [["report", "out/runs/bitnet", "--label", "a", "--label", "b", "-o", "x"], /2 labels came for 1 models/],
   [["compare", "tiny", "--data", "train.txt", "--eval-data", "missing.txt", "-o", "x"], /missing\.txt/],
   [["compare", "tiny", "--data", "train.txt", "--model.variant", "full", "-o", "x"], /leave out the variant/],
@@ -114,6 +131,100 @@ test.for([
   expect(stderr.trim().split("\n").at(-1)).toMatch(message);
   expect(existsSync(join(root, "x", "report.html"))).toBe(false);
 });
+
+test("tasks are run on both models, files of results are taken, chance is said, and a second report runs nothing again", async () => {
+  const questions = Array.from({ length: 12 }, (_, i) => ({
+    query: `Where did the cat number ${i} sit?`,
+    choices: ["on a mat", "on a hat"],
+    gold: i % 2,
+  }));
+  mkdirSync(join(root, "tasks"));
+  writeFileSync(join(root, "tasks", "openbookqa.jsonl"), questions.map((q) => `${JSON.stringify(q)}\n`).join(""));
+  writeFileSync(join(root, "tasks", "wiki.valid.raw"), " \n = A cat = \n \n A cat sat @-@ on a mat . \n");
+  const results = { results: { piqa: { "acc,none": 0.6, "acc_stderr,none": 0.01 } } };
+  writeFileSync(join(root, "elsewhere.json"), JSON.stringify(results));
+  const args = [
+    ...["report", "out/runs/bitnet", "out/runs/full", "-o", "tasked", "--no-speed", "--backend", "reference"],
+    ...["--task", "all", "--task-data", "tasks", "--results", "full=elsewhere.json"],
+  ];
+  const { code, stderr, stdout } = await bitnet(args, { cwd: root });
+  expect(stderr + String(code)).toMatch(/0$/);
+  const { models, comparison, summary } = readReport("tasked");
+  const names = comparison.rows.filter(({ category }) => category === "Tasks").map(({ name }) => name);
+  expect(names).toEqual([
+    "openbookqa acc",
+    "openbookqa acc_norm",
+    "wikitext word_perplexity",
+    "wikitext byte_perplexity",
+    "wikitext bits_per_byte",
+    "piqa acc",
+  ]);
+  expect(models[0].tasks[0]).toMatchObject({ items: 12, withinNoise: true, source: join("tasks", "openbookqa.jsonl") });
+  expect(stdout).toContain("at chance");
+  expect(summary.join(" ")).toMatch(/at chance are 2 of 2 accuracies of bitnet/);
+  expect(comparison.rows.at(-1)?.name).not.toBe("piqa acc"); // tasks stand together
+  expect(comparison.rows.find(({ name }) => name === "piqa acc")).toMatchObject({ a: null, delta: null });
+  const again = await bitnet(args, { cwd: root });
+  expect(again.stderr).not.toContain("openbookqa");
+  expect(readReport("tasked").models[0].tasks).toEqual(models[0].tasks);
+}, 60_000);
+
+test("compare without a training: random weights are timed and weighed, a folder's also scored, and each is called so", async () => {
+  const shape = small.slice(0, 12);
+  const flags = ["--samples", "2", "--backend", "reference"];
+  const random = await bitnet(["compare", "tiny", "--random-weights", ...shape, ...flags, "-o", "random"], {
+    cwd: root,
+  });
+  expect(random.stderr + String(random.code)).toMatch(/0$/);
+  const drawn = readReport("random");
+  expect(drawn.models.map(({ weights, text }) => [weights, text])).toEqual([
+    ["random", null],
+    ["random", null],
+  ]);
+  expect(drawn.comparison.rows.map(({ category }) => category)).not.toContain("Quality");
+  expect(drawn.summary.join(" ")).toContain("Quality was not measured: that needs trained weights");
+  expect(random.stdout).toContain("BitNet (random weights)");
+
+  const exported = await bitnet(["export", "out/runs/full", "--format", "hf", "-o", "hf"], { cwd: root });
+  expect(exported.code).toBe(0);
+  const given = ["compare", "tiny", "--weights", "hf", "--eval-data", "valid.txt", ...shape, ...flags, "-o", "given"];
+  const weighed = await bitnet(given, { cwd: root });
+  expect(weighed.stderr + String(weighed.code)).toMatch(/0$/);
+  const { models, comparison } = readReport("given");
+  expect(models.map(({ name, weights }) => [name, weights])).toEqual([
+    ["BitNet (rounded, not trained)", "rounded"],
+    ["full precision", undefined],
+  ]);
+  // The folder's own loss is the run's; rounded, it is another model's.
+  const trained = readReport("out").models[1].text!;
+  expect(models[1].text!.lossNats).toBeCloseTo(trained.lossNats, 4);
+  expect(comparison.rows.find(({ name }) => name === "loss")!.delta).not.toBeNull();
+
+  const other = await bitnet(["compare", "nano", "--weights", "hf", "-o", "x"], { cwd: root });
+  expect(other.stderr).toMatch(/hf: its vocabSize is \d+, the preset nano has 32000/);
+}, 120_000);
+
+test("eval takes a compact or GGUF file, by itself or with -m, and runs tasks on the packed engine", async () => {
+  for (const [format, file] of [
+    ["gguf", "model.gguf"],
+    ["compact", "model.bitnet"],
+  ]) {
+    const made = await bitnet(["export", "out/runs/bitnet", "--format", format, "-o", file], { cwd: root });
+    expect(made.stderr + String(made.code)).toMatch(/0$/);
+  }
+  const task = ["--task", "openbookqa", "--task-data", "tasks", "--json", "--backend", "reference"];
+  const read = async (args: string[]) => {
+    const { stdout, stderr, code } = await bitnet(["eval", ...args, ...task], { cwd: root });
+    expect(stderr + String(code)).toMatch(/0$/);
+    return JSON.parse(stdout);
+  };
+  const run = await read(["-m", "out/runs/bitnet"]);
+  expect(run.bitnet).toMatchObject({ engine: "packed", variant: "bitnet" });
+  for (const file of ["model.gguf", "model.bitnet"])
+    expect((await read([file])).results.openbookqa["acc,none"]).toBe(run.results.openbookqa["acc,none"]);
+  const two = await bitnet(["eval", "model.gguf", "-m", "out/runs/bitnet", ...task], { cwd: root });
+  expect(two.stderr).toContain("eval takes one model, but model.gguf and out/runs/bitnet came");
+}, 120_000);
 
 test("audit passes what was trained here, prints every figure, and gives the same as JSON", async () => {
   const args = ["audit", "out/runs/bitnet", "--data", "valid.txt", "--backend", "reference"];

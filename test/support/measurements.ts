@@ -148,6 +148,7 @@ export function madeUpMeasurement(
       parameters: 11_417_472,
       ternaryParameters: bitnet ? 10_616_832 : 0,
       bitsPerParameter: bitnet ? 2.6 : 16.1,
+      linearBitsPerWeight: bitnet ? 1.56 : 16,
       ternaryBitsPerWeight: bitnet ? 1.56 : null,
       ternaryEntropyBits: bitnet ? 1.55 : null,
       layers: bitnet
