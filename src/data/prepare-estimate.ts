@@ -4,9 +4,10 @@
  * hub lists, or what the publisher says. Writes nothing but into the system's temporary folder.
  */
 import { DataError, FileError, FormatError, UsageError } from "../platform/errors.ts";
-import { exists } from "../platform/files.ts";
+import { exists, joinPath, listFolder, readWhole } from "../platform/files.ts";
+import { packageFile } from "../platform/machine.ts";
 import { withTemporaryFolder } from "../platform/temporary.ts";
-import { runPipeline } from "./pipeline.ts";
+import { runPipeline, type Stage } from "./pipeline.ts";
 import { utf8Length } from "./prepare-blocks.ts";
 import { locateInput, type PrepareInput } from "./prepare-inputs.ts";
 import { defaultShardTokens, type PrepareShardsOptions } from "./prepare-shards.ts";
@@ -43,9 +44,11 @@ export interface PrepareEstimate {
   sources: SourceEstimate[];
   /** Measured on the sample, or assumed where there is none. */
   bytesPerToken: { value: number; measured: boolean };
-  /** Text in a second: read and filtered by this thread, encoded by its threads; null: no sample. */
+  /** Text in a second: read and filtered by this thread, encoded by its threads; null: it could not be measured. */
   filterBytesPerSecond: number | null;
   encodeBytesPerSecond: number | null;
+  /** What speeds were measured on: the sources' own text, or the package's pages where none of it is on this disk. */
+  measuredOn: "sample" | "pages";
   /** Why nothing could be encoded, where that is so. */
   tokenizer: string | null;
   /** Null where some source is not known. */
@@ -60,6 +63,8 @@ export interface PrepareEstimate {
 
 /** English text in the vocabularies of 32,000 and more: between 4 and 4.5. */
 const assumedBytesPerToken = 4.2;
+/** A page of the web. */
+const assumedDocumentBytes = 4000;
 /** What gzip leaves of text. */
 const gzipShare = 0.45;
 /** Signatures, bands and tables of deduplication. */
@@ -87,12 +92,22 @@ export async function estimatePreparation(
     texts.push(...kept);
     sampled += estimate.sample?.textBytes ?? 0;
   }
+  const onPages = sampled === 0;
+  if (onPages) {
+    texts.push(...pagesOfPackage());
+    sampled = texts.reduce((sum, text) => sum + utf8Length(text), 0);
+    const start = clock.monotonicMs();
+    for (const { stages = [] } of options.inputs.slice(0, 1))
+      await filterPages(texts, [...stages, ...(options.stages ?? [])]);
+    filterMs = clock.monotonicMs() - start;
+  }
   const encoded = texts.length > 0 ? await encodeSample(options, texts, clock) : null;
   const sampleBytes = texts.reduce((sum, text) => sum + utf8Length(text), 0);
-  const measured = encoded !== null && "tokens" in encoded;
+  const timed = encoded !== null && "tokens" in encoded;
+  const measured = timed && !onPages;
   const bytesPerToken = measured ? sampleBytes / encoded.tokens : assumedBytesPerToken;
   const filterBytesPerSecond = sampled > 0 ? (1000 * sampled) / Math.max(1, filterMs) : null;
-  const encodeBytesPerSecond = measured ? (1000 * sampleBytes) / Math.max(1, encoded.ms) : null;
+  const encodeBytesPerSecond = timed ? (1000 * sampleBytes) / Math.max(1, encoded.ms) : null;
   const total = (value: (source: SourceEstimate) => number | null) =>
     sources.every((source) => value(source) !== null) ? sources.reduce((sum, one) => sum + value(one)!, 0) : null;
   const textBytes = total((source) => source.textBytes);
@@ -102,14 +117,15 @@ export async function estimatePreparation(
   const possible = all === null ? null : (shardCount ?? Math.ceil(all / shardTokens));
   const shards = possible === null ? null : Math.min(possible, maxShards);
   const tokens = all === null ? null : shardCount === undefined ? Math.min(all, maxShards * shardTokens) : all;
-  const width = measured ? bytesPerTokenFor(encoded.vocabSize) : 2;
-  const meanBytes = texts.length > 0 ? sampleBytes / texts.length : 2000;
+  const width = timed ? bytesPerTokenFor(encoded.vocabSize) : 2;
+  const meanBytes = onPages ? assumedDocumentBytes : sampleBytes / Math.max(1, texts.length);
   const textParts = options.dedup || ("trains" in options.tokenizer && options.tokenizer.trains);
   return {
     sources,
     bytesPerToken: { value: bytesPerToken, measured },
     filterBytesPerSecond,
     encodeBytesPerSecond,
+    measuredOn: onPages ? "pages" : "sample",
     tokenizer: encoded !== null && "problem" in encoded ? encoded.problem : null,
     tokens,
     shards,
@@ -209,6 +225,23 @@ async function estimateSource(
     estimate.keptBytes = Math.min(estimate.textBytes * share, textBytes, limited);
   }
   return { estimate, kept };
+}
+
+/** Sections of the package's own pages: English text that is always there, to measure speeds on. */
+function pagesOfPackage(): string[] {
+  const folder = packageFile("docs");
+  if (!exists(folder)) return [];
+  const pages = listFolder(folder).filter((name) => name.endsWith(".md"));
+  const text = (name: string) => new TextDecoder().decode(readWhole(joinPath(folder, name)));
+  return pages.flatMap((name) => text(name).split(/\n(?=## )/)).filter((section) => /\S/.test(section));
+}
+
+async function filterPages(texts: readonly string[], stages: readonly Stage[]): Promise<void> {
+  const known = { id: null, language: "en", score: 3, source: null, file: "pages" };
+  async function* documents() {
+    for (const [i, text] of texts.entries()) yield { text, ...known, place: `document ${i + 1}` };
+  }
+  for await (const _ of runPipeline(documents(), stages).documents);
 }
 
 /** Tokens of the sample and the time they take, once the threads run. */

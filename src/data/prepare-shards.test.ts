@@ -1,9 +1,10 @@
 // Oracle: the documents written here and an encoder whose ids are the UTF-8 bytes, so that what lies in the shards can be
 // turned back into text; packing is counted again from the lengths. TinyStories' counts: ../shared/data/README.md.
+import * as fs from "node:fs";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { openShards, openTokens, readManifest, type SplitName } from "./dataset.ts";
@@ -14,6 +15,11 @@ import { readPrepareReport } from "./prepare-report.ts";
 import { type PrepareShardsOptions, prepareShards } from "./prepare-shards.ts";
 import { openSplit } from "./sequences.ts";
 import { isValidationDocument } from "./split.ts";
+
+vi.mock("node:fs", async (original) => {
+  const actual = await original<typeof import("node:fs")>();
+  return { ...actual, writeSync: vi.fn(actual.writeSync) };
+});
 
 const bytes: DocumentEncoder = {
   vocabSize: 257,
@@ -347,6 +353,29 @@ test("an unfinished run goes on only with what it was begun with, or is thrown a
   const { manifest } = await prepare({ restart: true });
   expect(manifest?.splits.train.documents).toBe(391);
   expect(existsSync(`${set}.work`)).toBe(false);
+});
+
+test("a full disk is named wherever it is met, loses nothing that is finished, and the next run gives the same bytes", async () => {
+  const { folder, prepare, set } = setup();
+  const how: Partial<PrepareShardsOptions> = { shuffle: 2, shardTokens: 8000, validFraction: 0.1 };
+  const actual = await vi.importActual<typeof fs>("node:fs");
+  await prepare({ ...how, outDir: join(folder, "whole") });
+  let failures = 0;
+  for (let room = 2; ; room += 9) {
+    let writes = 0;
+    vi.mocked(fs.writeSync).mockImplementation(((...args: Parameters<typeof fs.writeSync>) => {
+      if (++writes > room) throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
+      return actual.writeSync(...args);
+    }) as typeof fs.writeSync);
+    const outcome = await prepare(how).catch((error: Error) => error);
+    vi.mocked(fs.writeSync).mockImplementation(actual.writeSync);
+    if (!(outcome instanceof Error)) break;
+    failures++;
+    expect(outcome.message).toMatch(/set\.work.*: cannot write: the disk is full; free some space and run it again/);
+    expect(existsSync(set)).toBe(false);
+  }
+  expect(failures).toBeGreaterThan(3);
+  expect(bytesOf(set)).toEqual(bytesOf(join(folder, "whole")));
 });
 
 test("stages one at a time, over several machines' shares, give the same bytes; what is missing is named", async () => {

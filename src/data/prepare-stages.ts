@@ -138,9 +138,9 @@ export async function textStage(context: StageContext): Promise<void> {
   );
 }
 
-/** @throws UsageError naming the first file that the stage `text` has not been through */
-function wantText({ files, work }: StageContext): void {
-  const missing = files.filter((file) => !accountOf(work, file));
+/** @throws UsageError naming the first file of this machine's share that the stage `text` has not been through */
+function wantText({ files, work, mine }: StageContext): void {
+  const missing = files.filter((file) => mine(file.number) && !accountOf(work, file));
   if (missing.length > 0)
     throw new UsageError(
       `${work.path}: the text of ${missing.length} of ${files.length} files is not there (first: ${missing[0].name}); run the stage "text" first, on all machines`,
@@ -237,10 +237,10 @@ export async function encodeStage(context: StageContext, encoder: DocumentEncode
       return await readFiles(context, "encode", finished, onBlock, () => drain(0));
     }
     wantText(context);
-    const total = files.reduce((sum, file) => sum + blocksOf(work, file).reduce((all, { kept }) => all + kept, 0), 0);
+    const own = files.filter(({ number }) => mine(number));
+    const total = own.reduce((sum, file) => sum + blocksOf(work, file).reduce((all, { kept }) => all + kept, 0), 0);
     let done = 0;
-    for (const file of files) {
-      if (!mine(file.number)) continue;
+    for (const file of own) {
       const drops = droppedOf(context, file)?.[Symbol.asyncIterator]();
       let next = await drops?.next();
       let place = 0;

@@ -12,6 +12,7 @@ import {
   type TokenStream,
 } from "../data/index.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
+import { loadTokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import {
   checkPaths,
@@ -22,7 +23,14 @@ import {
   type TextOptions,
 } from "./encode-text.ts";
 import { checkMixturePaths, prepareMixture } from "./mixed-corpus.ts";
-import { type CorpusOptions, checkDataset, feedSettings, type TrainingData, verifyDatasets } from "./training-data.ts";
+import {
+  type CorpusOptions,
+  checkDataset,
+  feedSettings,
+  type TrainingData,
+  tokenizerOfDataset,
+  verifyDatasets,
+} from "./training-data.ts";
 import { type Validation, type ValidationSource, validationOf } from "./validation.ts";
 
 export interface Corpus extends TrainingData {
@@ -57,7 +65,9 @@ export async function prepareCorpus(config: RunConfig, options: CorpusOptions = 
   const datasets = preparedDatasets(config);
   const source = datasets ? validationOfDatasets(datasets, config) : await chooseValidation(config, options);
   const held = (text: string) => source === "documents" && isValidationDocument(text, data.validFraction);
-  const tokenizer = options.tokenizer ?? (await makeTokenizer(config, data.files, held, options));
+  const own = datasets && config.tokenizer.file === null ? tokenizerOfDataset(datasets[0]) : null;
+  const tokenizer =
+    options.tokenizer ?? (own ? loadTokenizer(own) : await makeTokenizer(config, data.files, held, options));
   // That of a model that is there may leave rows of its vocabulary unused, as published models often do.
   if (!options.tokenizer || tokenizer.vocabSize > config.model.vocabSize) checkVocabulary(config, tokenizer);
   for (const folder of datasets ?? []) checkDataset(folder, tokenizer);
@@ -153,7 +163,7 @@ function preparedDatasets({ data, tokenizer }: RunConfig): string[] | null {
     throw new UsageError(
       `${datasets[0]}: a prepared dataset brings its own validation text; leave out the validation files, or train on the text itself`,
     );
-  if (tokenizer.file === null)
+  if (tokenizer.file === null && !tokenizerOfDataset(datasets[0]))
     throw new UsageError(
       `${datasets[0]}: is a prepared dataset; name the tokenizer that it was encoded with (--tokenizer)`,
     );

@@ -35,7 +35,7 @@ export function describeEstimate(
     ],
     [
       "time",
-      `${estimate.seconds === null ? "?" : `about ${formatDuration(estimate.seconds * 1000)}`}: reading and filtering ${rate(filterBytesPerSecond)}, encoding ${rate(encodeBytesPerSecond)}${deduplicates ? "; deduplication comes on top" : ""}`,
+      `${estimate.seconds === null ? "?" : `about ${formatDuration(estimate.seconds * 1000)}`}: reading and filtering ${rate(filterBytesPerSecond)}, encoding ${rate(encodeBytesPerSecond)}${estimate.measuredOn === "pages" ? " (measured on the package's own pages)" : ""}${deduplicates ? "; deduplication comes on top" : ""}`,
     ],
   ];
   const unreachable = sources.flatMap(({ name, unreachable }) =>
