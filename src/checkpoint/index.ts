@@ -77,11 +77,20 @@ export interface OpenedModel extends LoadedModel {
  * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
  */
 export async function loadModel(nameOrPath: string, runtime: Runtime, options: HubOptions = {}): Promise<OpenedModel> {
-  const path = isHubName(nameOrPath) ? await downloadModel(nameOrPath, options) : nameOrPath;
+  const path = await localModel(nameOrPath, options);
   if (isCompactPath(path)) return { ...(await loadCompact(path, runtime)), folder: path, refused: [] };
   if (isGgufPath(path)) return { ...(await loadGguf(path, runtime)), folder: path, step: null, refused: [] };
   const { folder, step, refused } = checkedFolder(path);
   return { ...(await loadModelFolder(folder, runtime)), folder, step, refused };
+}
+
+/**
+ * The path that a model is at: the path itself, or the folder of a name on the hub, downloaded if need be.
+ *
+ * @throws as downloadModel
+ */
+export async function localModel(nameOrPath: string, options: HubOptions = {}): Promise<string> {
+  return isHubName(nameOrPath) ? downloadModel(nameOrPath, options) : nameOrPath;
 }
 
 /** A file that begins as a compact model does. Anything else is the other loaders' to judge. */

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import type { AuditReport } from "../analysis/index.ts";
 import { formatShare, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
-import { noteRefused, startTokenOf, tokenizerOf } from "./support/model.ts";
+import { downloaded, noteRefused, startTokenOf, tokenizerOf } from "./support/model.ts";
 import { addBackendOptions, type BackendOptions, backendChoice, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 
@@ -52,7 +52,7 @@ async function run(checkpoint: string, options: Options): Promise<void> {
   let failed = 0;
   try {
     const runtime = new ObservingRuntime(backend);
-    const opened = await loadModel(checkpoint, runtime);
+    const opened = await loadModel(await downloaded(checkpoint), runtime);
     noteRefused(opened.refused);
     const tokenizer = tokenizerOf(opened);
     let step = 0;

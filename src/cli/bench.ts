@@ -110,9 +110,9 @@ async function open(what: string, variant: ModelConfig["variant"], options: Opti
   if (Object.hasOwn(presets, what)) return openRandom(presetConfig(what, variant), variant, options, what);
   const { openTimed } = await import("../report/index.ts");
   const { loadModel } = await import("../checkpoint/index.ts");
-  const { noteRefused } = await import("./support/model.ts");
+  const { downloaded, noteRefused } = await import("./support/model.ts");
   const timed = await openTimed(modelName(what), backendChoice(options), async (runtime) => {
-    const { model, refused } = await loadModel(what, runtime);
+    const { model, refused } = await loadModel(await downloaded(what), runtime);
     noteRefused(refused);
     return model;
   });

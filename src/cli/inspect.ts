@@ -4,7 +4,7 @@ import type { ModelConfig, ModelDescription, ParameterInfo, TernaryLayerInfo } f
 import type { ConfigLayer } from "../train/config.ts";
 import type { OptimizerChoice } from "../train/optimizers.ts";
 import { formatBytes, formatCount, formatShare, formatTable } from "./support/format.ts";
-import { noteRefused, openModel } from "./support/model.ts";
+import { downloaded, noteRefused, openModel } from "./support/model.ts";
 import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
 
 interface InspectOptions extends BackendOptions {
@@ -44,7 +44,7 @@ export function inspectCommand(): Command {
     )
     .argument(
       "<what>",
-      "a preset (bitnet inspect presets lists them), a run's config.yaml, a checkpoint's folder, a compact or a GGUF file",
+      "a preset (bitnet inspect presets lists them), a run's config.yaml, a checkpoint's folder, a compact or a GGUF file, a name on the hub",
     )
     .addOption(new Option("--variant <name>", "of a preset or config").choices(["bitnet", "full"]))
     .addOption(
@@ -74,11 +74,12 @@ Examples:
     .action(run);
 }
 
-async function run(what: string, options: InspectOptions): Promise<void> {
+async function run(asked: string, options: InspectOptions): Promise<void> {
   const { inspectModel, presets } = await import("../model/index.ts");
   const { createDryBackend } = await import("../backends/dry.ts");
   const { Runtime } = await import("../tensor/index.ts");
   const dry = () => new Runtime(createDryBackend());
+  const what = Object.hasOwn(presets, asked) || asked === "presets" ? asked : await downloaded(asked);
   if (what === "presets") {
     printPresets(presets, (config) => inspectModel(config, dry, { batch: 1, sequence: 1 }), options);
     return;
@@ -136,7 +137,7 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   if (Object.hasOwn(presets, what)) return subjectOf([{ from: "preset", patch: { preset: what } }]);
   if (!exists(what))
     throw new UsageError(
-      `"${what}" is neither a preset nor a file or folder; presets are: ${Object.keys(presets).join(", ")}`,
+      `"${what}" is neither a preset, a file or folder, nor a name on the hub (org/name); presets are: ${Object.keys(presets).join(", ")}`,
     );
   const { isGgufPath } = await import("../checkpoint/index.ts");
   if (describePath(what).kind === "folder" || isGgufPath(what)) {

@@ -29,6 +29,8 @@ export interface Engine {
   readonly vocabSize: number;
   /** Tokens that a sequence can hold. */
   readonly contextLength: number;
+  /** Sequences may outgrow the context: each token then sees the last `contextLength` tokens. Absent: they may not. */
+  readonly ring?: boolean;
   /** An empty sequence. */
   createSequence(): Sequence;
   /**

@@ -40,6 +40,8 @@ export class PromptCache {
   take(tokens: readonly number[], running: Iterable<{ held: readonly number[]; sequence: Sequence }> = []): Sequence {
     let best: { shared: number; entry: Entry | null; sequence: Sequence } | null = null;
     const consider = (held: readonly number[], sequence: Sequence, entry: Entry | null) => {
+      // Of a ring that has gone round, the beginning is lost.
+      if (sequence.length > this.engine.contextLength) return;
       let shared = 0;
       const most = Math.min(held.length, tokens.length - 1);
       while (shared < most && held[shared] === tokens[shared]) shared++;
@@ -63,7 +65,7 @@ export class PromptCache {
 
   /** Keeps a sequence, or disposes of it: it is the cache's. @param tokens what it holds */
   give(tokens: readonly number[], sequence: Sequence): void {
-    if (tokens.length === 0 || tokens.length > this.maxTokens) {
+    if (tokens.length === 0 || tokens.length > Math.min(this.maxTokens, this.engine.contextLength)) {
       sequence.dispose();
       return;
     }

@@ -14,7 +14,7 @@ export class Slot {
 
   /** @param sequence becomes the slot's; may hold the prompt's beginning, but not all of it */
   constructor(
-    private readonly engine: Pick<Engine, "vocabSize" | "contextLength">,
+    private readonly engine: Pick<Engine, "vocabSize" | "contextLength" | "ring">,
     readonly sequence: Sequence,
     readonly writer: Writer,
   ) {
@@ -39,16 +39,17 @@ export class Slot {
   /** The next part of a batch, of up to `budget` tokens. Only a token that is alone is followed by a draft. */
   work(budget: number): Work {
     const { sequence, engine, writer } = this;
-    if (sequence.length === engine.contextLength) this.slide();
+    if (sequence.length === engine.contextLength && !engine.ring) this.slide();
     const from = sequence.length;
     const tokens = this.tokens.slice(from, from + budget);
     if (from + tokens.length < this.tokens.length) return { sequence, tokens, logits: "none" };
     this.draft = [];
     const wanted = writer.options.draftTokens ?? 0;
     if (wanted > 0 && tokens.length === 1) {
-      // No more than can be written and than the context holds.
+      // No more than can be written and than the context holds: of a ring, what has slid out does not come back when a
+      // draft is forgotten.
       const room = Math.min(wanted, writer.tokensLeft - 1, engine.contextLength - from - 1);
-      this.draft = draftTokens(writer.seen, room);
+      if (room > 0) this.draft = draftTokens(writer.seen, room);
       writer.report.draftedTokens += this.draft.length;
     }
     if (this.draft.length === 0) return { sequence, tokens, logits: "last" };
@@ -63,7 +64,8 @@ export class Slot {
     const made: GeneratedToken[] = [];
     for (let row = 0; row < rows; row++) {
       const read = this.tokens.length;
-      const full = writer.options.contextEnd === "slide" ? Number.POSITIVE_INFINITY : engine.contextLength - read + 1;
+      const goesOn = engine.ring || writer.options.contextEnd === "slide";
+      const full = goesOn ? Number.POSITIVE_INFINITY : engine.contextLength - read + 1;
       const token = writer.accept(logits.subarray(row * V, (row + 1) * V), full);
       made.push(token);
       this.tokens.push(token.id);

@@ -36,7 +36,8 @@ export interface GenerateOptions extends Partial<SamplingOptions> {
   alternatives?: number;
   /**
    * Where the context is full: "stop" (default), or "slide": half of what stands behind the first `keepTokens` is
-   * forgotten, the rest is read again at its new place, and the text goes on.
+   * forgotten, the rest is read again at its new place, and the text goes on. With an engine whose cache is a ring it goes
+   * on anyway, and nothing is read again.
    */
   contextEnd?: "stop" | "slide";
   /** Of the prompt, kept when sliding (default 0; the start token is always kept); -1: all of it. */

@@ -3,7 +3,7 @@
  * one converted to ternary. Weights, model config and tokenizer are taken; the optimiser, the schedule and the data's
  * order begin anew.
  */
-import { describeModel, downloadModel, isHubName, readTokenizer } from "../checkpoint/index.ts";
+import { describeModel, localModel, readTokenizer } from "../checkpoint/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { describePath } from "../platform/files.ts";
@@ -36,7 +36,7 @@ const fixed = [
  * @throws FileError, FormatError, UsageError where there is no model
  */
 export async function startingPoint(nameOrPath: string, onNote: (text: string) => void): Promise<StartingPoint> {
-  const path = isHubName(nameOrPath) ? await downloadModel(nameOrPath, { onNote }) : nameOrPath;
+  const path = await localModel(nameOrPath, { onNote });
   const { folder, config } = describeModel(path);
   if (describePath(folder).kind !== "folder")
     throw new UsageError(`${path}: is a file; make a model folder of it first (bitnet import)`);

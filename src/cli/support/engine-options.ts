@@ -8,9 +8,10 @@ export interface EngineFlags extends BackendOptions {
   weightsType?: NonNullable<OpenEngineOptions["packed"]>["weights"];
   headType?: NonNullable<OpenEngineOptions["packed"]>["head"];
   cacheType?: NonNullable<OpenEngineOptions["packed"]>["cache"];
+  contextRing?: boolean;
 }
 
-/** --engine, --weights-type, --head-type, --cache-type; --backend, --isa, --threads. */
+/** --engine, --weights-type, --head-type, --cache-type, --context-ring; --backend, --isa, --threads. */
 export function addEngineOptions(command: Command): Command {
   command
     .addOption(
@@ -43,15 +44,26 @@ export function addEngineOptions(command: Command): Command {
         "int8",
         "int4",
       ]),
+    )
+    .option(
+      "--context-ring",
+      "past the end of the context go on: each token sees the last ones that fit (packed engine)",
     );
   return addBackendOptions(command);
 }
 
-export function engineOptions({ engine, weightsType, headType, cacheType }: EngineFlags): OpenEngineOptions {
+export function engineOptions({
+  engine,
+  weightsType,
+  headType,
+  cacheType,
+  contextRing,
+}: EngineFlags): OpenEngineOptions {
   const packed = {
     ...(weightsType ? { weights: weightsType } : {}),
     ...(headType ? { head: headType } : {}),
     ...(cacheType ? { cache: cacheType } : {}),
+    ...(contextRing ? { overflow: "slide" as const } : {}),
   };
   return { engine, ...(Object.keys(packed).length > 0 ? { packed } : {}) };
 }

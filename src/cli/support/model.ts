@@ -19,17 +19,23 @@ export async function openModel(path: string, options: BackendOptions): Promise<
   const backend = await createBackend(backendChoice(options));
   try {
     const runtime = new Runtime(backend);
-    const progress = createProgressLine("downloading");
-    const opened = await loadModel(path, runtime, {
-      onProgress: ({ file, doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes, file),
-      onNote: (text) => process.stderr.write(`bitnet: ${text}\n`),
-    }).finally(() => progress.close());
+    const opened = await loadModel(await downloaded(path), runtime);
     noteRefused(opened.refused);
     return { ...opened, runtime, close: () => backend.close() };
   } catch (error) {
     backend.close();
     throw error;
   }
+}
+
+/** Where a model is that may be a name on the hub; a download is shown as it goes. */
+export async function downloaded(nameOrPath: string): Promise<string> {
+  const { localModel } = await import("../../checkpoint/index.ts");
+  const progress = createProgressLine("downloading");
+  return localModel(nameOrPath, {
+    onProgress: ({ file, doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes, file),
+    onNote: (text) => process.stderr.write(`bitnet: ${text}\n`),
+  }).finally(() => progress.close());
 }
 
 export function noteRefused(refused: OpenedModel["refused"]): void {

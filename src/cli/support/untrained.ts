@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import type { ModelConfig } from "../../model/index.ts";
 import type { ModelSource } from "../../report/index.ts";
 import { layersOf, type TrainCommandOptions } from "../train.ts";
+import { downloaded } from "./model.ts";
 
 interface Flags extends Omit<TrainCommandOptions, "backend"> {
   backend?: TrainCommandOptions["backend"];
@@ -43,7 +44,7 @@ export async function untrainedTwins(flags: Flags, command: Command): Promise<Mo
   if (randomWeights) return [random("bitnet"), random("full")];
 
   const found = new Map<ModelConfig["variant"], string>();
-  for (const path of weights) {
+  for (const path of await Promise.all(weights.map((path) => downloaded(path)))) {
     const { describeModel } = await import("../../checkpoint/index.ts");
     const { config } = describeModel(path);
     const before = found.get(config.variant);

@@ -1,23 +1,17 @@
 /** What the commands that write share: opening an engine, printing a text as it comes, and what is said of it after. */
-import type { HubOptions } from "../../checkpoint/index.ts";
 import type { FinishReason, Generation, GenerationReport, OpenedEngine } from "../../infer/index.ts";
 import { formatCount, formatRate } from "./format.ts";
-import { noteRefused } from "./model.ts";
+import { downloaded, noteRefused } from "./model.ts";
 import { type EngineFlags, engineOptions } from "./engine-options.ts";
 import { backendChoice } from "./options.ts";
-import { createProgressLine } from "./progress.ts";
 
 /** Says on the standard error which newer checkpoints were passed over, and why. */
 export async function openForWriting(path: string, options: EngineFlags): Promise<OpenedEngine> {
   const { openEngine } = await import("../../infer/index.ts");
-  const progress = createProgressLine("downloading");
-  const hub: HubOptions = {
-    onProgress: ({ file, doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes, file),
-    onNote: (text) => process.stderr.write(`bitnet: ${text}\n`),
-  };
-  const opened = await openEngine(path, { ...engineOptions(options), backend: backendChoice(options), hub }).finally(
-    () => progress.close(),
-  );
+  const opened = await openEngine(await downloaded(path), {
+    ...engineOptions(options),
+    backend: backendChoice(options),
+  });
   noteRefused(opened.refused);
   return opened;
 }

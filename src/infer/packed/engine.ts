@@ -152,6 +152,10 @@ export class PackedEngine implements Engine {
     return this.config.contextLength;
   }
 
+  get ring(): boolean {
+    return this.options.overflow === "slide";
+  }
+
   /** Bytes of the weights, of them what one token reads, and of the cache as it is now. */
   get report(): { weightBytes: number; bytesForToken: number; cacheBytes: number } {
     const { sizeBytes, bytesForToken } = this.weights;
