@@ -11,7 +11,7 @@
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { request as httpRequest, Agent, type IncomingMessage } from "node:http";
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -271,6 +271,18 @@ async function one(url: string, kinds: readonly Kind[], alone: readonly Answer[]
 
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
 
+/**
+ * Requests and how long each may yet be silent, in seconds that this program ran: a machine that sleeps, or a job that is
+ * paused with its server, is no server that hangs.
+ */
+const watched = new Map<ClientRequest, number>();
+const secondsOfSilence = 120;
+setInterval(() => {
+  for (const [request, left] of watched)
+    if (left > 0) watched.set(request, left - 1);
+    else request.destroy(new Error(`no answer in ${secondsOfSilence} s`));
+}, 1000).unref();
+
 /** Sends one request in its manner. null: the reader left. */
 async function stream(url: string, body: object, manner: Manner, pieces = 0): Promise<Answer | null> {
   const { n = 1 } = body as { n?: number };
@@ -280,14 +292,14 @@ async function stream(url: string, body: object, manner: Manner, pieces = 0): Pr
   const request = httpRequest(`${url}/v1/completions`, {
     method: "POST",
     agent,
-    timeout: 120_000,
     headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text) },
   });
+  watched.set(request, secondsOfSilence);
+  request.on("close", () => watched.delete(request));
   let left = false;
   const response = await new Promise<IncomingMessage>((done, fail) => {
     request.on("response", done);
     request.on("error", fail);
-    request.on("timeout", () => request.destroy(new Error("no answer in 120 s")));
     request.end(text);
     // Some leave before anything has come.
     if (manner === "leaves" && pieces === 0)
@@ -314,6 +326,7 @@ async function stream(url: string, body: object, manner: Manner, pieces = 0): Pr
   // Who leaves may do so amid reading.
   const pieceStream = manner === "leaves" ? untilDestroyed(response) : response;
   for await (const data of pieceStream) {
+    if (watched.has(request)) watched.set(request, secondsOfSilence);
     rest += data;
     if (manner === "whole" || answer.status !== 200) continue;
     const events = rest.split("\n\n");
