@@ -18,6 +18,8 @@ import { createBatches, openTokens, prepareTokens } from "../src/data/index.ts";
 import { presetConfig, Transformer } from "../src/model/index.ts";
 import { Runtime } from "../src/tensor/index.ts";
 import { loadTokenizer } from "../src/tokenizer/index.ts";
+import { resolveConfig } from "../src/train/config.ts";
+import { autoWarmupSteps, createSchedule } from "../src/train/schedules.ts";
 import { clipScale, createAdamW, createAdamW8bit } from "../src/train/optimizers.ts";
 
 const { values, positionals } = parseArgs({
@@ -36,6 +38,7 @@ const { values, positionals } = parseArgs({
     isa: { type: "string" },
     precision: { type: "string", default: "auto" },
     optimizer: { type: "string", default: "adamw" },
+    schedule: { type: "string", default: "constant" },
     out: { type: "string" },
   },
 });
@@ -73,6 +76,15 @@ async function train(): Promise<void> {
   if (!create) throw new Error(`curve train: --optimizer ${values.optimizer}; expected adamw or adamw8bit`);
   const optimizer = create(runtime, model.parameters, { weightDecay: 0.1 });
   const stateBytes = optimizer.state.reduce((sum, { tensor }) => sum + tensor.buffer.sizeBytes, 0);
+  const { schedule } = resolveConfig([{ from: "curve", patch: { preset: "tiny" } }]);
+  const warmupSteps = autoWarmupSteps(schedule.kind, steps);
+  if (values.schedule !== "constant" && values.schedule !== "preset")
+    throw new Error(`curve train: --schedule ${values.schedule}; expected constant or preset`);
+  const rates = createSchedule(
+    values.schedule === "preset" ? { ...schedule, warmupSteps } : { kind: "constant", warmupSteps: 0 },
+    { learningRate: 1.5e-3, weightDecay: 0.1 },
+    steps,
+  );
   const M = Number(values.micro);
   if (data.length < steps * B * (T + 1) || B % M !== 0)
     throw new Error(
@@ -95,7 +107,7 @@ async function train(): Promise<void> {
       value.dispose();
     }
     const norm = await optimizer.gradientNorm();
-    optimizer.step({ learningRate: 1.5e-3, weightDecay: 0.1, gradientScale: clipScale(norm, 1) });
+    optimizer.step({ ...rates(s + 1), gradientScale: clipScale(norm, 1) });
     log.push({ step: s + 1, loss, grad_norm: norm });
     if ((s + 1) % 10 === 0 || s === 0)
       console.log(

@@ -40,7 +40,7 @@ const { quick } = options;
 const steps = Number(options.steps ?? (quick ? 3 : 300));
 const batch = Number(options.batch ?? (quick ? 2 : 32));
 const sequence = Number(options.sequence ?? (quick ? 32 : 256));
-const micro = Number(options.micro ?? (quick ? 2 : 8));
+const micro = Number(options.micro ?? (quick ? 2 : 16));
 if (options.data !== undefined && options.batches !== undefined)
   throw new Error("precision: give --data FILE or --batches FILE, not both");
 const stories = resolve(import.meta.dirname, "../../shared/data/tinystories", quick ? "valid.txt" : "train.txt.gz");
@@ -82,7 +82,16 @@ try {
   const curves = variants.map(({ name, precision, optimizer }, i): Curve => {
     console.log(`-- ${name}`);
     const out = join(folder, `${i}.json`);
-    const how = ["--precision", precision, "--optimizer", optimizer, "--threads", options.threads];
+    const how = [
+      "--precision",
+      precision,
+      "--optimizer",
+      optimizer,
+      "--schedule",
+      "preset",
+      "--threads",
+      options.threads,
+    ];
     if (!existsSync(out))
       run("curve.ts", ["train", "--batches", batches, "--out", out, "--micro", `${micro}`, ...shape, ...how]);
     return JSON.parse(readFileSync(out, "utf8"));

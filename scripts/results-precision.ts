@@ -61,8 +61,8 @@ export function precisionPart(result: PrecisionCurves): string {
   });
   return `## float32, bfloat16, int8, and moments of eight bits
 
-\`${preset}\`, \`bitnet\`: ${steps} steps of ${batch} x ${sequence} tokens of TinyStories, the same weights to begin with, the same tokens in the same order, constant
-learning rate 1.5e-3; ${threads} threads, ${isa}. Of every step's loss, relative to ${base.name}'s: ${ends.join("; ")}.
+\`${preset}\`, \`bitnet\`: ${steps} steps of ${batch} x ${sequence} tokens of TinyStories, the same weights to begin with, the same tokens in the same order, the
+preset's schedule; ${threads} threads, ${isa}. Of every step's loss, relative to ${base.name}'s: ${ends.join("; ")}.
 
 ![loss curves](curves/precision.svg)
 
