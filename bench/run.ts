@@ -18,6 +18,7 @@ const parts: Record<string, { file: string; what: string }> = {
   threads: { file: "threads.ts", what: "one thread and two" },
   memory: { file: "memory.ts", what: "peak and resident memory" },
   steps: { file: "steps.ts", what: "whole steps beside PyTorch" },
+  feed: { file: "feed.ts", what: "how long a step waits for its batch, in turns read here and ahead; by name alone" },
   dedup: { file: "dedup.ts", what: "deduplication of up to a million documents; by name alone" },
   precision: { file: "precision.ts", what: "the losses of float32, bfloat16 and 8-bit moments; by name alone" },
 };

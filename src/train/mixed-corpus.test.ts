@@ -1,6 +1,6 @@
 // Oracle: the texts written here; a run that was never stopped; a run that reads in its own thread; weights by hand.
 import { createServer } from "node:http";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -195,6 +195,16 @@ describe("sources of text", () => {
     expect(about.tokens + validation!.stream.tokenCount).toBe(183 * 21);
     expect(validation!.stream.tokenCount).toBeGreaterThan(0);
     close();
+  });
+
+  test("may be datasets that bring their tokenizer", async () => {
+    const folder = join(root, "with-tokenizer");
+    cpSync(prepared.ab, folder, { recursive: true });
+    saveTokenizer(tokenizer, join(folder, "tokenizer.json"));
+    const spec = mixture({ ab: [1, folder], cd: [1, prepared.cd], ef: [1, files.ef] });
+    const data = await prepare({ mixture: spec }, { tokenizer: { file: null } });
+    expect(data.tokenizer.hash).toBe(tokenizer.hash);
+    data.close();
   });
 
   test("of few documents are trained on whole, and this is said", async () => {

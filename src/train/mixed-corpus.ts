@@ -20,7 +20,7 @@ import {
 } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { sha256Of } from "../platform/files.ts";
-import type { Tokenizer } from "../tokenizer/index.ts";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import {
   checkPaths,
@@ -30,7 +30,14 @@ import {
   makeTokenizer,
   type TextOptions,
 } from "./encode-text.ts";
-import { type CorpusOptions, checkDataset, feedSettings, type TrainingData, verifyDatasets } from "./training-data.ts";
+import {
+  type CorpusOptions,
+  checkDataset,
+  feedSettings,
+  type TrainingData,
+  tokenizerOfDataset,
+  verifyDatasets,
+} from "./training-data.ts";
 import { mixedValidationOf } from "./validation.ts";
 
 /** @throws UsageError, FileError, DataError naming the source whose paths cannot be used */
@@ -80,7 +87,9 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
     );
   const texts = spec.sources.filter((source) => !told(source, () => isPrepared(source)));
   const prepared = spec.sources.filter((source) => !texts.includes(source));
-  if (prepared.length > 0 && config.tokenizer.file === null && !options.tokenizer)
+  const own =
+    prepared.length > 0 && config.tokenizer.file === null ? tokenizerOfDataset(pathsOf(prepared[0])[0]) : null;
+  if (prepared.length > 0 && config.tokenizer.file === null && !options.tokenizer && own === null)
     throw new UsageError(
       `source "${prepared[0].name}": ${pathsOf(prepared[0])[0]} is a prepared dataset; name the tokenizer that it was encoded with (--tokenizer)`,
     );
@@ -88,7 +97,8 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
   if (data.validFraction > 0)
     for (const source of texts)
       shared.set(source.name, await told(source, () => hasManyDocuments(config, pathsOf(source), options)));
-  const tokenizer = options.tokenizer ?? (await tokenizerFor(config, texts, shared, options));
+  const tokenizer =
+    options.tokenizer ?? (own ? loadTokenizer(own) : await tokenizerFor(config, texts, shared, options));
   if (!options.tokenizer || tokenizer.vocabSize > config.model.vocabSize) checkVocabulary(config, tokenizer);
   const sources: PreparedSource[] = [];
   for (const source of spec.sources) {
@@ -109,7 +119,15 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
     world: 1,
     ...feedSettings(config, tokenizer),
   };
-  return { tokenizer, feed, prepared: true, ...describe(feed), ...validationOfSources(config, tokenizer, sources) };
+  const held = validationOfSources(config, tokenizer, sources);
+  if (held.validation === null && data.validFraction > 0)
+    options.onNote?.("no source holds text out (bitnet data prepare --val-fraction), so there is no validation");
+  try {
+    return { tokenizer, feed, prepared: true, ...describe(feed), ...held };
+  } catch (error) {
+    held.close();
+    throw error;
+  }
 }
 
 function tokenizerFor(

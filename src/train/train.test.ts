@@ -20,6 +20,8 @@ import { loadModel } from "../checkpoint/index.ts";
 import { createReferenceBackend } from "../backends/index.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { DataError, DivergenceError, FileError, FormatError, UsageError } from "../platform/errors.ts";
+import { jsonText } from "../checkpoint/model-folder.ts";
+import { sha256Of } from "../platform/files.ts";
 import { createRandom } from "../platform/random.ts";
 import { Runtime } from "../tensor/index.ts";
 import { resolveConfig } from "./config.ts";
@@ -260,6 +262,28 @@ describe("going on", () => {
     expect(file.tensors.get(`m.${up}`)).toMatchObject({ dtype: "U8", shape: [65, 64] });
     expect(file.tensors.get(`v_scale.${up}`)).toMatchObject({ dtype: "F32", shape: [17] });
     file.close();
+  });
+
+  test("goes on from a checkpoint of before waiting was measured and mixtures were known", async () => {
+    const folder = fresh();
+    await expect(run({ runFolder: folder, callbacks: [killAt(10)] })).rejects.toThrow(Killed);
+    const config = join(folder, "config.yaml");
+    const older = readFileSync(config, "utf8").replace(/^ {2}(mixture|localCopy|prefetch|verify): .*\n/gm, "");
+    expect(older.length).toBeLessThan(readFileSync(config, "utf8").length);
+    writeFileSync(config, older);
+    for (const step of [4, 8]) {
+      const file = join(folder, "checkpoints", `step_00000${step}`, "trainer_state.json");
+      const state = JSON.parse(readFileSync(file, "utf8"));
+      delete state.training.callbacks.summary.dataWaitMs;
+      expect(Object.keys(state.training.data)).not.toContain("kind");
+      const text = jsonText({ ...state, selfSha256: "0".repeat(64) });
+      writeFileSync(file, jsonText({ ...state, selfSha256: sha256Of(text) }));
+    }
+    const notes: string[] = [];
+    const report = await run({ runFolder: folder, resume: "auto", onNote: (note) => notes.push(note) });
+    expect(notes.join("\n")).toMatch(/from step 8/);
+    expect(report.dataWaitMs).toBeGreaterThan(0);
+    expect(curve(folder)).toEqual(curve(whole));
   });
 
   test("uses the checkpoint before a damaged one, says why, and comes to the same end", async () => {

@@ -1,6 +1,7 @@
 /** What a run reads, of whatever it is made (corpus.ts: one text; mixed-corpus.ts: a mixture), and checks that both share. */
 import { type FeedSpec, openSplit, readManifest } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { exists, joinPath } from "../platform/files.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
@@ -29,6 +30,10 @@ export function feedSettings({ train, data }: RunConfig, tokenizer: Tokenizer) {
   const marker = lossMarker({ data }, tokenizer);
   return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter: marker ? Array.from(marker) : null };
 }
+
+/** Where the tokenizer lies that a dataset brings; null where it brings none. */
+export const tokenizerOfDataset = (folder: string): string | null =>
+  exists(joinPath(folder, "tokenizer.json")) ? folder : null;
 
 /** @throws UsageError for a dataset that was encoded with another tokenizer */
 export function checkDataset(folder: string, tokenizer: Tokenizer): void {

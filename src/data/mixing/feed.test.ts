@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DataError, FileError, FormatError, UsageError } from "../../platform/errors.ts";
 import type { Batch } from "../batches.ts";
+import { prepareShards } from "../prepare-shards.ts";
 import { prepareTokens } from "../prepare.ts";
 import { openSplit } from "../sequences.ts";
 import { documentScores, lengthScores } from "./difficulty.ts";
@@ -161,6 +162,68 @@ describe("a feed", () => {
     rmSync(path);
     expect(open).toThrow(FileError);
     expect(open).toThrow(new RegExp(shards[1]));
+  });
+});
+
+describe("shards packed by best fit", () => {
+  const folder = join(root, "fitted");
+  const lengths = [3, 7, 2, 11, 5, 4, 6, 8, 3, 5]; // one longer than a sequence
+  beforeAll(async () => {
+    const file = join(root, "fitted.jsonl");
+    const rows = lengths.map((length, i) => {
+      const text = Array.from({ length: length - 1 }, (_, k) => 100 * i + k).join(" ");
+      return JSON.stringify({ text, quality: i / 8 });
+    });
+    writeFileSync(file, rows.join("\n"));
+    await prepareShards({
+      inputs: [{ name: "fitted", paths: [file], read: { fields: { score: "quality" } } }],
+      tokenizer: tokenizer(),
+      outDir: folder,
+      packing: { kind: "best-fit", sequence: 8 },
+    });
+  });
+
+  test("are mixed with streams; what fills a sequence up is no target", () => {
+    const opened = openMixture(mixture([source("f", 1, folder), source("a", 1, a)], { sequence: 8, batch: 2 }));
+    const [{ sequences }] = opened.use();
+    let targets = 0;
+    for (let n = 0; n < sequences; n++) {
+      const { targets_BT, source_B } = opened.next();
+      for (let i = 0; i < 16; i++) if (source_B[i >> 3] === 0 && targets_BT[i] !== -100) targets++;
+    }
+    // Of each sequence all tokens of documents but the first are targets: one epoch of it was drawn.
+    expect(targets).toBe(lengths.reduce((x, y) => x + y, 0) - sequences);
+    opened.close();
+  });
+
+  test("are refused for sequences of another length", () => {
+    const spec = mixture([source("a", 1, a), source("f", 1, folder)]);
+    expect(() => openFeed(spec)).toThrow(UsageError);
+    expect(() => openFeed(spec)).toThrow(
+      /source "f", .*fitted: the data were packed into sequences of 8 tokens, and 4 are asked for/,
+    );
+  });
+
+  test("are scored by their documents' lengths and scores", async () => {
+    const split = openSplit(folder);
+    const sequences = split.sequences(8);
+    const [byLength, byScore] = [await lengthScores(split, 8), await documentScores(split, 8)];
+    const [tokens, ignored] = [new Int32Array(8), new Int32Array(8)];
+    for (let i = 0; i < sequences.count; i++) {
+      sequences.read(i, tokens, ignored);
+      // The document of each token is its hundred, an end belongs to the one before it, and what fills up to none.
+      let used = 0;
+      const sums = [0, 0];
+      for (let k = 0; k < split.tokens.fitted!.usedOf(i); k++) {
+        const document = Math.floor((tokens[k] === 999 ? tokens[k - 1] : tokens[k]) / 100);
+        used++;
+        sums[0] += lengths[document];
+        sums[1] += Math.fround(document / 8);
+      }
+      expect(byLength[i]).toBe(Math.fround(sums[0] / used));
+      expect(byScore[i]).toBe(Math.fround(sums[1] / used));
+    }
+    split.close();
   });
 });
 
