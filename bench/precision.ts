@@ -1,7 +1,7 @@
 /**
  * What bfloat16 and int8 in backward and AdamW's moments in eight bits do to the loss: `tiny`, four times, from the same
- * weights over the same tokens of TinyStories in the same order: float32 products; bfloat16; bfloat16 with `adamw8bit`;
- * int8 for the ternary layers' gradients. Every step's loss is kept; docs/results.md draws the curves and says how far they are from float32's.
+ * weights over the same tokens of TinyStories in the same order: float32 products; bfloat16; int8 for the ternary
+ * layers' gradients; bfloat16 with `adamw8bit`. Every step's loss is kept; docs/results.md draws the curves and says how far they are from float32's.
  *
  *   npm run bench -- precision                                         on the shared TinyStories, where they are
  *   npx tsx bench/precision.ts --data train.txt.gz                     trains a tokenizer of 2048 tokens on the text first
@@ -53,8 +53,8 @@ if (!options.batches && !existsSync(data)) {
 const variants = [
   { name: "float32", precision: "fp32", optimizer: "adamw" },
   { name: "bfloat16", precision: "bf16", optimizer: "adamw" },
-  { name: "bfloat16, adamw8bit", precision: "bf16", optimizer: "adamw8bit" },
   { name: "int8", precision: "int8", optimizer: "adamw" },
+  { name: "bfloat16, adamw8bit", precision: "bf16", optimizer: "adamw8bit" },
 ] as const;
 
 interface Curve {
