@@ -1,21 +1,19 @@
-/** What bench/infer.ts times: our packed engine at one shape, and node-llama-cpp on a GGUF file; and the memory's speed. */
+/**
+ * What bench/infer.ts times: our packed engine and node-llama-cpp, both on one GGUF file; and what a machine allows at most.
+ * randomWeights: weights without a file, for bench/infer-profile.ts.
+ */
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { createBackend } from "../src/backends/index.ts";
-import {
-  createPackedEngine,
-  type Engine,
-  type PackedEngineOptions,
-  type Sequence,
-  type WeightSource,
-} from "../src/infer/index.ts";
-import { type ModelConfig, presetConfig } from "../src/model/index.ts";
-import { sumSquares } from "../src/ops/sum-squares/index.ts";
+import { openEngine, type PackedEngineOptions, type WeightSource } from "../src/infer/index.ts";
+import { headWidth, type ModelConfig, presetConfig } from "../src/model/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 
-/** The shapes of ../shared/GGUF.md's table ("Speeds to beat"), and the smallest. */
+/**
+ * The shapes of the speeds to beat, with a tied head and SwiGLU, which llama.cpp's architecture "bitnet" has (2b4t's own
+ * squared ReLU it cannot run); and the smallest that its blocks of 256 fit, to try the bench.
+ */
 export const shapes: Record<string, ModelConfig> = {
-  tiny: presetConfig("tiny"),
+  tiny: { ...presetConfig("tiny"), width: 512, hiddenWidth: 1536, contextLength: 1024 },
   "100m": {
     ...presetConfig("95m"),
     width: 768,
@@ -29,6 +27,7 @@ export const shapes: Record<string, ModelConfig> = {
   "700m": { ...presetConfig("700m"), vocabSize: 32002 },
   "2b4t": presetConfig("2b4t"),
 };
+for (const config of Object.values(shapes)) Object.assign(config, { tiedHead: true, activation: "silu" });
 
 /** Random codes and floats, fast: the weights of no model. */
 export function randomWeights(config: ModelConfig, seed = 1): WeightSource {
@@ -64,117 +63,90 @@ export function randomWeights(config: ModelConfig, seed = 1): WeightSource {
   };
 }
 
-export interface Rates {
-  name: string;
-  /** Prompt of 512 (or the context, where it is shorter), and 128 tokens after a prompt of one. */
-  promptTokensPerSecond(): Promise<number>;
-  decodeTokensPerSecond(): Promise<number>;
+/** One program with one number of threads and one kind of head, its model loaded. */
+export interface Contender {
+  program: "bitnet.ts" | "node-llama-cpp";
+  threads: number;
+  /** Of our engine. */
+  head: string | null;
+  /** Bytes of weights that a token reads; null where unknown. */
+  bytesForToken: number | null;
+  /** Logits behind the last of these tokens, read as one prompt. */
+  logits(tokens: readonly number[]): Promise<Float32Array>;
+  /** The same read one by one; absent where a program only reads prompts. */
+  logitsOneByOne?(tokens: readonly number[]): Promise<Float32Array>;
+  /** Tokens a second: of a prompt of `count`, and of `count` likeliest tokens, one by one, after a prompt of one. */
+  promptRate(count: number): Promise<number>;
+  decodeRate(count: number): Promise<number>;
   close(): Promise<void>;
 }
 
 const seconds = () => performance.now() / 1000;
+const promptOf = (count: number) => Array.from({ length: count }, (_, i) => 3 + ((7 * i) % 1900));
 
-/** Logits of the last of these tokens: as a prompt, and token by token. */
-async function bothWays(engine: Engine, tokens: number[]): Promise<[Float32Array, Float32Array]> {
-  const [a, b] = [engine.createSequence(), engine.createSequence()];
-  const [prompt] = await engine.forward([{ sequence: a, tokens, logits: "last" }]);
-  let last = prompt;
-  for (const token of tokens) [last] = await engine.forward([{ sequence: b, tokens: [token], logits: "last" }]);
-  a.dispose();
-  b.dispose();
-  return [prompt, last];
+function likeliest(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  return best;
 }
 
-/**
- * Our engine, after its answer has been checked: a prompt's logits are those of the same tokens one by one, through other
- * kernels.
- */
-export async function ours(
-  shape: string,
-  threads: number,
-  options: PackedEngineOptions,
-): Promise<Rates & { bytesForToken: number }> {
-  const config = shapes[shape];
-  const backend = await createBackend({ backend: "auto", threads });
-  const engine = await createPackedEngine(backend, config, randomWeights(config), options);
-  const tokens = Array.from({ length: Math.min(512, config.contextLength) }, (_, i) => (7 * i) % config.vocabSize);
-  const [prompt, single] = await bothWays(engine, tokens.slice(0, 20));
-  const dot = (x: Float32Array, y: Float32Array) => x.reduce((sum, v, i) => sum + v * y[i], 0);
-  const cosine = dot(prompt, single) / Math.sqrt(dot(prompt, prompt) * dot(single, single));
-  if (!(cosine > 0.99))
-    throw new Error(`${shape}: a prompt and its tokens one by one agree only to a cosine of ${cosine}`);
-  const run = async (body: (sequence: Sequence) => Promise<number>) => {
+export async function ours(file: string, threads: number, packed: PackedEngineOptions): Promise<Contender> {
+  const { engine, close } = await openEngine(file, { backend: { backend: "auto", threads }, packed });
+  const { bytesForToken } = (engine as unknown as { report: { bytesForToken: number } }).report;
+  const fresh = async <T>(body: (forward: (tokens: readonly number[]) => Promise<Float32Array>) => Promise<T>) => {
     const sequence = engine.createSequence();
-    const start = seconds();
-    const count = await body(sequence);
-    const rate = count / (seconds() - start);
-    sequence.dispose();
-    return rate;
+    try {
+      return await body(async (tokens) => (await engine.forward([{ sequence, tokens, logits: "last" }]))[0]);
+    } finally {
+      sequence.dispose();
+    }
   };
   return {
-    name: `bitnet.ts (${threads} ${threads === 1 ? "thread" : "threads"})`,
-    bytesForToken: engine.report.bytesForToken,
-    promptTokensPerSecond: () =>
-      run(async (sequence) => {
-        await engine.forward([{ sequence, tokens, logits: "last" }]);
-        return tokens.length;
+    ...{ program: "bitnet.ts", threads, head: packed.head ?? null, bytesForToken },
+    logits: (tokens) => fresh((forward) => forward(tokens)),
+    logitsOneByOne: (tokens) =>
+      fresh(async (forward) => {
+        let last = new Float32Array(0);
+        for (const token of tokens) last = (await forward([token])) as Float32Array<ArrayBuffer>;
+        return last;
       }),
-    decodeTokensPerSecond: () =>
-      run(async (sequence) => {
+    promptRate: (count) =>
+      fresh(async (forward) => {
+        const start = seconds();
+        await forward(promptOf(count));
+        return count / (seconds() - start);
+      }),
+    decodeRate: (count) =>
+      fresh(async (forward) => {
         let token = 1;
-        for (let i = 0; i < 128; i++) {
-          const [logits] = await engine.forward([{ sequence, tokens: [token], logits: "last" }]);
-          token = logits.indexOf(Math.max(logits[0], logits[1])) % config.vocabSize;
-        }
-        return 128;
+        const start = seconds();
+        for (let i = 0; i < count; i++) token = likeliest(await forward([token]));
+        return count / (seconds() - start);
       }),
     async close() {
-      engine.dispose();
-      backend.close();
+      close();
     },
   };
 }
 
-/** GB/s at which `threads` threads read memory that no cache holds: the floor of a token's time is its bytes over this. */
-export async function memoryGigabytesPerSecond(threads: number): Promise<number> {
-  const backend = await createBackend({ backend: "auto", threads });
-  const size = 64 << 20; // numbers: 256 MiB
-  const create = (shape: readonly number[], dtype: "f32" | "i32" | "i8" | "u8") => ({
-    shape,
-    dtype,
-    buffer: backend.allocate(4 * shape.reduce((a, b) => a * b, 1)),
-  });
-  const x = create([size], "f32");
-  for (let at = 0; at < size; at += 1 << 20) backend.upload(x.buffer, new Float32Array(1 << 20).fill(1), 4 * at);
-  const sum = create([1], "f32");
-  let best = 0;
-  for (let i = 0; i < 5; i++) {
-    const start = seconds();
-    sumSquares({ backend, precision: "fp32", create }, x, sum, 0);
-    best = Math.max(best, (4 * size) / (seconds() - start) / 1e9);
-  }
-  backend.close();
-  return best;
+interface LlamaSequence {
+  clearHistory(): Promise<void>;
+  evaluateWithoutGeneratingNewTokens(tokens: number[]): Promise<void>;
+  evaluate(tokens: number[], options: object): AsyncIterable<number>;
+  controlledEvaluate(tokens: unknown[]): Promise<{ next: { logits: Map<number, number> } }[]>;
 }
-
 interface LlamaModule {
+  LlamaLogLevel: { error: string };
   getLlama(options: object): Promise<{
     loadModel(options: object): Promise<{
-      createContext(options: object): Promise<{
-        getSequence(): {
-          clearHistory(): Promise<void>;
-          evaluateWithoutGeneratingNewTokens(tokens: number[]): Promise<void>;
-          evaluate(tokens: number[], options: object): AsyncIterable<number>;
-        };
-        dispose(): Promise<void>;
-      }>;
+      createContext(options: object): Promise<{ getSequence(): LlamaSequence; dispose(): Promise<void> }>;
       dispose(): Promise<void>;
     }>;
   }>;
 }
 
-/** node-llama-cpp, as test/judges has it installed, on a GGUF file of the same shape; null where it is not installed. */
-export async function llamaCpp(file: string, threads: number): Promise<Rates | null> {
+/** node-llama-cpp, as test/judges has it installed; null where it is not. */
+export async function llamaCpp(file: string, threads: number): Promise<Contender | null> {
   const entry = resolve(import.meta.dirname, "../test/judges/node_modules/node-llama-cpp/dist/index.js");
   let module: LlamaModule;
   try {
@@ -183,29 +155,58 @@ export async function llamaCpp(file: string, threads: number): Promise<Rates | n
     if ((error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND") return null;
     throw error;
   }
-  const llama = await module.getLlama({ gpu: false, build: "never", skipDownload: true, maxThreads: threads });
+  const logLevel = module.LlamaLogLevel.error;
+  const llama = await module.getLlama({
+    gpu: false,
+    build: "never",
+    skipDownload: true,
+    maxThreads: threads,
+    logLevel,
+  });
   const model = await llama.loadModel({ modelPath: file });
   const context = await model.createContext({ contextSize: 1024, batchSize: 512, threads });
   const sequence = context.getSequence();
-  const tokens = Array.from({ length: 512 }, (_, i) => (7 * i) % 2000);
   return {
-    name: `node-llama-cpp (${threads} ${threads === 1 ? "thread" : "threads"})`,
-    async promptTokensPerSecond() {
+    ...{ program: "node-llama-cpp", threads, head: null, bytesForToken: null },
+    async logits(tokens) {
       await sequence.clearHistory();
+      const asked = tokens.map((token, i) =>
+        i === tokens.length - 1 ? [token, { generateNext: { logits: true } }] : token,
+      );
+      const { next } = (await sequence.controlledEvaluate(asked)).at(-1)!;
+      const values = new Float32Array(next.logits.size);
+      for (const [token, logit] of next.logits) values[token] = logit;
+      return values;
+    },
+    async promptRate(count) {
+      await sequence.clearHistory();
+      const tokens = promptOf(count);
       const start = seconds();
       await sequence.evaluateWithoutGeneratingNewTokens(tokens);
-      return tokens.length / (seconds() - start);
+      return count / (seconds() - start);
     },
-    async decodeTokensPerSecond() {
+    async decodeRate(count) {
       await sequence.clearHistory();
       const start = seconds();
-      let count = 0;
-      for await (const _ of sequence.evaluate([1], { temperature: 0, yieldEogToken: true })) if (++count === 128) break;
-      return count / (seconds() - start);
+      let made = 0;
+      const tokens = sequence.evaluate([1], { temperature: 0, yieldEogToken: true });
+      for await (const _ of tokens) if (++made === count) break;
+      return made / (seconds() - start);
     },
     async close() {
       await context.dispose();
       await model.dispose();
     },
   };
+}
+
+/**
+ * Operations of a prompt of T tokens: int8 by ternary, two for each weight and token; and of attention in float32, of what
+ * causality leaves, two products.
+ */
+export function promptOperations(config: ModelConfig, T: number): { int8: number; float: number } {
+  const { width: C, hiddenWidth: F, heads, kvHeads, layers } = config;
+  const D = headWidth(config);
+  const weights = layers * (C * (heads + 2 * kvHeads) * D + heads * D * C + 3 * C * F);
+  return { int8: 2 * weights * T, float: layers * 4 * heads * D * ((T * (T + 1)) / 2) };
 }

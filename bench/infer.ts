@@ -1,93 +1,157 @@
 /**
- * Reading and writing speed of the packed engine (pp512, tg128: tokens/s of a prompt of 512, and of 128 tokens one by one),
- * random ternary weights at full shapes, beside what memory allows and beside node-llama-cpp: rounds in which every program
- * takes its turn. Each engine's answer is checked before it is timed (bench/infer-rates.ts).
+ * Reading and writing speed of the packed engine beside node-llama-cpp, both on the same file of random weights at full
+ * shapes (TQ2_0, embeddings in Q6_K): pp512 and tg128, tokens/s of a prompt of 512 and of 128 likeliest tokens one by one.
+ * Rounds in which every program, head and number of threads takes its turn. Before that the answers are checked: a prompt
+ * read at once against its tokens one by one, and our logits against llama.cpp's. Loading and memory are measured in
+ * processes of their own.
  *
- *   npm run bench:infer                                        all shapes, 1 and 2 threads, int8 head
- *   npm run bench:infer -- --shapes 100m --threads 2 --head int4 --weights trits --cache f16
- *   npm run bench:infer -- --shapes 700m --llama model-tq2_0.gguf    interleaved with node-llama-cpp (test/judges) on it
+ *   npm run bench:infer                                        100m, 700m, 2b4t; 1 and 2 threads; int8 and int4 heads
+ *   npm run bench:infer -- --shapes 700m --heads int8 --weights trits --rounds 5
+ *   npm run bench:infer -- --quick --shapes tiny               to see that it works; results go beside the build
  *
- * The floor of a token's time is the bytes of weights that it must read over the speed at which as many threads read
- * memory; `of the floor` is how near the engine comes. Small models lie in the caches and may pass it.
+ * The floor of a token's time is its bytes of weights over the speed at which as many threads read memory; of a prompt's, its
+ * int8 operations at the unit's peak and its attention at float32's. Files are kept in --folder (the system's temporary one).
  */
+import { execFileSync } from "node:child_process";
+import { statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { PackedEngineOptions } from "../src/infer/index.ts";
-import { llamaCpp, memoryGigabytesPerSecond, ours, type Rates, shapes } from "./infer-rates.ts";
+import { writeRandomGguf } from "./infer-model.ts";
+import { type Contender, llamaCpp, ours, promptOperations, shapes } from "./infer-rates.ts";
 import { medianOf, provenance, writeResult } from "./machine.ts";
+import { loadHelper } from "./native-helper.ts";
 
 const { values } = parseArgs({
   options: {
-    shapes: { type: "string", default: Object.keys(shapes).join(",") },
+    shapes: { type: "string", default: "100m,700m,2b4t" },
     threads: { type: "string", default: "1,2" },
     rounds: { type: "string", default: "3" },
     weights: { type: "string", default: "2bit" },
-    head: { type: "string", default: "int8" },
+    heads: { type: "string", default: "int8,int4" },
     cache: { type: "string", default: "f16" },
-    llama: { type: "string" },
+    folder: { type: "string", default: join(tmpdir(), "bitnet-bench-infer") },
     name: { type: "string", default: "infer" },
     quick: { type: "boolean", default: false },
   },
 });
 
-function chosen<T extends string>(name: "weights" | "head" | "cache", allowed: readonly T[]): T {
-  const value = values[name];
-  if (!(allowed as readonly string[]).includes(value))
-    throw new Error(`--${name} ${value}: expected ${allowed.join(", ")}`);
-  return value as T;
-}
-const options: PackedEngineOptions = {
-  weights: chosen("weights", ["2bit", "trits"] as const),
-  head: chosen("head", ["f32", "bf16", "f16", "int8", "int4"] as const),
-  cache: chosen("cache", ["f32", "f16", "int8", "int4"] as const),
+const list = (name: "shapes" | "threads" | "heads", allowed?: readonly string[]): string[] => {
+  const wanted = values[name].split(",");
+  const wrong = allowed && wanted.find((one) => !allowed.includes(one));
+  if (wrong !== undefined) throw new Error(`--${name} ${wrong}: expected ${allowed?.join(", ")}`);
+  return wanted;
 };
-const threadCounts = values.threads.split(",").map(Number);
-const wanted = values.shapes.split(",");
-for (const shape of wanted)
-  if (!shapes[shape]) throw new Error(`--shapes ${shape}: shapes are ${Object.keys(shapes).join(", ")}`);
-if (values.llama && wanted.length !== 1)
-  throw new Error("--llama is a file of one shape: name that shape with --shapes");
+const wanted = list("shapes", Object.keys(shapes));
+const threadCounts = list("threads").map(Number);
+const heads = list("heads", ["f32", "bf16", "f16", "int8", "int4"]);
+const common = { weights: values.weights, cache: values.cache } as PackedEngineOptions;
+const rounds = values.quick ? 1 : Number(values.rounds);
+const [promptTokens, writtenTokens] = [512, 128];
 
-const memory = new Map<number, number>();
-for (const threads of threadCounts) memory.set(threads, await memoryGigabytesPerSecond(threads));
-for (const [threads, rate] of memory) console.log(`memory, ${threads} threads: ${rate.toFixed(1)} GB/s`);
+const helper = await loadHelper();
+const machine = threadCounts.map((threads) => ({
+  threads,
+  readGBs: helper.readRate(threads),
+  int8Gops: helper.peak("int8", threads),
+  floatGflops: helper.peak("float32", threads),
+}));
+for (const { threads, readGBs, int8Gops } of machine)
+  console.log(`${threads} threads: memory ${readGBs.toFixed(1)} GB/s, int8 ${int8Gops.toFixed(0)} GOP/s`);
+
+function cosine(x: Float32Array, y: Float32Array): number {
+  const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i], 0);
+  return dot(x, y) / Math.sqrt(dot(x, x) * dot(y, y));
+}
+
+/** Our engine's int8 per token against llama.cpp's per 256, and its F16 cache: through many random layers they drift. */
+const leastCosine = 0.95;
+const checkTokens = Array.from({ length: 20 }, (_, i) => 3 + ((7 * i) % 1900));
+
+async function check(contenders: readonly Contender[]): Promise<{ onePiece: number; llama: number | null }> {
+  const judge = contenders.find(({ program }) => program === "node-llama-cpp");
+  const expected = judge ? await judge.logits(checkTokens) : null;
+  let [onePiece, llama] = [1, 1];
+  for (const contender of contenders) {
+    if (contender.program !== "bitnet.ts") continue;
+    const { threads, head } = contender;
+    const prompt = await contender.logits(checkTokens);
+    const single = await contender.logitsOneByOne!(checkTokens);
+    onePiece = Math.min(onePiece, cosine(prompt, single));
+    if (expected) llama = Math.min(llama, cosine(prompt, expected));
+    if (!(onePiece > 0.99 && llama > leastCosine))
+      throw new Error(
+        `${head} head, ${threads} threads: a prompt and its tokens one by one agree to a cosine of ${onePiece}, with llama.cpp to ${llama}`,
+      );
+  }
+  return { onePiece, llama: expected ? llama : null };
+}
 
 const results: object[] = [];
+const loads: object[] = [];
+const agreements: object[] = [];
+const leftOut: string[] = [];
 for (const shape of wanted) {
-  const contenders: (Rates & { threads: number; bytesForToken: number | null })[] = [];
-  for (const threads of threadCounts) {
-    contenders.push({ ...(await ours(shape, threads, options)), threads });
-    const llama = values.llama ? await llamaCpp(values.llama, threads) : null;
-    if (llama) contenders.push({ ...llama, threads, bytesForToken: null });
-    else if (values.llama) console.log("node-llama-cpp is not installed in test/judges: ours alone");
-  }
-  const rates = contenders.map(() => ({ prompt: [] as number[], decode: [] as number[] }));
-  for (let round = -1; round < (values.quick ? 1 : Number(values.rounds)); round++)
-    for (const [i, contender] of contenders.entries()) {
-      const prompt = await contender.promptTokensPerSecond();
-      const decode = await contender.decodeTokensPerSecond();
-      if (round < 0) continue; // warm
-      rates[i].prompt.push(prompt);
-      rates[i].decode.push(decode);
-    }
-  for (const [i, { name, threads, bytesForToken }] of contenders.entries()) {
-    const [pp512, tg128] = [medianOf(rates[i].prompt), medianOf(rates[i].decode)];
-    const floorTokensPerSecond = bytesForToken === null ? null : ((memory.get(threads) ?? 0) * 1e9) / bytesForToken;
-    const ofFloor = floorTokensPerSecond === null ? null : tg128 / floorTokensPerSecond;
+  const config = shapes[shape];
+  const file = await writeRandomGguf(values.folder, shape, config);
+  for (const head of heads) {
+    const args = ["--threads", String(Math.max(...threadCounts)), "--head", head];
+    const script = resolve(import.meta.dirname, "infer-load.ts");
+    const more = ["--weights", values.weights, "--cache", values.cache];
+    const out = execFileSync(process.execPath, ["--import", "tsx", script, file, ...args, ...more], {
+      encoding: "utf8",
+    });
+    const load = JSON.parse(out);
+    loads.push({ shape, head, threads: Math.max(...threadCounts), ...load });
     console.log(
-      `${shape}, ${name}: pp512 ${pp512.toFixed(0)}, tg128 ${tg128.toFixed(1)} tokens/s` +
-        (floorTokensPerSecond === null || bytesForToken === null || ofFloor === null
-          ? ""
-          : `; ${(bytesForToken / 1e6).toFixed(0)} MB a token, floor ${floorTokensPerSecond.toFixed(0)} tokens/s, ${(100 * ofFloor).toFixed(0)} % of the floor`),
+      `${shape}, ${head} head: ${(load.fileBytes / 1e6).toFixed(0)} MB opened in ${load.loadMs.toFixed(0)} ms; ${(load.peak / 1e6).toFixed(0)} MB at most, ${(load.residentBefore / 1e6).toFixed(0)} of them before, cache ${(load.cacheBytes / 1e6).toFixed(0)}`,
     );
+  }
+  const contenders: Contender[] = [];
+  for (const threads of threadCounts) {
+    for (const head of heads) contenders.push(await ours(file, threads, { ...common, head } as PackedEngineOptions));
+    const llama = await llamaCpp(file, threads);
+    if (llama) contenders.push(llama);
+    else if (leftOut.length === 0) leftOut.push("node-llama-cpp: it is not installed in test/judges");
+  }
+  const agreement = await check(contenders);
+  console.log(
+    `${shape}: cosine of a prompt at once and one by one ${agreement.onePiece.toFixed(5)}, with llama.cpp ${agreement.llama?.toFixed(5) ?? "not measured"}`,
+  );
+  const rates = contenders.map(() => ({ prompt: [] as number[], decode: [] as number[] }));
+  for (const contender of contenders) {
+    await contender.promptRate(64);
+    await contender.decodeRate(8);
+  }
+  for (let round = 0; round < rounds; round++)
+    for (const [i, contender] of contenders.entries()) {
+      // Another program's threads may spin a little after their turn.
+      await new Promise((done) => setTimeout(done, 50));
+      rates[i].prompt.push(await contender.promptRate(promptTokens));
+      rates[i].decode.push(await contender.decodeRate(writtenTokens));
+    }
+  const operations = promptOperations(config, promptTokens);
+  for (const [i, { program, threads, head, bytesForToken }] of contenders.entries()) {
+    const { readGBs, int8Gops, floatGflops } = machine.find((m) => m.threads === threads)!;
+    const [pp512, tg128] = [medianOf(rates[i].prompt), medianOf(rates[i].decode)];
     const best = { pp512: Math.max(...rates[i].prompt), tg128: Math.max(...rates[i].decode) };
-    results.push({ shape, name, threads, pp512, tg128, best, bytesForToken, floorTokensPerSecond, ofFloor });
+    const decodeFloor = bytesForToken === null ? null : (readGBs * 1e9) / bytesForToken;
+    const promptSeconds = operations.int8 / (int8Gops * 1e9) + operations.float / (floatGflops * 1e9);
+    const floors = { tg128: decodeFloor, pp512: program === "bitnet.ts" ? promptTokens / promptSeconds : null };
+    results.push({ shape, program, head, threads, pp512, tg128, best, bytesForToken, floors });
+    const of = (rate: number, floor: number | null) =>
+      floor === null ? "" : ` (${((100 * rate) / floor).toFixed(0)} % of ${floor.toFixed(0)})`;
+    console.log(
+      `${shape}, ${program}${head ? `, ${head} head` : ""}, ${threads} threads: pp512 ${pp512.toFixed(0)}${of(pp512, floors.pp512)}, tg128 ${tg128.toFixed(1)}${of(tg128, floors.tg128)}`,
+    );
   }
   for (const contender of contenders) await contender.close();
+  agreements.push({ shape, fileBytes: statSync(file).size, ...agreement });
 }
-const memoryRates = Object.fromEntries([...memory].map(([threads, rate]) => [threads, rate]));
 const command = `npm run bench:infer -- ${process.argv.slice(2).join(" ")}`.trim();
 writeResult(
   values.name,
-  { ...provenance(command), options, memoryGigabytesPerSecond: memoryRates, results },
+  { ...provenance(command), options: { ...common, rounds }, peaks: machine, loads, agreements, results, leftOut },
   values.quick,
 );

@@ -69,6 +69,17 @@ INLINE uint16_t float_to_half(float x) {
   return static_cast<uint16_t>(sign | ((rest - (112u << 23) + 0xfff + (rest >> 13 & 1)) >> 13));
 }
 
+// kLanes halves to p, as float_to_half makes them.
+INLINE void store_half(uint16_t* p, VF v) {
+#if SIMD_AVX512
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif SIMD_AVX2 && defined(__F16C__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+#else
+  for (int i = 0; i < kLanes; i++) p[i] = float_to_half(v[i]);
+#endif
+}
+
 INLINE uint16_t float_to_bf16(float x) { return static_cast<uint16_t>(to_bf16(splat(x))[0]); }
 INLINE float bf16_to_float(uint16_t bits) { return from_bf16(VU{} + bits)[0]; }
 

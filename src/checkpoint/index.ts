@@ -32,8 +32,15 @@ export {
   type GgufExportOptions,
   type GgufExportReport,
   ggufExportTypes,
+  ggufNameOf,
   importGguf,
+  interleaveRotary,
   loadGguf,
+  type OpenedGguf,
+  openGgufModel,
+  pairedHeads,
+  readGgufTernary,
+  scaleFactorOf,
 } from "./gguf/index.ts";
 export { convertToBitnet } from "./convert.ts";
 export { fromHuggingFaceConfig, toHuggingFaceConfig } from "./hf-config.ts";

@@ -3,15 +3,27 @@
  * What cli/ and serve/ open models through.
  */
 import { type Backend, type BackendChoice, createBackend } from "../backends/index.ts";
-import { type HubOptions, loadModel, type OpenedModel } from "../checkpoint/index.ts";
-import type { ModelConfig, Transformer } from "../model/index.ts";
+import {
+  downloadModel,
+  type HubOptions,
+  isCompactPath,
+  isGgufPath,
+  isHubName,
+  loadModel,
+  openCompactModel,
+  type OpenedModel,
+  openGgufModel,
+} from "../checkpoint/index.ts";
+import type { ModelConfig } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { Runtime } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { readChatTemplate } from "./chat-template.ts";
 import type { Engine } from "./engine.ts";
 import { endTokensOf } from "./end-tokens.ts";
-import { type PackedEngineOptions, packModel } from "./packed/engine.ts";
+import { createPackedEngine, type PackedEngineOptions, packModel } from "./packed/engine.ts";
+import { weightsOfCompact, weightsOfGguf } from "./packed/file-weights.ts";
+import type { WeightSource } from "./packed/weights.ts";
 import { TransformerEngine } from "./transformer-engine.ts";
 
 export interface OpenEngineOptions {
@@ -67,11 +79,13 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
     );
   const backend = await createBackend(options.backend ?? { backend: "auto" });
   try {
-    const opened = await loadModel(path, new Runtime(backend), options.hub);
-    const { config, folder, step, refused } = opened;
+    const found = isHubName(path) ? await downloadModel(path, options.hub) : path;
+    const kindOf = ({ variant }: ModelConfig) =>
+      wanted === "auto" ? (variant === "bitnet" || packed ? "packed" : "float") : wanted;
+    const opened =
+      (await openFileDirectly(found, kindOf, backend, packed)) ?? (await openModel(found, kindOf, backend, packed));
+    const { engine, free, kind, config, folder, step, refused } = opened;
     const tokenizer = tokenizerOf(opened);
-    const kind = wanted === "auto" ? (config.variant === "bitnet" || packed ? "packed" : "float") : wanted;
-    const { engine, free } = await engineOf(opened.model, kind, packed);
     return {
       ...{ engine, kind, config, tokenizer, folder, step, refused },
       startToken: startTokenOf(step, tokenizer),
@@ -89,19 +103,69 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
   }
 }
 
-/** The engine, and what frees it with its weights. */
-async function engineOf(
-  model: Transformer,
-  kind: OpenedEngine["kind"],
+type Opened = Omit<OpenedModel, "model"> & { engine: Engine; kind: OpenedEngine["kind"]; free(): void };
+type KindOf = (config: ModelConfig) => OpenedEngine["kind"];
+
+/** The packed engine over a GGUF or compact file, without a model in between; null for what else there is. */
+async function openFileDirectly(
+  path: string,
+  kindOf: KindOf,
+  backend: Backend,
   packed: PackedEngineOptions | undefined,
-): Promise<{ engine: Engine; free(): void }> {
+): Promise<Opened | null> {
+  const of = async (
+    { file, config }: { file: { close(): void }; config: ModelConfig },
+    source: () => WeightSource,
+    rest: () => Pick<OpenedModel, "tokenizer" | "step" | "chatTemplate">,
+  ): Promise<Opened | null> => {
+    try {
+      if (kindOf(config) === "float") return null;
+      const about = rest();
+      const engine = await createPackedEngine(backend, config, source(), packed);
+      return { ...about, engine, config, folder: path, refused: [], kind: "packed", free: () => engine.dispose() };
+    } finally {
+      file.close();
+    }
+  };
+  if (isCompactPath(path)) {
+    const opened = openCompactModel(path);
+    const { step, chatTemplate } = opened;
+    return of(
+      opened,
+      () => weightsOfCompact(opened),
+      () => ({ tokenizer: opened.readTokenizer(), step, chatTemplate }),
+    );
+  }
+  if (isGgufPath(path)) {
+    const opened = openGgufModel(path);
+    const { tokenizer, chatTemplate } = opened;
+    return of(
+      opened,
+      () => weightsOfGguf(opened),
+      () => ({ tokenizer, step: null, chatTemplate }),
+    );
+  }
+  return null;
+}
+
+/** Whatever path it is: a model is loaded, and packed if that is wanted. */
+async function openModel(
+  path: string,
+  kindOf: KindOf,
+  backend: Backend,
+  packed: PackedEngineOptions | undefined,
+): Promise<Opened> {
+  const { model, ...opened } = await loadModel(path, new Runtime(backend));
+  const kind = kindOf(opened.config);
   if (kind === "packed") {
     const engine = await packModel(model, packed);
     model.dispose();
-    return { engine, free: () => engine.dispose() };
+    return { ...opened, kind, engine, free: () => engine.dispose() };
   }
   const engine = new TransformerEngine(model);
   return {
+    ...opened,
+    kind,
     engine,
     free() {
       engine.dispose();

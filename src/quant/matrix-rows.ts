@@ -7,6 +7,8 @@
  *   int4             blocks of 64 as 32 bytes (byte i: q + 8 of weight i in the lower half, of 32 + i in the upper), then
  *                    each block's scale as bfloat16: the weight of the largest magnitude, over -8; 4.25 bits a weight
  *
+ * What is not finite makes its row (int8) or block (int4) NaN.
+ *
  * Pure functions; the definition of what pack_matrix and the kernels of matrix-linear do.
  */
 import { fromBfloat16Bits, toBfloat16Bits } from "./bfloat16.ts";
@@ -72,6 +74,7 @@ export function packRow(w: Float32Array, format: MatrixFormat, to: Uint8Array, o
       const part = w.subarray(b * blockWeights, (b + 1) * blockWeights);
       let most = 0;
       for (const x of part) if (Math.abs(x) > Math.abs(most)) most = x;
+      if (part.some((x) => !Number.isFinite(x))) most = Number.NaN;
       const bits = toBfloat16Bits(most / -8);
       const scale = fromBfloat16Bits(bits);
       const inverse = scale !== 0 ? Math.fround(1 / scale) : 0;

@@ -52,13 +52,20 @@ export function readGgufConfig(path: string): ModelConfig {
   }
 }
 
-/**
- * Builds the model in a file.
- *
- * @throws FileError; FormatError naming what is missing or wrong; UnsupportedError for an architecture, a setting, a
- *         tokenizer or a number format that we do not run
- */
-export async function loadGguf(path: string, runtime: Runtime): Promise<LoadedGguf> {
+/** A file whose tensors are those of the model that it describes, and what it says beside them. */
+export interface OpenedGguf {
+  /** Owned by the caller: close it. */
+  file: GgufFile;
+  config: ModelConfig;
+  tokenizer: Tokenizer | null;
+  /** Jinja; null where the file has none. */
+  chatTemplate: string | null;
+  /** Names, shapes and roles, without memory behind them. */
+  parameters: readonly Pick<Parameter, "name" | "shape" | "role">[];
+}
+
+/** Opens a file to read a model's tensors from. @throws as loadGguf */
+export function openGgufModel(path: string): OpenedGguf {
   const file = readGguf(path);
   try {
     const config = configOf(file);
@@ -67,7 +74,24 @@ export async function loadGguf(path: string, runtime: Runtime): Promise<LoadedGg
       throw new FormatError(`${path}: has ${tokenizer.vocabSize} tokens, but embeddings of ${config.vocabSize}`);
     const chatTemplate = file.metadata.findText("tokenizer.chat_template") ?? null;
     // Shapes are held against the file before anything of their size is allocated.
-    checkTensors(file, new Transformer(new Runtime(createDryBackend()), config, null).parameters);
+    const { parameters } = new Transformer(new Runtime(createDryBackend()), config, null);
+    checkTensors(file, parameters);
+    return { file, config, tokenizer, chatTemplate, parameters };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/**
+ * Builds the model in a file.
+ *
+ * @throws FileError; FormatError naming what is missing or wrong; UnsupportedError for an architecture, a setting, a
+ *         tokenizer or a number format that we do not run
+ */
+export async function loadGguf(path: string, runtime: Runtime): Promise<LoadedGguf> {
+  const { file, config, tokenizer, chatTemplate } = openGgufModel(path);
+  try {
     const model = new Transformer(runtime, config, null);
     try {
       for (const parameter of model.parameters) {
@@ -187,27 +211,58 @@ function checkTensors(file: GgufFile, parameters: readonly Parameter[]): void {
     throw new UnsupportedError(`${file.path}: holds tensor ${JSON.stringify(stranger)}, which no model here has`);
 }
 
-function weightsOf(file: GgufFile, { name: ours, role, shape }: Parameter, config: ModelConfig): Float32Array {
-  const name = ggufNameOf(ours);
-  const where = `${file.path}: tensor ${JSON.stringify(name)}`;
-  const heads = rotaryHeads(ours, config);
-  const paired = heads !== null && file.metadata.text("general.architecture") === "llama";
-  const stored = file.readFloats(name);
-  const values = paired ? interleaveRotary(stored, heads, shape[1], true) : stored;
-  if (role !== "ternary") return values;
-  const ternary = ternaryOf(values);
+type Named = Pick<Parameter, "name" | "shape" | "role">;
+
+/** How many heads' rows lie in adjacent pairs; null for a tensor whose rows lie as ours. */
+export function pairedHeads(file: GgufFile, name: string, config: ModelConfig): number | null {
+  const heads = rotaryHeads(name, config);
+  return heads !== null && file.metadata.text("general.architecture") === "llama" ? heads : null;
+}
+
+function floatsOf(file: GgufFile, { name, shape }: Named, config: ModelConfig): Float32Array {
+  const stored = file.readFloats(ggufNameOf(name));
+  const heads = pairedHeads(file, name, config);
+  return heads === null ? stored : interleaveRotary(stored, heads, shape[1], true);
+}
+
+/** What multiplies a ternary matrix beside the scale in its own bytes. @throws FormatError */
+export function scaleFactorOf(file: GgufFile, name: string): number {
+  const scaleName = scaleNameOf(ggufNameOf(name));
+  if (!file.tensors.has(scaleName)) return 1;
+  const factor = file.readFloats(scaleName);
+  if (factor.length !== 1 || !(factor[0] >= 0) || !Number.isFinite(factor[0]))
+    throw new FormatError(
+      `${file.path}: tensor ${JSON.stringify(scaleName)} is ${factor[0]} (of ${factor.length} numbers); expected one number above 0`,
+    );
+  return factor[0];
+}
+
+/** A ternary matrix of a file, whatever it is written in. @throws UnsupportedError where it is not ternary; FormatError */
+export function readGgufTernary(
+  file: GgufFile,
+  parameter: Named,
+  config: ModelConfig,
+): { codes: Uint8Array; scale: number } {
+  const where = `${file.path}: tensor ${JSON.stringify(ggufNameOf(parameter.name))}`;
+  const ternary = ternaryOf(floatsOf(file, parameter, config));
   if (!ternary)
     throw new UnsupportedError(
       `${where} is not ternary: it holds more than -g, 0 and g; if it was quantised from float weights in blocks, import the model that it was made from`,
     );
-  const scaleName = scaleNameOf(name);
-  const factor = file.tensors.has(scaleName) ? file.readFloats(scaleName) : Float32Array.of(1);
-  const scale = Math.fround(ternary.scale * factor[0]);
-  if (factor.length !== 1 || !(scale >= 0) || !Number.isFinite(scale))
-    throw new FormatError(`${where}: its scale is ${scale} (of ${factor.length} numbers); expected one number above 0`);
+  const scale = Math.fround(ternary.scale * scaleFactorOf(file, parameter.name));
+  if (!(scale >= 0) || !Number.isFinite(scale))
+    throw new FormatError(`${where}: its scale is ${scale}; expected one number above 0`);
+  return { codes: ternary.codes, scale };
+}
+
+function weightsOf(file: GgufFile, parameter: Named, config: ModelConfig): Float32Array {
+  if (parameter.role !== "ternary") return floatsOf(file, parameter, config);
+  const { codes, scale } = readGgufTernary(file, parameter, config);
   if (scale > 0 && scale < config.weightEps)
-    throw new UnsupportedError(`${where}: its scale is ${scale}; below ${config.weightEps} it would not be kept`);
-  return masterWeightsOf({ codes: ternary.codes, scale });
+    throw new UnsupportedError(
+      `${file.path}: tensor ${JSON.stringify(ggufNameOf(parameter.name))}: its scale is ${scale}; below ${config.weightEps} it would not be kept`,
+    );
+  return masterWeightsOf({ codes, scale });
 }
 
 /**

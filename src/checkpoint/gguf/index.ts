@@ -10,4 +10,16 @@ export {
   planGguf,
 } from "./architecture.ts";
 export { exportGguf, type GgufExportOptions, type GgufExportReport } from "./export.ts";
-export { importGguf, isGgufFile, type LoadedGguf, loadGguf, readGgufConfig } from "./import.ts";
+export {
+  importGguf,
+  isGgufFile,
+  type LoadedGguf,
+  loadGguf,
+  type OpenedGguf,
+  openGgufModel,
+  pairedHeads,
+  readGgufConfig,
+  readGgufTernary,
+  scaleFactorOf,
+} from "./import.ts";
+export { ggufNameOf, interleaveRotary } from "./names.ts";

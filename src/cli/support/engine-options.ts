@@ -29,13 +29,10 @@ export function addEngineOptions(command: Command): Command {
       ]),
     )
     .addOption(
-      new Option("--head-type <type>", "of output head and embeddings (packed engine; default f32, exact)").choices([
-        "f32",
-        "bf16",
-        "f16",
-        "int8",
-        "int4",
-      ]),
+      new Option(
+        "--head-type <type>",
+        "of output head and embeddings (packed engine; default: exact, f32 or as the file has it)",
+      ).choices(["f32", "bf16", "f16", "int8", "int4"]),
     )
     .addOption(
       new Option("--cache-type <type>", "of keys and values (packed engine; default f32, exact)").choices([

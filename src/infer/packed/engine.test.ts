@@ -177,6 +177,23 @@ forEachBackend(({ get }) => {
       engine.dispose();
     }));
 
+  test("with attention over pages throughout, logits do not depend on how a prompt is cut", () =>
+    withModel({}, async (model) => {
+      const engine = await packModel(model, { gatherAbove: Number.MAX_SAFE_INTEGER, head: "int8", cache: "f16" });
+      const cut = async (ends: number[]) => {
+        const sequence = engine.createSequence();
+        let last = new Float32Array(0);
+        for (const [i, to] of ends.entries())
+          [last] = (await engine.forward([work(sequence, ends[i - 1] ?? 0, to)])) as Float32Array<ArrayBuffer>[];
+        sequence.dispose();
+        return last;
+      };
+      const whole = await cut([50]);
+      for (const ends of [[49, 50], [8, 17, 50], [1, 2, 3, 30, 50], Array.from({ length: 50 }, (_, i) => i + 1)])
+        expect(await cut(ends)).toEqual(whole);
+      engine.dispose();
+    }));
+
   test("a sliding sequence sees the last tokens of its context", () =>
     withModel({ contextLength: 60 }, async (model) => {
       const window = 20;

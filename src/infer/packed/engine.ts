@@ -39,7 +39,7 @@ import {
 export interface PackedEngineOptions {
   /** Ternary weights in memory: 2bit, or trits (five to a byte, 1.6 bits). Default 2bit. */
   weights?: TernaryFormat;
-  /** Output head and embeddings. Default f32: exact. */
+  /** Output head and embeddings. Default: what holds them as exactly as they came (f32; of a file in f16 or bf16, that). */
   head?: MatrixFormat;
   /** Matrices of a full-precision model. Default f32: exact. */
   linear?: MatrixFormat;
@@ -52,7 +52,11 @@ export interface PackedEngineOptions {
   overflow?: "stop" | "slide";
   /** Activations are not rounded to int8: to compare with programs that do not. Default false. */
   floatActivations?: boolean;
-  /** A sequence that brings more tokens than this at once gets training's attention. Default 8. */
+  /**
+   * A sequence that brings more tokens than this at once gets training's attention, which reads prompts faster but sums in
+   * another order. Number.MAX_SAFE_INTEGER: never; then a ternary model's logits are the same to the bit however a prompt is
+   * cut (with a head in f32, bf16 or f16: if the logits of at most 64 tokens are asked for at once). Default 8.
+   */
   gatherAbove?: number;
 }
 
@@ -545,7 +549,7 @@ export async function createPackedEngine(
 ): Promise<PackedEngine> {
   const all: Required<PackedEngineOptions> = {
     weights: options.weights ?? "2bit",
-    head: options.head ?? "f32",
+    head: options.head ?? source.headFormat ?? "f32",
     linear: options.linear ?? "f32",
     cache: options.cache ?? "f32",
     overflow: options.overflow ?? "stop",

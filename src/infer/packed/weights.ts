@@ -11,13 +11,39 @@ import { type LinearEnd, type PackedWeight, packTernary, weightRows } from "../.
 import { FormatError } from "../../platform/errors.ts";
 import { type MatrixFormat, matrixBytes } from "../../quant/matrix-rows.ts";
 import { packedBytes, panelRows, type TernaryFormat } from "../../quant/packed-ternary.ts";
+import { type RowSource, sourceRowBytes } from "../../quant/row-sources.ts";
 
-/** Where weights come from, by their names in a Hugging Face checkpoint. Each is asked for once. */
+/** A tensor's rows as a file holds them. */
+export interface TensorRows {
+  source: RowSource;
+  /** Fills `into` with whole rows from row `first` on. */
+  read(first: number, into: Uint8Array): void;
+}
+
+/** A ternary matrix: codes q + 1 (0, 1, 2), row-major [N, K], and the scale that q is multiplied by. */
+export interface TernaryCodes {
+  codes: Uint8Array;
+  scale: number;
+}
+
+/** A ternary matrix as it lies in a file. */
+export interface TernaryRows {
+  rows: TensorRows;
+  /** Multiplies the scale in the rows; all of the scale where they have none. */
+  factor: number;
+  /** The same by a slower way, for rows whose scales differ: finds the one scale after all, or says what is wrong. */
+  whole(): TernaryCodes;
+}
+
+/** Where weights come from, by their names in a Hugging Face checkpoint. Each is asked for once, in the model's order. */
 export interface WeightSource {
-  /** A ternary matrix: codes q + 1 (0, 1, 2), row-major [N, K], and the scale that q is multiplied by. */
-  ternary(name: string): Promise<{ codes: Uint8Array; scale: number }>;
+  ternary(name: string): Promise<TernaryCodes | TernaryRows>;
   /** Rows [first, first + rows) of a float tensor; of a vector, `rows` numbers. */
   floats(name: string, first: number, rows: number): Promise<Float32Array>;
+  /** Rows of a float matrix as a file holds them; null or absent: `floats` gives them. */
+  floatRows?(name: string): TensorRows | null;
+  /** What holds the embeddings as exactly as the source does, in the fewest bytes; absent: f32. */
+  readonly headFormat?: MatrixFormat;
 }
 
 /** The weights of a loaded model. */
@@ -100,8 +126,10 @@ export interface PackedWeights {
   dispose(): void;
 }
 
-/** Float weights go to the device in pieces of about so many bytes. */
-const pieceBytes = 32 * 2 ** 20;
+/** Weights go to the device in pieces of about so many bytes. */
+const pieceBytes = 4 * 2 ** 20;
+/** Where a matrix may begin in the stretch of memory that all share. */
+const aligned = (bytes: number) => Math.ceil(bytes / 64) * 64;
 
 interface Part {
   name: string;
@@ -113,6 +141,13 @@ interface Part {
 class Loader {
   readonly arrays: DeviceArrays;
   sizeBytes = 0;
+  /**
+   * All packed ternary matrices, one after the other: one large allocation has huge pages, by which memory is read at twice
+   * the speed of some hundred smaller ones.
+   */
+  private ternaries: NDArray | null = null;
+  private used = 0;
+  private staged: { host: Uint8Array; device: NDArray } | null = null;
 
   constructor(
     private readonly backend: Backend,
@@ -129,6 +164,13 @@ class Loader {
     return array;
   }
 
+  /** Makes room for ternary matrices of these shapes. */
+  reserve(shapes: readonly (readonly [rows: number, k: number])[]): void {
+    if (this.config.variant === "full") return;
+    const bytes = shapes.map(([rows, k]) => aligned(packedBytes(rows, k, this.formats.ternary)));
+    this.ternaries = this.keep([bytes.reduce((a, b) => a + b, 0)], "u8");
+  }
+
   async vector(name: string, n: number): Promise<NDArray> {
     const array = this.keep([n], "f32");
     const values = await this.source.floats(name, 0, n);
@@ -142,28 +184,82 @@ class Loader {
     if (this.config.variant === "full") return { matrix: await this.matrix(parts, rows, k, this.formats.linear) };
     const format = this.formats.ternary;
     const whole = Math.ceil(rows / panelRows) * panelRows;
-    const packed = this.keep([packedBytes(rows, k, format)], "u8");
+    const packed = this.ternaries as NDArray;
+    const offset = this.used;
+    this.used += aligned(packedBytes(rows, k, format));
     const scales = this.keep([whole], "f32");
-    const weight = { packed, scales, rows, k, format };
+    const weight = { packed, offset, scales, rows, k, format };
     const rowScales = new Float32Array(whole);
-    for (const { name, n, first, step } of parts) {
-      const { codes, scale } = await this.source.ternary(name);
-      if (codes.length !== n * k)
-        throw new FormatError(`${name}: ${codes.length} codes came; expected [${n}, ${k}], ${n * k}`);
-      const staged = this.stage([n, k], codes);
-      packTernary(this.backend, staged, weight, { first, step });
-      this.arrays.free(staged);
-      for (let row = 0; row < n; row++)
-        rowScales[first + Math.floor(row / panelRows) * step + (row % panelRows)] = scale;
+    for (const part of parts) {
+      const given = await this.source.ternary(part.name);
+      const scale = "rows" in given ? await this.packRows(part, given, weight) : this.packCodes(part, given, weight);
+      for (let row = 0; row < part.n; row++)
+        rowScales[part.first + Math.floor(row / panelRows) * part.step + (row % panelRows)] = scale;
     }
     this.backend.upload(scales.buffer, rowScales);
     return { ternary: weight };
+  }
+
+  /** @returns the scale */
+  private packCodes({ name, n, first, step }: Part, { codes, scale }: TernaryCodes, to: PackedWeight): number {
+    if (codes.length !== n * to.k)
+      throw new FormatError(`${name}: ${codes.length} codes came; expected [${n}, ${to.k}], ${n * to.k}`);
+    const scales = this.arrays.create([n], "f32");
+    this.inPieces(n, to.k, (row, count, place) => {
+      const rows = place(codes.subarray(row * to.k, (row + count) * to.k));
+      packTernary(
+        this.backend,
+        { rows, source: "codes", n: count },
+        to,
+        { first: placeOf(row, first, step), step },
+        scales,
+      );
+    });
+    this.arrays.free(scales);
+    return scale;
+  }
+
+  /** @returns the scale */
+  private async packRows(part: Part, { rows, factor, whole }: TernaryRows, to: PackedWeight): Promise<number> {
+    const { n, first, step } = part;
+    const scales = this.arrays.create([n], "f32");
+    const found = new Float32Array(n);
+    const reads: Promise<void>[] = [];
+    this.inPieces(n, sourceRowBytes(rows.source, to.k), (row, count, place) => {
+      const placed = place((into) => rows.read(row, into));
+      const placement = { first: placeOf(row, first, step), step };
+      packTernary(this.backend, { rows: placed, source: rows.source, n: count }, to, placement, scales);
+      reads.push(this.backend.read(scales.buffer, found.subarray(row, row + count)));
+    });
+    await Promise.all(reads);
+    this.arrays.free(scales);
+    const scale = found.find((s) => s !== 0) ?? 0;
+    // NaN is not equal to itself, and so goes the other way too.
+    if (!found.every((s) => s === 0 || s === scale)) return this.packCodes(part, whole(), to);
+    return Math.fround(scale * factor);
   }
 
   async matrix(parts: readonly Part[], rows: number, k: number, format: MatrixFormat): Promise<Matrix> {
     const packed = this.keep([matrixBytes(rows, k, format)], "u8");
     const matrix = { packed, rows, k, format };
     for (const { name, n, first, step } of parts) {
+      const given = this.source.floatRows?.(name) ?? null;
+      const pack = (placed: NDArray, source: RowSource, row: number, count: number) =>
+        packMatrix(this.backend, { rows: placed, source, n: count }, matrix, {
+          first: placeOf(row, first, step),
+          step,
+        });
+      if (given) {
+        this.inPieces(n, sourceRowBytes(given.source, k), (row, count, place) =>
+          pack(
+            place((into) => given.read(row, into)),
+            given.source,
+            row,
+            count,
+          ),
+        );
+        continue;
+      }
       const most = Math.max(panelRows, Math.floor(pieceBytes / (4 * k) / panelRows) * panelRows);
       for (let row = 0; row < n; row += most) {
         const count = Math.min(most, n - row);
@@ -172,20 +268,55 @@ class Loader {
           throw new FormatError(
             `${name}: ${values.length} numbers came for rows ${row} to ${row + count} of width ${k}`,
           );
-        const staged = this.stage([count, k], values);
-        packMatrix(this.backend, staged, matrix, { first: first + (row / panelRows) * step, step });
-        this.arrays.free(staged);
+        pack(this.place(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)), "F32", row, count);
       }
     }
     return matrix;
   }
 
-  private stage(shape: number[], values: Uint8Array | Float32Array): NDArray {
-    const array = this.arrays.create(shape, values instanceof Float32Array ? "f32" : "u8");
-    this.backend.upload(array.buffer, values);
-    return array;
+  /** Calls body for rows [row, row + count), whole panels but for the last, with what puts their bytes on the device. */
+  private inPieces(
+    n: number,
+    rowBytes: number,
+    body: (row: number, count: number, place: (from: Uint8Array | ((into: Uint8Array) => void)) => NDArray) => void,
+  ): void {
+    const most = Math.max(panelRows, Math.floor(pieceBytes / rowBytes / panelRows) * panelRows);
+    for (let row = 0; row < n; row += most) {
+      const count = Math.min(most, n - row);
+      body(row, count, (from) => {
+        if (from instanceof Uint8Array) return this.place(from);
+        const into = this.room(count * rowBytes).host.subarray(0, count * rowBytes);
+        from(into);
+        return this.place(into);
+      });
+    }
+  }
+
+  private room(bytes: number): { host: Uint8Array; device: NDArray } {
+    if (!this.staged || this.staged.host.length < bytes) {
+      if (this.staged) this.arrays.free(this.staged.device);
+      const size = Math.max(bytes, pieceBytes);
+      this.staged = { host: new Uint8Array(size), device: this.arrays.create([size], "u8") };
+    }
+    return this.staged;
+  }
+
+  private place(bytes: Uint8Array): NDArray {
+    const { device } = this.room(bytes.length);
+    this.backend.upload(device.buffer, bytes);
+    return device;
+  }
+
+  /** What was only needed on the way. */
+  finish(): void {
+    if (this.staged) this.arrays.free(this.staged.device);
+    this.staged = null;
+    this.backend.trim();
   }
 }
+
+/** Where row `row`, the first of a panel, goes. */
+const placeOf = (row: number, first: number, step: number) => first + (row / panelRows) * step;
 
 const below = (...sizes: [name: string, n: number][]): Part[] => {
   let first = 0;
@@ -217,6 +348,13 @@ export async function loadPackedWeights(
     const embeddingBytes = loader.sizeBytes;
     const layers: PackedLayer[] = [];
     const gated: LinearEnd = config.activation;
+    const shapes = [
+      [(heads + 2 * kvHeads) * D, width],
+      [width, heads * D],
+      [weightRows(hiddenWidth, gated), width],
+      [width, hiddenWidth],
+    ] as const;
+    loader.reserve(Array.from({ length: config.layers }, () => shapes).flat());
     for (let i = 0; i < config.layers; i++) {
       const at = (name: string) => `model.layers.${i}.${name}.weight`;
       const [q, k, v] = ["q_proj", "k_proj", "v_proj"].map((name) => at(`self_attn.${name}`));
@@ -245,7 +383,7 @@ export async function loadPackedWeights(
     const head = tiedHead
       ? embedding
       : await loader.matrix(below(["lm_head.weight", vocabSize]), vocabSize, width, formats.head);
-    backend.trim(); // what was staged
+    loader.finish();
     return {
       embedding,
       layers,

@@ -67,7 +67,13 @@ INLINE void put_token(const Shape& s, const float* x, uint8_t* head, size_t toke
     return;
   }
   if (s.format == kCacheF16) {
-    for (size_t d = 0; d < s.width; d++) reinterpret_cast<uint16_t*>(head)[place(d)] = float_to_half(x[d]);
+    uint16_t* to = reinterpret_cast<uint16_t*>(head);
+    uint16_t halves[kLanes];
+    for (size_t d = 0; d < s.width; d += kLanes) {
+      const size_t n = part(d, s.width);
+      store_half(halves, load_part(x + d, n));
+      for (size_t i = 0; i < n; i++) to[place(d + i)] = halves[i];
+    }
     return;
   }
   const int limit = s.format == kCacheInt8 ? 127 : 7;
@@ -195,6 +201,13 @@ INLINE void add_values(const Shape& s, const uint8_t* head, const float* p, floa
   }
 }
 
+template <int near>
+INLINE void fetch_page([[maybe_unused]] const uint8_t* p, [[maybe_unused]] size_t bytes) {
+#if !SIMD_WASM
+  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(p + at, 0, near);
+#endif
+}
+
 // One chunk of keys for kHeads query heads of one row: their largest score, sum and weighted values go to `records`,
 // D + 2 numbers each, `record_stride` apart.
 template <int format, int kHeads>
@@ -206,20 +219,36 @@ static __attribute__((noinline)) void chunk_of(const Shape& s, const Plan& plan,
   float* out = scores + kHeads * kChunk;
   const size_t first = plan.first(row), end = plan.position(row) + 1;
   const size_t begin = max(chunk * kChunk, first / kPage * kPage), stop = min((chunk + 1) * kChunk, end);
+  // Pages lie apart: what the next one holds is fetched while this one is read.
+  auto address = [&](const uint8_t* pages, size_t position) { return pages + s.at(plan.page(row, position), g); };
+  VF highest[kHeads];
   float most[kHeads], total[kHeads];
-  UNROLL for (int h = 0; h < kHeads; h++) most[h] = -__builtin_inff(), total[h] = 0;
+  UNROLL for (int h = 0; h < kHeads; h++) highest[h] = splat(-__builtin_inff()), total[h] = 0;
   for (size_t i = 0; i < kHeads * padded; i += kLanes) store(out + i, VF{});
+  if (begin < stop) fetch_page<3>(address(keys, begin), s.head_bytes());
   for (size_t j = begin; j < stop; j += kPage) {
     float* to = scores + (j - chunk * kChunk);
-    page_scores<format, kHeads>(s, keys + s.at(plan.page(row, j), g), q, to);
+    if (j + kPage < stop) fetch_page<3>(address(keys, j + kPage), s.head_bytes());
+    fetch_page<2>(address(values, j), s.head_bytes());
+    page_scores<format, kHeads>(s, address(keys, j), q, to);
+    const bool whole = j >= first && j + kPage <= end;
     UNROLL for (int h = 0; h < kHeads; h++) {
-      for (size_t i = 0; i < kPage; i++) {
-        float& score = to[static_cast<size_t>(h) * kChunk + i];
-        if (j + i < first || j + i >= end) score = -__builtin_inff();
+      for (size_t i = 0; i < kPage; i += kLanes) {
+        float* at = to + static_cast<size_t>(h) * kChunk + i;
+        VF score = load(at);
+        if (!whole) {
+          for (size_t lane = 0; lane < kLanes; lane++)
+            if (j + i + lane < first || j + i + lane >= end) score[lane] = -__builtin_inff();
+          store(at, score);
+        }
         // So that a NaN stays: it is never above, and is not below either.
-        most[h] = score <= most[h] ? most[h] : score;
+        highest[h] = select(score <= highest[h], highest[h], score);
       }
     }
+  }
+  UNROLL for (int h = 0; h < kHeads; h++) {
+    most[h] = highest[h][0];
+    for (int lane = 1; lane < kLanes; lane++) most[h] = highest[h][lane] <= most[h] ? most[h] : highest[h][lane];
   }
   for (size_t j = begin; j < stop; j += kPage) {
     float* p = scores + (j - chunk * kChunk);
@@ -234,7 +263,7 @@ static __attribute__((noinline)) void chunk_of(const Shape& s, const Plan& plan,
       }
       total[h] += sum(sums);
     }
-    add_values<format, kHeads>(s, values + s.at(plan.page(row, j), g), p, out, padded);
+    add_values<format, kHeads>(s, address(values, j), p, out, padded);
   }
   UNROLL for (int h = 0; h < kHeads; h++) {
     float* record = records + static_cast<size_t>(h) * record_stride;

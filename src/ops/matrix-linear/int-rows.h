@@ -169,7 +169,7 @@ INLINE void ready_int_row(const float* x, size_t k, uint8_t* to) {
 }
 
 // Rows are read some at a time, which hides from the processor that memory is read in order: it is told.
-INLINE void fetch_ahead(const uint8_t* p) {
+INLINE void fetch_ahead([[maybe_unused]] const uint8_t* p) {
 #if !SIMD_WASM
   __builtin_prefetch(p + kAheadBytes, 0, 3);
 #endif

@@ -2,12 +2,16 @@
 // with a norm in front and a residual or a gate behind; its rows as embeddings; and the making of such a matrix. The
 // definition is in reference.ts.
 #include "int-rows.h"
+#include "native/gemm-operands.h"
+#include "native/weight-sources.h"
+#include "pack-row.h"
 
 namespace bitnet::ISA_NS {
 
 namespace {
 
 constexpr size_t kFew = 8;       // rows of x up to which weights are used as they are read
+constexpr size_t kMany = 64;     // rows of x above which products of floats are gemm.h's, whose sums come in another order
 constexpr size_t kIntRows = 64;  // rows of x of int8 and int4 products that pass a panel of weights together
 
 struct Job {
@@ -49,28 +53,36 @@ INLINE void few_rows(const Job& job, Range columns, const float* x, size_t row, 
 }
 
 // Of int8 and int4, kColumns outputs at once: so many rows of weights stand together, up to a panel's end.
-template <int format, int kRows, int kColumns>
+template <int format, int kRows, int kColumns, bool kGated>
 INLINE void int_outputs(const Job& job, size_t column, const uint8_t* x, size_t row) {
   const size_t bytes = row_bytes(format, job.k), x_bytes = int_row_bytes(job.k), at = job.place(column);
-  float first[kRows][kColumns], second[kRows][kColumns] = {};
-  auto dots = [&](size_t at, float (&to)[kRows][kColumns]) __attribute__((always_inline)) {
-    if constexpr (format == kInt8) int8_dots<kRows, kColumns>(job.row(at), bytes, job.k, x, x_bytes, to);
-    else int4_dots<kRows, kColumns>(job.row(at), bytes, job.k, x, x_bytes, to);
+  auto dots = [&](const uint8_t* w, float (&to)[kRows][kColumns]) __attribute__((always_inline)) {
+    if constexpr (format == kInt8) int8_dots<kRows, kColumns>(w, bytes, job.k, x, x_bytes, to);
+    else int4_dots<kRows, kColumns>(w, bytes, job.k, x, x_bytes, to);
   };
-  dots(at, first);
-  if (is_gated(job.end)) dots(at + kPanelRows, second);
+  float first[kRows][kColumns], second[kRows][kColumns] = {};
+  dots(job.weights + at * bytes, first);
+  if constexpr (kGated) dots(job.weights + (at + kPanelRows) * bytes, second);
   UNROLL for (int i = 0; i < kRows; i++) {
     UNROLL for (int c = 0; c < kColumns; c++)
       put(job, row + static_cast<size_t>(i), column + static_cast<size_t>(c), first[i][c], second[i][c]);
   }
 }
 
-template <int format, int kRows>
-static __attribute__((noinline)) void few_ints(const Job& job, Range columns, const uint8_t* x, size_t row) {
-  constexpr int kColumns = kRows == 1 ? 2 : 1;  // more streams of weights than two are read at half the speed
+// The job by value: a reference's fields would be read again behind every output.
+template <int format, int kRows, bool kGated>
+static __attribute__((noinline)) void few_ints(const Job job, Range columns, const uint8_t* x, size_t row) {
+  constexpr int kColumns = format == kInt4 && kRows == 1 ? 2 : 1;
   size_t column = columns.begin;
-  for (; column + kColumns <= columns.end; column += kColumns) int_outputs<format, kRows, kColumns>(job, column, x, row);
-  for (; column < columns.end; column++) int_outputs<format, kRows, 1>(job, column, x, row);
+  for (; column + kColumns <= columns.end; column += kColumns)
+    int_outputs<format, kRows, kColumns, kGated>(job, column, x, row);
+  for (; column < columns.end; column++) int_outputs<format, kRows, 1, kGated>(job, column, x, row);
+}
+
+template <int format, int kRows>
+INLINE void few_ints(const Job& job, Range columns, const uint8_t* x, size_t row) {
+  if (is_gated(job.end)) few_ints<format, kRows, true>(job, columns, x, row);
+  else few_ints<format, kRows, false>(job, columns, x, row);
 }
 
 // Rows of x that stay in cache while weights pass by.
@@ -118,6 +130,35 @@ static __attribute__((noinline)) void many_rows(const Job& job, Range columns, c
   }
 }
 
+// bfloat16 and float16 weights as gemm.h reads them.
+template <int format>
+struct HalfFloats {
+  static constexpr double kBytes = 2;
+  const uint16_t* p;
+  size_t stride;
+  INLINE VF read(const HalfFloats& from, size_t row, size_t column, size_t count) {
+    const uint16_t* p = from.p + row * from.stride + column;
+    uint16_t part[kLanes] = {};
+    if (count < kLanes) {
+      for (size_t i = 0; i < count; i++) part[i] = p[i];
+      p = part;
+    }
+    return format == kF16 ? load_half(p) : load_bf16(p);
+  }
+};
+
+// x: the rows of x, ready; product: room for outputs before their end.
+template <class Weights>
+static void gemm_rows_of(const Call& call, const Job& job, const float* x, size_t m, Weights weights, float* product) {
+  const size_t columns = is_gated(job.end) ? (job.n + kPanelRows - 1) / kPanelRows * 2 * kPanelRows : job.n;
+  const bool straight = job.end == kEndStore;
+  const Term<RowsInPlace<float>, AlongK<FloatWords<Weights>>> term{{x, job.stride}, {{weights}}, job.k, 1};
+  gemm<Float32Product>(call, m, columns, &term, 1, StoreFloat{straight ? job.y : product, columns, false});
+  if (straight) return;
+  call.barrier();
+  apply_end(call, job.end, product, columns, job.y, m, job.n);
+}
+
 }  // namespace
 
 KERNEL(matrix_linear) {
@@ -150,6 +191,12 @@ KERNEL(matrix_linear) {
   if (job.format == kInt8) return int_rows<kInt8>(job, columns, base, m);
   if (job.format == kInt4) return int_rows<kInt4>(job, columns, base, m);
   const float* rows = reinterpret_cast<const float*>(base);
+  if (m > kMany) {
+    const uint16_t* halves = reinterpret_cast<const uint16_t*>(job.weights);
+    if (job.format == kF16) return gemm_rows_of(call, job, rows, m, HalfFloats<kF16>{halves, k}, call.f32(5));
+    if (job.format == kBf16) return gemm_rows_of(call, job, rows, m, HalfFloats<kBf16>{halves, k}, call.f32(5));
+    return gemm_rows_of(call, job, rows, m, Floats{reinterpret_cast<const float*>(job.weights), k}, call.f32(5));
+  }
   if (m > kFew) return many_rows(job, columns, rows, m, own);
   switch (job.format) {
     case kF32: return few_rows<kF32>(job, columns, rows, 0, m);
@@ -173,46 +220,24 @@ KERNEL(matrix_rows) {
   }
 }
 
-// w f32 [N, K] to rows of a matrix: row n goes to row first + (n / 16) · step + n % 16.
+// Rows of weights as a file holds them (native/weight-sources.h) to rows of a matrix: row n goes to row first + (n / 16) ·
+// step + n % 16.
 KERNEL(pack_matrix) {
-  const float* w = call.f32(0);
   const size_t n = call.size(0), k = call.size(1), first = call.size(2), step = call.size(3);
-  const int format = call.integer(4);
+  const int format = call.integer(4), source = call.integer(5);
+  const size_t from_bytes = source_row_bytes(source, k);
+  float* const floats = call.scratch<float>();
   const Range mine = call.split(n);
   for (size_t row = mine.begin; row < mine.end; row++) {
-    const float* from = w + row * k;
+    const uint8_t* from = call.u8(0) + row * from_bytes;
     uint8_t* to = call.u8(1) + (first + row / kPanelRows * step + row % kPanelRows) * row_bytes(format, k);
-    if (format == kF32) {
-      __builtin_memcpy(to, from, 4 * k);
-    } else if (format == kBf16 || format == kF16) {
-      for (size_t i = 0; i < k; i++)
-        reinterpret_cast<HalfMemory*>(to)[i] = format == kBf16 ? float_to_bf16(from[i]) : float_to_half(from[i]);
-    } else if (format == kInt8) {
-      float most = 0;
-      for (size_t i = 0; i < k; i++) most = max(most, abs(from[i]));
-      const float scale = most / 127.0f, inverse = most > 0 ? 127.0f / most : 0;
-      for (size_t i = 0; i < k; i++) to[i] = static_cast<uint8_t>(to_int(from[i] * inverse) + 128);
-      *reinterpret_cast<FloatMemory*>(to + k) = scale;
-    } else {
-      const size_t blocks = int4_blocks(k);
-      for (size_t b = 0; b < blocks; b++) {
-        // The number of the largest magnitude becomes -8.
-        float most = 0;
-        const size_t end = min((b + 1) * kInt4Block, k);
-        for (size_t i = b * kInt4Block; i < end; i++) most = abs(from[i]) > abs(most) ? from[i] : most;
-        const uint16_t bits = float_to_bf16(most / -8.0f);
-        const float scale = bf16_to_float(bits), inverse = scale != 0 ? 1 / scale : 0;
-        reinterpret_cast<HalfMemory*>(to + blocks * kInt4Block / 2)[b] = bits;
-        auto code = [&](size_t i) {
-          const int q = i < end ? to_int(from[i] * inverse) + 8 : 8;
-          return q < 0 ? 0 : q > 15 ? 15 : q;
-        };
-        for (size_t i = 0; i < kInt4Block / 2; i++) {
-          const size_t at = b * kInt4Block + i;
-          to[b * kInt4Block / 2 + i] = static_cast<uint8_t>(code(at) | code(at + kInt4Block / 2) << 4);
-        }
-      }
+    if ((format == kF32 && source == kFromF32) || (format == kF16 && source == kFromF16) ||
+        (format == kBf16 && source == kFromBf16)) {
+      __builtin_memcpy(to, from, from_bytes);
+      continue;
     }
+    source_floats(source, from, k, floats);
+    pack_row(format, floats, k, to);
   }
 }
 

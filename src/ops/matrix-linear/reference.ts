@@ -11,7 +11,8 @@
  * (1/254 and 1/16 of the largest of a row or block), nothing. A row of x with NaN or infinity gives NaN.
  */
 import { type MatrixFormat, matrixFormats, matrixRowBytes, packRow, unpackRow } from "../../quant/matrix-rows.ts";
-import { panelRows, type RowPlacement } from "../../quant/packed-ternary.ts";
+import { panelRows } from "../../quant/packed-ternary.ts";
+import { type RowSource, rowSources, sourceFloats, sourceRowBytes } from "../../quant/row-sources.ts";
 import { applyEnd, ends, nameOf, normed, weightRows } from "../packed-linear/reference.ts";
 
 export const formatOf = (number: number): MatrixFormat => nameOf(matrixFormats, number);
@@ -77,7 +78,8 @@ export function matrixLinear(
       const codes = codesOf(x.subarray(i * k, (i + 1) * k));
       for (let j = 0; j < rows; j++) values[i * rows + j] = integerProduct(codes, a.weights, j * bytes, name);
     }
-    return applyEnd(values, a.y, m, n, end);
+    applyEnd(values, a.y, m, n, end);
+    return;
   }
   for (let j = 0; j < rows; j++) {
     const w = unpackRow(a.weights, j * matrixRowBytes(k, name), k, name);
@@ -99,18 +101,17 @@ export function matrixRows(
   for (let i = 0; i < m; i++) a.y.set(unpackRow(a.weights, a.ids[i] * matrixRowBytes(k, name), k, name), i * k);
 }
 
-/** w [N, K] to rows: row n to first + floor(n / 16) · step + n mod 16. */
+/** Rows [N] of a source to rows: row n to first + floor(n / 16) · step + n mod 16. */
 export function packMatrix(
-  w: Float32Array,
-  packed: Uint8Array,
-  n: number,
-  k: number,
-  { first, step }: RowPlacement,
-  format: number,
+  a: { rows: Uint8Array; packed: Uint8Array },
+  p: Record<"n" | "k" | "first" | "step" | "format" | "source", number>,
 ): void {
-  const name = formatOf(format);
-  for (let row = 0; row < n; row++) {
-    const at = first + Math.floor(row / panelRows) * step + (row % panelRows);
-    packRow(w.subarray(row * k, (row + 1) * k), name, packed, at * matrixRowBytes(k, name));
+  const source = nameOf(rowSources, p.source) as RowSource;
+  const name = formatOf(p.format);
+  const bytes = sourceRowBytes(source, p.k);
+  for (let row = 0; row < p.n; row++) {
+    const at = p.first + Math.floor(row / panelRows) * p.step + (row % panelRows);
+    const w = sourceFloats(source, a.rows.subarray(row * bytes, (row + 1) * bytes), p.k);
+    packRow(w, name, a.packed, at * matrixRowBytes(p.k, name));
   }
 }

@@ -4,15 +4,10 @@
  */
 import { type Backend, defineKernel, type NDArray } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
-import {
-  packedBytes,
-  panelRows,
-  packTernary as packReference,
-  type RowPlacement,
-  type TernaryFormat,
-} from "../../quant/packed-ternary.ts";
+import { packedBytes, panelRows, type RowPlacement, type TernaryFormat } from "../../quant/packed-ternary.ts";
+import { type RowSource, rowSources, sourceRowBytes } from "../../quant/row-sources.ts";
 import { type OpContext, sizeOf } from "../op.ts";
-import { ends, formats, type LinearEnd, nameOf, packedLinear as reference, weightRows } from "./reference.ts";
+import { ends, formats, type LinearEnd, packedLinear as reference, packRows, weightRows } from "./reference.ts";
 
 export { ends, isGated, type LinearEnd, weightRows } from "./reference.ts";
 
@@ -34,21 +29,23 @@ const kernel = defineKernel({
     rowSums: "i32",
     product: "f32",
   },
-  params: ["m", "n", "k", "normEps", "quantEps", "end", "format", "floats"],
+  params: ["m", "n", "k", "normEps", "quantEps", "end", "format", "floats", "offset"],
   reference,
 });
 
 const pack = defineKernel({
   name: "pack_ternary",
-  buffers: { codes: "u8", packed: "u8" },
-  params: ["n", "k", "first", "step", "format"],
-  reference: (a, p) => packReference(a.codes, p.n, p.k, nameOf(formats, p.format), a.packed, p),
+  buffers: { rows: "u8", packed: "u8", scales: "f32" },
+  params: ["n", "k", "first", "step", "format", "source", "offset"],
+  reference: packRows,
 });
 
 /** Packed rows with a scale each. */
 export interface PackedWeight {
-  /** u8, packedBytes(rows, k). */
+  /** u8, packedBytes(rows, k) of them from `offset` on: the matrices of a model share one stretch of memory. */
   readonly packed: NDArray;
+  /** Of the first byte; a multiple of 64. */
+  readonly offset: number;
   /** f32, one for each row, whole panels. */
   readonly scales: NDArray;
   readonly rows: number;
@@ -56,15 +53,33 @@ export interface PackedWeight {
   readonly format: TernaryFormat;
 }
 
-/** Packs codes u8 [N, K] that lie on the device into rows of a packed weight. */
-export function packTernary(backend: Backend, codes: NDArray, to: PackedWeight, placement: RowPlacement): void {
-  const [n, k] = codes.shape;
+const holds = ({ packed, offset, rows, k, format }: PackedWeight): boolean =>
+  packed.dtype === "u8" && offset >= 0 && sizeOf(packed.shape) >= offset + packedBytes(rows, k, format);
+
+/**
+ * Packs N rows of weights, as a file holds them or as codes, that lie on the device, into rows of a packed weight.
+ *
+ * @param scales f32 [N], overwritten: of each row its scale; 0 where it has none but zeros; NaN where it is not ternary.
+ *   For codes and I2_S, whose scale is not in their rows, 1.
+ */
+export function packTernary(
+  backend: Backend,
+  { rows, source, n }: { rows: NDArray; source: RowSource; n: number },
+  to: PackedWeight,
+  placement: RowPlacement,
+  scales: NDArray,
+): void {
   const last = placement.first + Math.floor((n - 1) / panelRows) * placement.step + ((n - 1) % panelRows);
-  if (codes.dtype !== "u8" || k !== to.k || last >= to.rows)
+  const bytes = n * sourceRowBytes(source, to.k);
+  if (rows.dtype !== "u8" || sizeOf(rows.shape) < bytes || last >= to.rows || sizeOf(scales.shape) < n || !holds(to))
     throw new ShapeError(
-      `pack-ternary: codes are ${codes.dtype} [${codes.shape}], row ${n - 1} goes to ${last}; the packed weight has [${to.rows}, ${to.k}]`,
+      `pack-ternary: ${n} rows of ${source} are ${rows.dtype} [${rows.shape}] (${bytes} bytes are wanted), row ${n - 1} goes to ${last}; the packed weight has [${to.rows}, ${to.k}], there is room for [${scales.shape}] scales`,
     );
-  backend.launch(pack, { codes, packed: to.packed }, { n, k, ...placement, format: formats[to.format] });
+  backend.launch(
+    pack,
+    { rows, packed: to.packed, scales },
+    { n, k: to.k, ...placement, format: formats[to.format], source: rowSources[source], offset: to.offset },
+  );
 }
 
 export interface PackedLinearParams {
@@ -97,7 +112,7 @@ export function packedLinear(
     sizeOf(y.shape) !== m * n ||
     rows !== weight.rows ||
     (gain && sizeOf(gain.shape) !== k) ||
-    sizeOf(weight.packed.shape) !== packedBytes(rows, k, weight.format) ||
+    !holds(weight) ||
     sizeOf(weight.scales.shape) !== whole ||
     x.buffer === y.buffer
   )
@@ -127,6 +142,7 @@ export function packedLinear(
       end: ends[end],
       format: formats[weight.format],
       floats: floatActivations ? 1 : 0,
+      offset: weight.offset,
     },
   );
 }

@@ -1,6 +1,7 @@
 // Packed ternary weights times activations, with the norm and the int8 codes in front and the residual or the gate behind.
 // See panel.h for the layout; the definition is in reference.ts.
 #include "native/gemm-operands.h"
+#include "native/weight-sources.h"
 #include "panel.h"
 
 namespace bitnet::ISA_NS {
@@ -213,35 +214,40 @@ INLINE void run(const Call& call, Job job, bool floats) {
 }  // namespace
 
 KERNEL(packed_linear) {
-  const Job job{call.f32(0),  call.f32(1),  call.u8(2),   call.f32(3),    call.f32(4),     call.size(0),
-                call.size(1), call.size(2), 0,            call.real(3),   call.number(4),  call.integer(5)};
+  const Job job{call.f32(0),  call.f32(1),  call.u8(2) + call.size(8), call.f32(3),    call.f32(4),     call.size(0),
+                call.size(1), call.size(2), 0,                         call.real(3),   call.number(4),  call.integer(5)};
   const bool floats = call.integer(7) != 0;
   if (call.integer(6) == kTrits) run<Trits>(call, job, floats);
   else run<TwoBits>(call, job, floats);
 }
 
-// codes u8 [N, K] (q + 1) to rows of packed panels: row n goes to row first + (n / 16) · step + n % 16.
+// Rows of weights as a file holds them (native/weight-sources.h) to rows of packed panels: row n goes to row first +
+// (n / 16) · step + n % 16. Each row's scale goes to `scales` [N].
 KERNEL(pack_ternary) {
-  const uint8_t* codes = call.u8(0);
-  uint8_t* packed = call.u8(1);
   const size_t n = call.size(0), k = call.size(1), first = call.size(2), step = call.size(3);
   const bool trits = call.integer(4) == kTrits;
-  const size_t words = trits ? 5 : 4, blocks = (k + 4 * words - 1) / (4 * words);
-  const Range mine = call.split(n);
+  const int source = call.integer(5);
+  const size_t words = trits ? 5 : 4, blocks = (k + 4 * words - 1) / (4 * words), from_bytes = source_row_bytes(source, k);
+  float* const scales = call.f32(2);
+  uint8_t* const packed = call.u8(1) + call.size(6);
+  uint8_t* const codes = call.scratch<uint8_t>();
+  float* const floats = reinterpret_cast<float*>(codes + (k + 4 * words + 63) / 64 * 64);
+  for (size_t i = k; i < blocks * 4 * words; i++) codes[i] = 1;
+  const Range mine = call.split(n, kPanelRows);
   for (size_t row = mine.begin; row < mine.end; row++) {
+    scales[row] = source_codes(source, call.u8(0) + row * from_bytes, k, codes, floats);
     const size_t at = first + row / kPanelRows * step + row % kPanelRows;
     uint8_t* to = packed + at / kPanelRows * blocks * kBlockBytes + at % kPanelRows * 4;
-    const uint8_t* from = codes + row * k;
-    for (size_t block = 0; block < blocks; block++, to += kBlockBytes) {
-      for (size_t b = 0; b < 4; b++) {
-        unsigned value = 0;
-        for (size_t t = 0; t < words; t++) {
-          const size_t i = (block * words + t) * 4 + b;
-          const unsigned code = i < k ? from[i] : 1;
-          value = trits ? value * 3 + code : value | code << (2 * t);
-        }
-        to[b] = static_cast<uint8_t>(trits ? (value * 256 + 242) / 243 : value);
+    const uint8_t* from = codes;
+    for (size_t block = 0; block < blocks; block++, to += kBlockBytes, from += 4 * words) {
+      // Four rows' bytes at once: no sum below leaves its byte.
+      auto word = [&](size_t t) { return static_cast<uint32_t>(load_word(from + 4 * t)); };
+      if (!trits) {
+        *reinterpret_cast<IntMemory*>(to) = static_cast<int32_t>(word(0) | word(1) << 2 | word(2) << 4 | word(3) << 6);
+        continue;
       }
+      const uint32_t value = (((word(0) * 3 + word(1)) * 3 + word(2)) * 3 + word(3)) * 3 + word(4);
+      for (unsigned b = 0; b < 4; b++) to[b] = static_cast<uint8_t>(((value >> (8 * b) & 255) * 256 + 242) / 243);
     }
   }
 }

@@ -8,6 +8,8 @@ import { fetchArray, forEachBackend, place } from "../../../test/support/backend
 import { expectClose } from "../../../test/support/expect-close.ts";
 import { integers, normals } from "../../../test/support/random.ts";
 import type { Backend, NDArray } from "../../backends/backend.ts";
+import { codecOf, ggmlBytes } from "../../quant/ggml-types.ts";
+import { encodeI2S } from "../../quant/i2-s.ts";
 import { packedBytes, panelRows, packTernary as packOnHost, unpackTernary } from "../../quant/packed-ternary.ts";
 import type { OpContext } from "../op.ts";
 import { cases, type PackedCase } from "./cases.ts";
@@ -81,10 +83,60 @@ forEachBackend(({ get }) => {
       const packed = place(backend, [host.length], "u8", host);
       packOnHost(codes, 21, 77, format, host, { first: 16, step: 32 });
       const scales = place(backend, [64], "f32", new Float32Array(64));
-      const weight = { packed, scales, rows: 64, k: 77, format };
-      packTernary(backend, place(backend, [21, 77], "u8", codes), weight, { first: 16, step: 32 });
+      const weight = { packed, offset: 0, scales, rows: 64, k: 77, format };
+      const rows = place(backend, [21, 77], "u8", codes);
+      packTernary(backend, { rows, source: "codes", n: 21 }, weight, { first: 16, step: 32 }, scales);
       expect(await fetchArray(backend, packed)).toEqual(host);
     }
+  });
+
+  // Oracle: the codecs of quant/, which are held to llama.cpp's bytes.
+  test("rows of every ternary type of a file are packed as their codes are, with their scale", async () => {
+    const backend = await get();
+    const [n, k] = [19, 512];
+    const codes = Uint8Array.from(integers(n * k, 9, 3));
+    codes.fill(1, 0, k + 256); // a row of zeros, and a block of them
+    const scale = 0.0625;
+    const values = Float32Array.from(codes, (code) => (code - 1) * scale);
+    const types = ["TQ2_0", "TQ1_0", "Q2_0", "I2_S", "F32", "F16", "BF16", "Q8_0", "codes"] as const;
+    for (const format of ["2bit", "trits"] as const)
+      for (const source of types) {
+        let bytes: Uint8Array = codes;
+        if (source === "I2_S") bytes = encodeI2S(codes, scale);
+        else if (source !== "codes") {
+          bytes = new Uint8Array(ggmlBytes(source, n * k));
+          const codec = codecOf(source);
+          if (codec.encodeTernary) codec.encodeTernary(codes, scale, bytes);
+          else codec.encode!(values, bytes);
+        }
+        const offset = 192;
+        const host = new Uint8Array(offset + packedBytes(32, k, format)).fill(7);
+        const packed = place(backend, [host.length], "u8", host);
+        packOnHost(codes, n, k, format, host.subarray(offset), { first: 0, step: panelRows });
+        const scales = place(backend, [32], "f32", new Float32Array(32));
+        const weight = { packed, offset, scales, rows: 32, k, format };
+        const rows = place(backend, [bytes.length], "u8", bytes);
+        packTernary(backend, { rows, source, n }, weight, { first: 0, step: panelRows }, scales);
+        expect(await fetchArray(backend, packed)).toEqual(host);
+        const found = [...(await fetchArray(backend, scales))].slice(0, n);
+        const own = source === "codes" || source === "I2_S" ? 1 : scale;
+        expect(found).toEqual([0, ...Array.from({ length: n - 1 }, () => own)]);
+      }
+  });
+
+  test("a row whose blocks have several scales, or a code of 3, has none", async () => {
+    const backend = await get();
+    const codes = Uint8Array.from(integers(3 * 512, 9, 3));
+    const bytes = new Uint8Array(ggmlBytes("TQ2_0", codes.length));
+    codecOf("TQ2_0").encodeTernary!(codes, 0.5, bytes);
+    bytes[132 + 66 + 65] = 0x3c; // row 1, block 1: 1 for 0.5
+    bytes[264 + 5] |= 0xc0; // row 2: a code of 3
+    const packed = place(backend, [packedBytes(16, 512, "2bit")], "u8", new Uint8Array(packedBytes(16, 512, "2bit")));
+    const scales = place(backend, [16], "f32", new Float32Array(16));
+    const weight = { packed, offset: 0, scales, rows: 16, k: 512, format: "2bit" as const };
+    const rows = place(backend, [bytes.length], "u8", bytes);
+    packTernary(backend, { rows, source: "TQ2_0", n: 3 }, weight, { first: 0, step: panelRows }, scales);
+    expect([...(await fetchArray(backend, scales))].slice(0, 3)).toEqual([0.5, Number.NaN, Number.NaN]);
   });
 
   for (const floatActivations of [false, true])
@@ -99,6 +151,7 @@ forEachBackend(({ get }) => {
         const y = on([m, n], inputs.y);
         const weight = {
           packed: place(backend, [inputs.packed.length], "u8", inputs.packed),
+          offset: 0,
           scales: on([whole], inputs.scales),
           ...{ rows, k, format },
         };
@@ -108,7 +161,8 @@ forEachBackend(({ get }) => {
         const key = `${c.name} ${floatActivations}`;
         const known = references.get(key);
         if (known) inputs.y.set(known);
-        else reference({ ...inputs, weights: inputs.packed }, { ...sizes, floats: floatActivations ? 1 : 0 });
+        else
+          reference({ ...inputs, weights: inputs.packed }, { ...sizes, floats: floatActivations ? 1 : 0, offset: 0 });
         references.set(key, inputs.y);
         const got = (await fetchArray(backend, y)) as Float32Array;
         const sums = Math.sqrt(k) * 2 * 0.1;
@@ -127,7 +181,14 @@ test("refuses sizes that do not fit", () => {
     dtype,
     buffer: { sizeBytes: 0 },
   });
-  const weight = { packed: array([64], "u8"), scales: array([16]), rows: 16, k: 16, format: "2bit" as const };
+  const weight = {
+    packed: array([64], "u8"),
+    offset: 0,
+    scales: array([16]),
+    rows: 16,
+    k: 16,
+    format: "2bit" as const,
+  };
   const run = (x: number[], y: number[], gain: number[] | null = null) =>
     packedLinear({} as OpContext, array(x), gain && array(gain), weight, array(y), { end: "store", normEps });
   expect(() => run([1, 17], [1, 16])).toThrow(/x is \[1,17\].*expected a weight of \[16, 17\]/);

@@ -10,7 +10,8 @@
  * packed weights is in quant/packed-ternary.ts. Integer sums are exact, and every rounding is that of bit-linear,
  * rms-norm and gated-activation; kernel.cc must agree on cases.ts.
  */
-import { panelRows, type TernaryFormat, unpackTernary } from "../../quant/packed-ternary.ts";
+import { packTernary, panelRows, type TernaryFormat, unpackTernary } from "../../quant/packed-ternary.ts";
+import { type RowSource, rowSources, sourceCodes, sourceRowBytes } from "../../quant/row-sources.ts";
 import { quantizeActivations } from "../activation-quant/reference.ts";
 import { gatedForward, kinds } from "../gated-activation/reference.ts";
 import { rmsNormForward } from "../rms-norm/reference.ts";
@@ -37,6 +38,8 @@ export interface PackedLinearSizes {
   end: number;
   format: number;
   floats: number;
+  /** Where the packed rows begin. */
+  offset: number;
 }
 
 /** @param values [M, weight rows]: products; y [M, N] as `end` says */
@@ -81,10 +84,10 @@ export function normed(x: Float32Array, gain: Float32Array | null, m: number, k:
  */
 export function packedLinear(
   a: { x: Float32Array; gain: Float32Array | null; weights: Uint8Array; scales: Float32Array; y: Float32Array },
-  { m, n, k, normEps, quantEps, end, format, floats }: PackedLinearSizes,
+  { m, n, k, normEps, quantEps, end, format, floats, offset }: PackedLinearSizes,
 ): void {
   const rows = weightRows(n, nameOf(ends, end));
-  const codes = unpackTernary(a.weights, rows, k, nameOf(formats, format));
+  const codes = unpackTernary(a.weights.subarray(offset), rows, k, nameOf(formats, format));
   const x = normed(a.x, a.gain, m, k, normEps);
   const xCodes = new Int8Array(m * k);
   const xScale = new Float32Array(m);
@@ -99,4 +102,19 @@ export function packedLinear(
     }
   }
   applyEnd(values, a.y, m, n, end);
+}
+
+/** Rows [N] of a source to packed rows, and each row's scale. */
+export function packRows(
+  a: { rows: Uint8Array; packed: Uint8Array; scales: Float32Array },
+  p: Record<"n" | "k" | "first" | "step" | "format" | "source" | "offset", number>,
+): void {
+  const source = nameOf(rowSources, p.source) as RowSource;
+  const bytes = sourceRowBytes(source, p.k);
+  for (let row = 0; row < p.n; row++) {
+    const { codes, scale } = sourceCodes(source, a.rows.subarray(row * bytes, (row + 1) * bytes), p.k);
+    a.scales[row] = scale;
+    const first = p.first + Math.floor(row / panelRows) * p.step + (row % panelRows);
+    packTernary(codes, 1, p.k, nameOf(formats, p.format), a.packed.subarray(p.offset), { first, step: panelRows });
+  }
 }

@@ -1,0 +1,51 @@
+/**
+ * What the packed engine's number formats cost: perplexity of a text with the output head and the cache in each of them, and
+ * the bytes that a token then reads.
+ *
+ *   npx tsx bench/infer-heads.ts --model runs/tiny-bitnet --text valid.txt --chunks 40
+ */
+import { parseArgs } from "node:util";
+import { evaluatePerplexity } from "../src/eval/index.ts";
+import { openEngine, type PackedEngineOptions } from "../src/infer/index.ts";
+import { readWhole } from "../src/platform/files.ts";
+import { provenance, writeResult } from "./machine.ts";
+
+const { values } = parseArgs({
+  options: {
+    model: { type: "string" },
+    text: { type: "string" },
+    /** What the page calls them. */
+    about: { type: "string", default: "" },
+    chunks: { type: "string", default: "40" },
+    characters: { type: "string", default: "400000" },
+    name: { type: "string", default: "infer-heads" },
+    quick: { type: "boolean", default: false },
+  },
+});
+if (!values.model || !values.text) throw new Error("--model and --text are needed");
+const chunks = values.quick ? 2 : Number(values.chunks);
+const text = new TextDecoder().decode(readWhole(values.text)).slice(0, Number(values.characters));
+
+const variants: PackedEngineOptions[] = [
+  { head: "f32", cache: "f32" },
+  ...(["f16", "bf16", "int8", "int4"] as const).map((head) => ({ head, cache: "f32" as const })),
+  ...(["f16", "int8", "int4"] as const).map((cache) => ({ head: "f32" as const, cache })),
+];
+const rows: object[] = [];
+let sizes = { tokens: 0, contextTokens: 0 };
+for (const variant of variants) {
+  const opened = await openEngine(values.model, { packed: variant });
+  const { engine, tokenizer, startToken } = opened;
+  const ids = Array.from(tokenizer.encode(text));
+  if (startToken !== null) ids.unshift(startToken);
+  const result = await evaluatePerplexity(engine, ids, { chunks, startToken });
+  const { bytesForToken } = (engine as unknown as { report: { bytesForToken: number } }).report;
+  rows.push({ ...variant, perplexity: result.perplexity, bytesForToken });
+  sizes = { tokens: result.tokens, contextTokens: result.contextTokens };
+  console.log(
+    `head ${variant.head}, cache ${variant.cache}: perplexity ${result.perplexity.toFixed(4)}, ${bytesForToken} bytes a token`,
+  );
+  opened.close();
+}
+const command = `npx tsx bench/infer-heads.ts --model ... --text ... --chunks ${chunks}`;
+writeResult(values.name, { ...provenance(command), about: values.about, ...sizes, rows }, values.quick);
