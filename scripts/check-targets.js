@@ -35,5 +35,9 @@ if (process.argv[1] && import.meta.url === pathToFileURL(resolve(process.argv[1]
   const checked = checkTargets(JSON.parse(readFileSync(path, "utf8")), targets);
   for (const { metric, least, delta, met } of checked)
     console.log(`${met ? "met   " : "MISSED"}  ${metric}: ${percent(delta)}, at least ${percent(least)}`);
-  if (checked.some(({ met }) => !met)) process.exitCode = 1;
+  const missed = checked.filter(({ met }) => !met).length;
+  if (missed > 0) {
+    console.log(`${missed} of ${checked.length} targets are missed by ${path}: no version may be tagged`);
+    process.exitCode = 1;
+  } else console.log(`all ${checked.length} targets are met by ${path}: a version may be tagged`);
 }

@@ -33,6 +33,8 @@ test("one target missed, or one that was not measured, holds it back and is name
   const missed = check({ ...all(0), "bits per byte": -0.5 });
   expect(missed.status).toBe(1);
   expect(missed.stdout).toContain("MISSED  bits per byte: -50.0 %");
+  expect(missed.stdout).toContain(`1 of ${targets.targets.length} targets are missed`);
+  expect(missed.stdout).toContain("no version may be tagged");
   expect(check({ ...all(0), "writing (tg128)": null })).toMatchObject({ status: 1 });
   expect(check({}).stdout).toContain("not measured");
 });

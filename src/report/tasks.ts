@@ -98,11 +98,16 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
   const { store, signal } = around;
   const { fewshot = 0, maxNewTokens = programTokens } = plan;
   const parts: TaskPart[] = [];
-  const open: { engine: Engine | null } = { engine: null };
-  const engineOf = async () => {
-    open.engine ??= await exactEngine(opened.model);
-    return open.engine;
+  const open = new Map<boolean, Engine>();
+  /** @param packed else as in training */
+  const engineOf = async (packed: boolean) => {
+    const engine = open.get(packed) ?? (packed ? await packModel(opened.model) : new TransformerEngine(opened.model));
+    open.set(packed, engine);
+    return engine;
   };
+  // All of them exact: f32 heads and caches, and matrices as they are. Batches of ternary models share each pass over packed
+  // weights; float ones read faster by training's products, and write faster packed.
+  const ternary = opened.model.config.variant === "bitnet";
   try {
     for (const name of plan.names) {
       signal?.throwIfAborted();
@@ -112,28 +117,26 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
         const path = wikiTextOf(plan.files);
         const sha256 = sha256OfFile(path);
         parts.push(
-          await store.part(model, "task-wikitext", { identity, name, sha256 }, () => wikiText(opened, path, sha256, around)),
+          await store.part(model, "task-wikitext", { identity, name, sha256 }, () =>
+            wikiText(opened, path, sha256, around),
+          ),
         );
       } else if (name === "humaneval") {
         const data = await openTaskData(humaneval, plan.files, false);
         const key = { ...asked(data.rows.length), sha256: data.sha256, maxNewTokens };
-        const run = async () => humanEval(opened, await engineOf(), data, plan, around);
+        const run = async () => humanEval(opened, await engineOf(true), data, plan, around);
         parts.push(await store.part(model, "task-humaneval", key, run));
       } else {
         const data = await openTaskData(findTask(name), plan.files, fewshot > 0);
-        const run = async () => likelihoods(opened, await engineOf(), name, data, plan, around);
+        const run = async () => likelihoods(opened, await engineOf(ternary), name, data, plan, around);
         parts.push(await store.part(model, `task-${name}`, { ...asked(data.rows.length), sha256: data.sha256 }, run));
       }
     }
   } finally {
-    open.engine?.dispose();
+    for (const engine of open.values()) engine.dispose();
   }
   return { scores: parts.flatMap(({ scores }) => scores), notes: parts.flatMap(({ notes }) => notes) };
 }
-
-/** Exact weights, head and cache: ternary ones packed, where batches share each pass; others as in training. */
-const exactEngine = async (model: OpenedModel["model"]): Promise<Engine> =>
-  model.config.variant === "bitnet" ? packModel(model) : new TransformerEngine(model);
 
 const count = (n: number): string => n.toLocaleString("en-US");
 
