@@ -6,7 +6,7 @@
  *   --documents 1000000   the largest size; halved three times
  *   --halvings 3          or so many times
  *   --threads 2           worker threads
- *   --memory 1GB          DuckDB's bound
+ *   --memory 768MB        DuckDB's bound
  *   --folder PATH         where corpora and results lie meanwhile (some 5 GB for a million documents)
  *   --phase NAME          generate, run or score alone, over the same --folder: only `run` is timed, and it alone needs a
  *                         machine that does nothing else
@@ -39,7 +39,7 @@ const { values: options } = parseArgs({
     documents: { type: "string" },
     halvings: { type: "string", default: "3" },
     threads: { type: "string", default: "2" },
-    memory: { type: "string", default: "1GB" },
+    memory: { type: "string", default: "768MB" },
     folder: { type: "string" },
     phase: { type: "string" },
     child: { type: "string" },
@@ -55,7 +55,8 @@ const files = 4;
 interface RunResult {
   wallMs: number;
   peakBytes: number;
-  stages: { stage: string; wallMs: number; processorMs: number }[];
+  /** `peakBytes` is the process's peak up to the end of the stage. */
+  stages: { stage: string; wallMs: number; processorMs: number; peakBytes: number }[];
   near: unknown;
   dropped: Record<string, number>;
   kept: number;
@@ -72,12 +73,17 @@ async function child(folder: string): Promise<void> {
     return (user + system) / 1000;
   };
   const started = performance.now();
+  const peak = () => process.resourceUsage().maxRSS * 1024;
   let [since, used] = [started, processor()];
+  const end = () => {
+    const [now, nowUsed] = [performance.now(), processor()];
+    stages.push({ stage, wallMs: now - since, processorMs: nowUsed - used, peakBytes: peak() });
+    [since, used] = [now, nowUsed];
+  };
   const enter = (next: typeof stage) => {
     if (next === stage) return;
-    const [now, nowUsed] = [performance.now(), processor()];
-    stages.push({ stage, wallMs: now - since, processorMs: nowUsed - used });
-    [stage, since, used] = [next, now, nowUsed];
+    end();
+    stage = next;
   };
   const sources = await fileSources(Array.from({ length: files }, (_, k) => fileName(folder, k)));
   const { report } = await deduplicate({
@@ -87,10 +93,10 @@ async function child(folder: string): Promise<void> {
     memory,
     onProgress: (progress) => enter(progress.stage),
   });
-  stages.push({ stage, wallMs: performance.now() - since, processorMs: processor() - used });
+  end();
   const result: RunResult = {
     wallMs: performance.now() - started,
-    peakBytes: process.resourceUsage().maxRSS * 1024,
+    peakBytes: peak(),
     stages,
     near: report!.near,
     dropped: report!.dropped,
@@ -157,9 +163,9 @@ function tell({ documents, bytes, score, wallMs, peakBytes, stages }: Measured, 
       `${(bytes / 2 ** 20 / (wallMs / 1000)).toFixed(1)} MiB/s, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB, ` +
       `recall ${(100 * score.recall).toFixed(2)} % of ${score.pairs} pairs, precision ${(100 * score.precision).toFixed(2)} % of ${score.dropped} dropped`,
   );
-  for (const { stage, wallMs, processorMs } of stages)
+  for (const { stage, wallMs, processorMs, peakBytes } of stages)
     console.log(
-      `  ${stage.padEnd(14)} ${(wallMs / 1000).toFixed(2).padStart(8)} s, processors ${(processorMs / 1000).toFixed(2).padStart(8)} s`,
+      `  ${stage.padEnd(14)} ${(wallMs / 1000).toFixed(2).padStart(8)} s, processors ${(processorMs / 1000).toFixed(2).padStart(8)} s, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB`,
     );
 }
 

@@ -99,7 +99,7 @@ export function dedupCommand(): Command {
   return addSourceOptions(command)
     .option("--no-documents", "write only what is dropped")
     .option("--threads <n>", "worker threads; 0: none (default: one for each processor)", wholeNumber(0, 256))
-    .option("--memory <size>", "bound of DuckDB's memory; beyond it, it uses the disk (default: 1GB)")
+    .option("--memory <size>", "bound of DuckDB's memory; beyond it, it uses the disk (default: 768MB)")
     .option("--work <folder>", "of the unfinished run (default: the output's name with .work)")
     .option("--keep-work", "leave signatures and tables there when all is done")
     .option("--restart", "throw away an unfinished run")

@@ -63,7 +63,7 @@ export interface DeduplicateOptions extends DedupOptions {
   documents?: boolean;
   /** Worker threads for signatures; 0: this thread. Default: one for each processor, at most 8. */
   threads?: number;
-  /** Bound of DuckDB's memory (default "1GB"); beyond it, it spills to the work folder. */
+  /** Bound of DuckDB's memory (default "768MB"); beyond it, it spills to the work folder. */
   memory?: string;
   /** Run this stage alone, on what those before it left in the work folder. */
   stage?: DedupStage;
@@ -115,7 +115,7 @@ export async function deduplicate(given: DeduplicateOptions): Promise<Deduplicat
     },
     engine: lazy(() =>
       openEngine({
-        memory: given.memory ?? "1GB",
+        memory: given.memory ?? "768MB",
         threads: processorCount(),
         spillFolder: work.folder("spill"),
         signal,
