@@ -15,9 +15,7 @@ const MOST_WORDS = 1500;
 /** @returns the stretches of each text */
 export function markDifferences(a: string, b: string): [MarkedText[], MarkedText[]] {
   const [piecesA, piecesB] = [piecesOf(a), piecesOf(b)];
-  const [wordsA, wordsB] = [piecesA, piecesB].map((pieces) =>
-    pieces.slice(0, MOST_WORDS).map((piece) => piece.trimStart()),
-  );
+  const [wordsA, wordsB] = [piecesA, piecesB].map((pieces) => pieces.slice(0, MOST_WORDS).map((piece) => piece.trim()));
   const { length: n } = wordsA;
   const { length: m } = wordsB;
   // best[i][j]: words in common of what follows i in a and j in b.
