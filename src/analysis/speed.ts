@@ -62,7 +62,7 @@ const leastCosine = 0.99;
 
 /** An engine that took so many times the fastest one's time in a first run is not timed further at that row. */
 const farBehind = 1.5;
-/** Tokens written in that first run: each takes about as long as the next. */
+/** Tokens written in runs that are not counted: each takes about as long as the next. */
 const triedTokens = 16;
 const kinds = ["prompt", "decode", "first"] as const;
 type Kind = (typeof kinds)[number];
@@ -102,7 +102,9 @@ export async function measureSpeed(
         if (out[i].has(kind)) continue;
         signal?.throwIfAborted();
         onProgress(`timing ${name}: ${kind}, round ${round + 1} of ${rounds}`);
-        times[i][kind].push(...(await sample(() => works[kind](engine, plans[i][kind]), count, clock)));
+        const run = (tokens: number) => works[kind](engine, tokens);
+        const warmUp = () => run(tried(i, kind));
+        times[i][kind].push(...(await sample(warmUp, () => run(plans[i][kind]), count, clock)));
       }
     }
   return contenders.map(({ backend }, i) => {
@@ -153,15 +155,22 @@ async function outrun(
   return out;
 }
 
-/** Milliseconds of `count` runs, after one that is not counted. */
-async function sample(run: () => Promise<void>, count: number, clock: Clock): Promise<number[]> {
-  const { samples } = await measure(run, {
+/** Milliseconds of `count` runs, behind one that warms up and is not counted: mitata's first call is that. */
+async function sample(
+  warmUp: () => Promise<void>,
+  run: () => Promise<void>,
+  count: number,
+  clock: Clock,
+): Promise<number[]> {
+  let calls = 0;
+  const next = () => (calls++ === 0 ? warmUp() : run());
+  const { samples } = await measure(next, {
     // mitata counts in nanoseconds.
     now: () => clock.monotonicMs() * 1e6,
     min_samples: count,
     max_samples: count,
     min_cpu_time: 0,
-    warmup_samples: 1,
+    warmup_samples: 0,
     batch_threshold: 0, // a run is a sample
     samples_threshold: Number.MAX_SAFE_INTEGER, // none is thrown away
   });
