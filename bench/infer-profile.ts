@@ -4,6 +4,7 @@
  * weights that it reads. For whoever tunes a kernel.
  *
  *   npx tsx bench/infer-profile.ts --shape 700m --threads 2 --head int8 --position 100
+ *   npx tsx bench/infer-profile.ts --shape 700m --prompt 512          of a prompt, launch by launch
  */
 import { parseArgs } from "node:util";
 import type { Backend, Kernel, NDArray, Program } from "../src/backends/backend.ts";
@@ -27,6 +28,8 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "15" },
     isa: { type: "string", default: "auto" },
     backend: { type: "string", default: "auto" },
+    // Of a prompt, in place of a token: so many tokens.
+    prompt: { type: "string" },
   },
 });
 
@@ -47,6 +50,7 @@ function weightBytes({ kernel, params }: Launch): number {
 
 const threads = Number(values.threads);
 const backend = await createBackend({ backend: values.backend as "auto", isa: values.isa, threads });
+const direct = new Map<string, { launches: number; ms: number }>();
 const groups = new Map<string, Launch[]>();
 let programs: Program[] = [];
 let recording = false;
@@ -59,7 +63,12 @@ const watched: Backend = {
       list.push({ kernel: kernel as never, arrays, params });
       groups.set(key, list);
     }
+    const start = performance.now();
     backend.launch(kernel, arrays, params);
+    if (recording) return;
+    const key = `${kernel.name} ${"k" in params ? `${(params as Record<string, number>).n ?? ""} x ${(params as Record<string, number>).k}` : ""}`;
+    const spent = direct.get(key) ?? { launches: 0, ms: 0 };
+    direct.set(key, { launches: spent.launches + 1, ms: spent.ms + performance.now() - start });
   },
   record(body) {
     groups.clear();
@@ -82,9 +91,30 @@ const options = {
   weights: values.weights,
   head: values.head,
   cache: values.cache,
-  gatherAbove: 1e9,
+  ...(values.prompt ? {} : { gatherAbove: 1e9 }),
 } as PackedEngineOptions;
 const engine = await createPackedEngine(watched, config, randomWeights(config), options);
+if (values.prompt) {
+  const count = Number(values.prompt);
+  const tokens = Array.from({ length: count }, (_, i) => i % config.vocabSize);
+  const read = async () => {
+    const sequence = engine.createSequence();
+    await engine.forward([{ sequence, tokens, logits: "last" }]);
+    sequence.dispose();
+  };
+  for (let i = 0; i < 2; i++) await read();
+  direct.clear();
+  const rounds = Math.min(5, Number(values.rounds));
+  const start = performance.now();
+  for (let i = 0; i < rounds; i++) await read();
+  const ms = (performance.now() - start) / rounds;
+  console.log(`${values.shape}, ${backend.isa}, ${threads} threads: a prompt of ${count} in ${ms.toFixed(1)} ms`);
+  for (const [key, spent] of direct)
+    console.log(
+      `${key.padEnd(32)} ${String(spent.launches / rounds).padStart(4)} launches ${(spent.ms / rounds).toFixed(2).padStart(9)} ms`,
+    );
+  process.exit(0);
+}
 const rows = Number(values.rows);
 const sequences = Array.from({ length: rows }, () => engine.createSequence());
 const prompt = Array.from({ length: Number(values.position) }, (_, i) => i % config.vocabSize);

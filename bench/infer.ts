@@ -88,6 +88,7 @@ async function check(contenders: readonly Contender[]): Promise<{ onePiece: numb
   return { onePiece, llama: expected ? llama : null };
 }
 
+const about = provenance(`npm run bench:infer -- ${process.argv.slice(2).join(" ")}`.trim());
 const results: object[] = [];
 const loads: object[] = [];
 const agreements: object[] = [];
@@ -148,10 +149,10 @@ for (const shape of wanted) {
   }
   for (const contender of contenders) await contender.close();
   agreements.push({ shape, fileBytes: statSync(file).size, ...agreement });
+  // After each shape: what was measured stays if a later one fails.
+  writeResult(
+    values.name,
+    { ...about, options: { ...common, rounds }, peaks: machine, loads, agreements, results, leftOut },
+    values.quick,
+  );
 }
-const command = `npm run bench:infer -- ${process.argv.slice(2).join(" ")}`.trim();
-writeResult(
-  values.name,
-  { ...provenance(command), options: { ...common, rounds }, peaks: machine, loads, agreements, results, leftOut },
-  values.quick,
-);

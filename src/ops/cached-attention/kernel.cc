@@ -365,30 +365,51 @@ KERNEL(cache_gather) {
       turn(qkv + row * stride + h * s.width, angles + row * s.width, s.width, 1, q + (row * s.heads + h) * s.width);
   }
   call.barrier();
-  const size_t last = s.rows - 1;
-  const Range mine = call.split(count);
+  const size_t last = s.rows - 1, width = s.groups * s.width;
+  // Pages that hold positions from .. from + count: keys lie with their tokens side by side, and go out a dimension at a time.
+  const size_t first_page = from / kPage, pages = (from + count + kPage - 1) / kPage - first_page;
+  const Range mine = call.split(pages);
   for (size_t i = mine.begin; i < mine.end; i++) {
-    const size_t position = from + i, page = plan.page(last, position), token = position % kPage;
+    const size_t start = (first_page + i) * kPage, page = plan.page(last, max(start, from));
+    const size_t begin = max(start, from) - start, end = min(kPage, from + count - start);
     for (size_t g = 0; g < s.groups; g++) {
       const uint8_t *key = keys + s.at(page, g), *value = values + s.at(page, g);
-      float *to_k = k + (i * s.groups + g) * s.width, *to_v = v + (i * s.groups + g) * s.width;
-      const float key_scale = s.format >= kCacheInt8 ? reinterpret_cast<const float*>(key + s.code_bytes())[token] : 1;
-      const float value_scale = s.format >= kCacheInt8 ? reinterpret_cast<const float*>(value + s.code_bytes())[token] : 1;
+      const float* key_scales = reinterpret_cast<const float*>(key + s.code_bytes());
+      const float* value_scales = reinterpret_cast<const float*>(value + s.code_bytes());
       const size_t half = s.width / 2;
       for (size_t d = 0; d < s.width; d++) {
-        if (s.format == kCacheF32) {
-          to_k[d] = reinterpret_cast<const float*>(key)[d * kPage + token];
-          to_v[d] = reinterpret_cast<const float*>(value)[token * s.width + d];
-        } else if (s.format == kCacheF16) {
-          to_k[d] = half_to_float(reinterpret_cast<const uint16_t*>(key)[d * kPage + token]);
-          to_v[d] = half_to_float(reinterpret_cast<const uint16_t*>(value)[token * s.width + d]);
-        } else if (s.format == kCacheInt8) {
-          to_k[d] = static_cast<float>(static_cast<int8_t>(key[d * kPage + token])) * key_scale;
-          to_v[d] = static_cast<float>(static_cast<int8_t>(value[token * s.width + d])) * value_scale;
-        } else {
-          const int key_byte = key[d / 2 * kPage + token], value_byte = value[token * half + d % half];
-          to_k[d] = static_cast<float>((d % 2 ? key_byte >> 4 : key_byte & 15) - 8) * key_scale;
-          to_v[d] = static_cast<float>((d < half ? value_byte & 15 : value_byte >> 4) - 8) * value_scale;
+        float numbers[kPage];
+        for (size_t j = 0; j < kPage; j += kLanes) {
+          const size_t at = d * kPage + j;
+          VF x;
+          if (s.format == kCacheF32) x = codes_at<kCacheF32>(key, at);
+          else if (s.format == kCacheF16) x = codes_at<kCacheF16>(key, at);
+          else if (s.format == kCacheInt8) x = codes_at<kCacheInt8>(key, at);
+          else {
+            const VI bytes = load_u8(key + d / 2 * kPage + j);
+            x = to_float((d % 2 ? bytes >> 4 : bytes & splat(15)) - splat(8));
+          }
+          store(numbers + j, s.format >= kCacheInt8 ? x * load(key_scales + j) : x);
+        }
+        for (size_t token = begin; token < end; token++)
+          k[(start + token - from) * width + g * s.width + d] = numbers[token];
+      }
+      for (size_t token = begin; token < end; token++) {
+        float* to = v + (start + token - from) * width + g * s.width;
+        const float scale = s.format >= kCacheInt8 ? value_scales[token] : 1;
+        if (s.format == kCacheInt4) {
+          for (size_t d = 0; d < s.width; d++) {
+            const int byte = value[token * half + d % half];
+            to[d] = static_cast<float>((d < half ? byte & 15 : byte >> 4) - 8) * scale;
+          }
+          continue;
+        }
+        for (size_t d = 0; d < s.width; d += kLanes) {
+          const size_t at = token * s.width + d;
+          const VF x = s.format == kCacheF32   ? codes_at<kCacheF32>(value, at)
+                       : s.format == kCacheF16 ? codes_at<kCacheF16>(value, at)
+                                               : codes_at<kCacheInt8>(value, at) * splat(scale);
+          store_part(to + d, x, part(d, s.width));
         }
       }
     }
