@@ -147,7 +147,7 @@ const origin = provenance(`npm run bench -- tokenizer ${process.argv.slice(2).jo
 const file = resolve(import.meta.dirname, "results/tokenizer.json");
 const before: TokenizerRow[] =
   values.only !== undefined && existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).rows : [];
-const rows = before.filter(({ tokenizer }) => tokenizer !== values.only);
+const rows = before.filter(({ tokenizer }) => tokenizer !== values.only && Object.hasOwn(makers, tokenizer));
 const leftOut: string[] = [];
 for (const [name, make] of Object.entries(makers)) {
   if (values.only !== undefined && values.only !== name) continue;
