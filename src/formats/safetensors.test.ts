@@ -1,7 +1,18 @@
 // Oracles: files built here byte by byte from the format's description, for both directions; a file that the format's
 // own library wrote (../shared). A hostile file must be refused with a FormatError that names the field, and no
 // mutation of a good one may do anything but read or be refused so.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -10,6 +21,7 @@ import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
 import { sha256OfFile } from "../platform/files.ts";
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "./safetensors.ts";
+import { buildHeader } from "./safetensors-header.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "safetensors-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -305,6 +317,30 @@ describe("writing", () => {
       { numRuns: 60, seed: 1 },
     );
   });
+});
+
+test("a tensor past 4 GiB is read, and laid out, at its place", async () => {
+  const large = 4.5 * 2 ** 30;
+  const tensors = [
+    { name: "a", dtype: "U8" as const, shape: [1024, large / 1024] },
+    { name: "end", dtype: "U8" as const, shape: [4] },
+  ];
+  const { head, order } = buildHeader(tensors, {});
+  expect(order.map(({ name }) => name)).toEqual(["a", "end"]);
+  expect(new TextDecoder().decode(head)).toContain(`"data_offsets":[${large},${large + 4}]`);
+  // Sparse: zeros that take no room, then four bytes.
+  const big = join(folder, "large.safetensors");
+  const fd = openSync(big, "w");
+  writeSync(fd, head);
+  writeSync(fd, Uint8Array.of(1, 2, 3, 4), 0, 4, head.length + large);
+  closeSync(fd);
+  const file = await readSafetensors(big);
+  expect([...(await file.read("end"))]).toEqual([1, 2, 3, 4]);
+  expect(file.tensors.get("a")!.shape).toEqual([1024, large / 1024]);
+  file.close();
+  truncateSync(big, head.length + large + 3);
+  await expect(readSafetensors(big)).rejects.toThrow(FormatError);
+  rmSync(big);
 });
 
 test("no mutation of a good file does anything but read, or be refused with a FormatError", async () => {

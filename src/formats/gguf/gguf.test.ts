@@ -21,6 +21,7 @@ import { FormatError, UnsupportedError } from "../../platform/errors.ts";
 import type { ReadableFile } from "../../platform/files.ts";
 import { readGgufHeader } from "./header.ts";
 import { bool, float, type GgufTensorSource, type GgufValue, readGguf, text, texts, u32, writeGguf } from "./index.ts";
+import { buildGgufHeader } from "./write.ts";
 
 const concat = (...parts: (Uint8Array | number[])[]) => Uint8Array.from(parts.flatMap((part) => [...part]));
 const le32 = (n: number) => [n & 255, (n >> 8) & 255, (n >> 16) & 255, n >>> 24];
@@ -167,6 +168,19 @@ test("a tensor past 4 GiB is read by its range", () => {
   expect(() => readGguf(path)).toThrow(
     /tensor "end" at byte \d+ ends at byte \d+, but the file has \d+; is it cut short/,
   );
+});
+
+test("tensors past 4 GiB are laid out at their places", () => {
+  const tensors = ["a", "b", "c"].map((name) => ({ name, type: "F32" as const, shape: [2 ** 15, 2 ** 15] }));
+  const path = join(temporaryFolder(), "head.gguf");
+  const head = buildGgufHeader([], tensors);
+  const fd = openSync(path, "w");
+  writeSync(fd, head);
+  closeSync(fd);
+  truncateSync(path, head.length + 3 * 2 ** 32);
+  const file = readGguf(path);
+  expect([...file.tensors.values()].map(({ offset }) => offset - head.length)).toEqual([0, 2 ** 32, 2 ** 33]);
+  file.close();
 });
 
 const w = str("w");
