@@ -93,7 +93,8 @@ export async function measureSpeed(
   const loaded = contenders.map(({ backend }) => backend.stats.liveBytes);
   for (const { backend } of contenders) backend.stats.peakBytes = backend.stats.liveBytes;
   const times = contenders.map(() => ({ prompt: [] as number[], decode: [] as number[], first: [] as number[] }));
-  const tried = (i: number, kind: Kind) => (kind === "decode" ? Math.min(triedTokens, plans[i].decode) : plans[i][kind]);
+  const tried = (i: number, kind: Kind) =>
+    kind === "decode" ? Math.min(triedTokens, plans[i].decode) : plans[i][kind];
   const out = await outrun(contenders, (i, kind) => works[kind](contenders[i].engine, tried(i, kind)), options);
   for (let round = 0; round < rounds; round++)
     for (const [i, { name, engine }] of contenders.entries()) {

@@ -7,8 +7,9 @@ import { curveMonotoneX, line } from "d3-shape";
 import type { Spread } from "../analysis/index.ts";
 import { noiseStandardErrors } from "../eval/index.ts";
 import { isShare, taskRowName } from "./compare.ts";
+import { formatBytes } from "../platform/format.ts";
 import type { ModelMeasurement } from "./measurement.ts";
-import { formatBytes, formatNumber } from "./numbers.ts";
+import { formatNumber } from "./numbers.ts";
 import {
   bandAxis,
   dot,

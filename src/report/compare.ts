@@ -117,7 +117,13 @@ export function metricsOf(m: ModelMeasurement): Metric[] {
   }
   add("Size and memory", "file (compact)", "bytes", "lower", plain(size?.fileBytes));
   add("Size and memory", "bits a parameter in the file", "bits a weight", "lower", plain(size?.bitsPerParameter));
-  add("Size and memory", "bits a linear weight in the file", "bits a weight", "lower", plain(size?.linearBitsPerWeight));
+  add(
+    "Size and memory",
+    "bits a linear weight in the file",
+    "bits a weight",
+    "lower",
+    plain(size?.linearBitsPerWeight),
+  );
   // At most log2 3 = 1.585: what the histograms of -1, 0 and +1 leave to say of a weight.
   add("Size and memory", "entropy of ternary weights", "bits a weight", "lower", plain(size?.ternaryEntropyBits));
   add("Size and memory", "memory when loaded", "bytes", "lower", plain(speed?.loadedBytes));

@@ -1,37 +1,19 @@
 /** Numbers of a report, for people. */
+import { formatBytes, formatCount, formatDuration } from "../platform/format.ts";
 import type { Unit, Value } from "./compare.ts";
 import { chanceWord } from "./interpret.ts";
 
-const grouped = (n: number): string => n.toLocaleString("en-US", { maximumFractionDigits: 0 });
-
 /** Four digits that mean something, never in powers of ten for what people read. */
 export function formatNumber(x: number): string {
-  if (Math.abs(x) >= 1000) return grouped(x);
+  if (Math.abs(x) >= 1000) return formatCount(x);
   if (x === 0) return "0";
   if (Math.abs(x) < 1e-4) return x.toExponential(2);
   return x.toPrecision(4);
 }
 
-export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toPrecision(value >= 1000 ? 4 : 3)} ${units[unit]}`;
-}
-
-export function formatMs(ms: number): string {
-  if (ms < 1000) return `${ms.toPrecision(3)} ms`;
-  const seconds = ms / 1000;
-  if (seconds < 60) return `${seconds.toPrecision(3)} s`;
-  const whole = Math.round(seconds);
-  const two = (n: number) => String(n).padStart(2, "0");
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return h > 0 ? `${h}:${two(m)}:${two(s)} h` : `${m}:${two(s)} min`;
-}
+/** 12.0 ms, 7.30 s, 4:05 min: short times are results here, and have three digits. */
+export const formatMs = (ms: number): string =>
+  formatDuration(ms, (short) => (short < 1000 ? `${short.toPrecision(3)} ms` : `${(short / 1000).toPrecision(3)} s`));
 
 export function formatUnit(value: number, unit: Unit): string {
   switch (unit) {
@@ -42,7 +24,7 @@ export function formatUnit(value: number, unit: Unit): string {
     case "ms":
       return formatMs(value);
     case "tokens/s":
-      return `${value >= 100 ? grouped(value) : value.toPrecision(3)} tokens/s`;
+      return `${value >= 100 ? formatCount(value) : value.toPrecision(3)} tokens/s`;
     case "bits":
     case "bits a weight":
       return `${value.toFixed(3)} bits`;
@@ -64,6 +46,6 @@ function formatError(error: number, unit: Unit): string {
   if (unit === "share") return (100 * error).toFixed(2);
   if (unit === "ms") return formatMs(error);
   if (unit === "bytes") return formatBytes(error);
-  if (error >= 10) return grouped(error);
+  if (error >= 10) return formatCount(error);
   return error === 0 ? "0" : error.toPrecision(2).replace(/e[+-]?\d+$/, (power) => ` · 10^${Number(power.slice(1))}`);
 }

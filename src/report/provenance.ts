@@ -1,6 +1,6 @@
 /** Where a report's numbers come from, as rows: machine, commit, data, tokenizer, text, command. */
+import { formatBytes } from "../platform/format.ts";
 import type { ModelMeasurement } from "./measurement.ts";
-import { formatBytes } from "./numbers.ts";
 import type { Report } from "./report.ts";
 
 export function provenanceOf({ models, command, createdMs }: Report): [string, string][] {

@@ -1,0 +1,29 @@
+/** Numbers for people, as the commands and the reports write them. */
+
+/** 11,417,472 */
+export const formatCount = (n: number): string => n.toLocaleString("en-US", { maximumFractionDigits: 0 });
+
+/** 1.31 GiB; powers of 1024, three digits. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  let value = bytes;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toPrecision(value >= 1000 ? 4 : 3)} ${units[unit]}`;
+}
+
+/** 4:05 min, 2:04:05 h: from a minute on; below, by `short`. Default: 7.3 s. */
+export function formatDuration(
+  ms: number,
+  short: (ms: number) => string = (value) => `${(value / 1000).toFixed(1)} s`,
+): string {
+  const seconds = ms / 1000;
+  if (seconds < 60) return short(ms);
+  const whole = Math.round(seconds);
+  const two = (n: number) => String(n).padStart(2, "0");
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return h > 0 ? `${h}:${two(m)}:${two(s)} h` : `${m}:${two(s)} min`;
+}
