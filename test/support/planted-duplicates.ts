@@ -13,10 +13,10 @@ const originals = 13;
 export type PlantedKind = "original" | "copy" | "edited" | "decoy";
 
 export interface Planted {
-  kind: PlantedKind;
+  readonly kind: PlantedKind;
   /** The number of the original that it was made of; its own for an original. */
-  original: number;
-  text: string;
+  readonly original: number;
+  readonly text: string;
 }
 
 export interface PlantedCorpus {
@@ -66,24 +66,34 @@ export function plantedCorpus(documents: number, seed: number): PlantedCorpus {
     documents,
     at(number) {
       const place = number % period;
-      if (place < originals) return { kind: "original", original: number, text: sentences(originalWords(number)) };
-      const random = randomOf(1, number);
-      const blocks = Math.max(1, Math.floor(documents / period));
-      const original = random.integer(blocks) * period + random.integer(originals);
-      const words = originalWords(original);
-      if (place < originals + 2) {
-        const text = sentences(words);
+      // Texts are made when they are looked at: to know what is planted where takes no time.
+      if (place < originals)
         return {
-          kind: "copy",
-          original,
-          text: place === originals ? text : text.toUpperCase().replaceAll(". ", ".\n\n"),
+          kind: "original",
+          original: number,
+          get text() {
+            return sentences(originalWords(number));
+          },
         };
-      }
-      const decoy = place === period - 1;
-      // A change touches 5 of the n - 4 shingles: similarity is near (n - 5c) / (n + 5c).
-      const most = Math.floor(words.length / 48);
-      edit(words, random, decoy ? Math.ceil(words.length / 30) : 1 + random.integer(Math.max(1, most)));
-      return { kind: decoy ? "decoy" : "edited", original, text: sentences(words) };
+      const blocks = Math.max(1, Math.floor(documents / period));
+      const source = (random: Random) => random.integer(blocks) * period + random.integer(originals);
+      const kind = place < originals + 2 ? "copy" : place === period - 1 ? "decoy" : "edited";
+      return {
+        kind,
+        original: source(randomOf(1, number)),
+        get text() {
+          const random = randomOf(1, number);
+          const words = originalWords(source(random));
+          if (kind === "copy") {
+            const text = sentences(words);
+            return place === originals ? text : text.toUpperCase().replaceAll(". ", ".\n\n");
+          }
+          // A change touches 5 of the n - 4 shingles: similarity is near (n - 5c) / (n + 5c).
+          const most = Math.floor(words.length / 48);
+          edit(words, random, kind === "decoy" ? Math.ceil(words.length / 30) : 1 + random.integer(Math.max(1, most)));
+          return sentences(words);
+        },
+      };
     },
   };
 }
