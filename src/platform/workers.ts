@@ -94,6 +94,8 @@ function runInWorkers<Setup, Job, Result>(
   const idle: Worker[] = [];
   const busy = new Map<Worker, Task>();
   const waiting: Task[] = [];
+  /** All that were started and are not stopped: `busy` forgets a worker whose job was refused, which still runs it. */
+  const alive = new Set<Worker>();
   /** Why no job can run any more. */
   let ended: unknown;
 
@@ -107,6 +109,7 @@ function runInWorkers<Setup, Job, Result>(
     const worker = startWorker({ module: module.url, setup });
     worker.unref(); // an idle pool keeps no process alive
     idle.push(worker);
+    alive.add(worker);
     worker.on("message", (message: FromWorker) => {
       const task = busy.get(worker);
       if (!task) return;
@@ -119,6 +122,7 @@ function runInWorkers<Setup, Job, Result>(
     });
     // A handler's errors come as messages: this one is the worker's own end (its module does not load, memory ran out).
     const fail = (cause: unknown) => {
+      alive.delete(worker);
       if (!busy.has(worker) && !idle.includes(worker)) return; // stopped by us
       end(cause);
       void close();
@@ -149,13 +153,8 @@ function runInWorkers<Setup, Job, Result>(
 
   async function close(): Promise<void> {
     end(closedError());
-    await Promise.all([...workersLeft()].map((worker) => worker.terminate()));
-  }
-
-  function* workersLeft(): Generator<Worker> {
-    const all = [...idle.splice(0), ...busy.keys()];
-    busy.clear();
-    yield* all;
+    idle.length = 0;
+    await Promise.all([...alive].map((worker) => worker.terminate()));
   }
 
   return {
