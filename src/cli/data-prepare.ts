@@ -1,5 +1,5 @@
 /** `bitnet data prepare`: files, or a recipe, to a dataset of token shards. The work is data/'s; here are options and lines. */
-import { type Command as CommanderCommand, Command, InvalidArgumentError, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import type {
   PackingKind,
   PrepareInput,
@@ -58,7 +58,7 @@ const stages: readonly PrepareStage[] = [
   ...(["tokenizer", "encode", "shards", "finish"] as const),
 ];
 
-export function prepareCommand(): CommanderCommand {
+export function prepareCommand(): Command {
   const command = new Command("prepare")
     .summary("turn text, or a recipe of sources, into a dataset of token shards")
     .description(
