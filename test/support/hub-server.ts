@@ -61,10 +61,10 @@ export async function startHubServer(kind: "models" | "datasets", repo: string):
     const json = (value: unknown) =>
       void response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
     if (new RegExp(`^/api/${kind}/${repo}(/revision/[^/]+)?$`).test(pathname))
-      return json({ _id: "1", id: repo, sha: hubCommit, private: false, downloads: 0, likes: 0, gated: false });
+      return void json({ _id: "1", id: repo, sha: hubCommit, private: false, downloads: 0, likes: 0, gated: false });
     const tree = new RegExp(`^/api/${kind}/${repo}/tree/${hubCommit}/?(.*)$`).exec(pathname);
     if (tree)
-      return json(
+      return void json(
         Object.entries(hub.files)
           .filter(([path]) => path.startsWith(tree[1]))
           .map(([path, { bytes, large }]) => ({
