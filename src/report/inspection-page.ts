@@ -173,6 +173,7 @@ function marked({ text, differs }: MarkedText): string {
 }
 
 const styles = `
+h1,h2,h3{overflow-wrap:anywhere}
 h4{font-size:.85rem;margin:.4rem 0 .2rem;color:var(--muted);font-weight:600;overflow-wrap:anywhere}
 th.number,td.number{text-align:right}
 @media (min-width:701px){.records .number{white-space:nowrap}}
