@@ -8,6 +8,7 @@ export default defineConfig({
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["test/judges/**"],
     maxWorkers: 2,
+    setupFiles: ["test/support/seed.ts"],
     testTimeout: 60_000,
     pool: "forks",
     reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],

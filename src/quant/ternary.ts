@@ -34,7 +34,8 @@ export function ternaryOf(values: Float32Array): TernaryMatrix | null {
  * `s = max(mean|w|, eps)` is the scale (for eps <= scale) and clip(round(w / s)) are the codes.
  *
  * Every weight that is not zero is ± scale / density, density being the share of such weights. That number is rounded to
- * float32, so some weights are one step larger or smaller, to make the sum right.
+ * float32, so some weights are one step larger or smaller, to make the sum right. (Where a single weight is not zero, the
+ * mean may be off by its last bit.)
  */
 export function masterWeightsOf({ codes, scale }: TernaryMatrix): Float32Array {
   const weights = new Float32Array(codes.length);
