@@ -62,7 +62,10 @@ test.for([
   [["inspect", "tiny", "more"], "too many arguments for 'inspect'"],
   [["inspect", "tiny", "--batch", "0"], "argument '0' is invalid. Expected a whole number from 1."],
   [["inspect", "tiny", "--batch", "many"], "argument 'many' is invalid. Expected a whole number from 1."],
-  [["inspect", "tinny"], '"tinny" is neither a preset, a file or folder, nor a name on the hub (org/name); presets are: arithmetic, tiny'],
+  [
+    ["inspect", "tinny"],
+    '"tinny" is neither a preset, a file or folder, nor a name on the hub (org/name); presets are: arithmetic, tiny',
+  ],
   [["generate"], "required option '-m, --model <folder>' not specified"],
   [["generate", "-m", "x", "--temp", "-1"], "argument '-1' is invalid. Expected a number from 0."],
   [["generate", "-m", "x", "--top-p", "1.5"], "Expected a number from 0 to 1."],
