@@ -68,7 +68,7 @@ export function targets(results: Results): Target[] {
     return {
       name: `loss with ${name} in backward, from float32's, at every step of ${precision?.steps ?? 300}`,
       must: "within 1 %",
-      is: apart === null ? null : `${(100 * Math.abs(apart)).toFixed(2)} %`,
+      is: apart === null ? null : `${apart < 0 ? "-" : "+"}${(100 * Math.abs(apart)).toFixed(2)} %, at the furthest`,
       limit: null,
       reached: apart === null ? null : Math.abs(apart) <= 0.01,
     };
