@@ -1,7 +1,8 @@
 /**
  * What bfloat16 and int8 in backward and AdamW's moments in eight bits do to the loss: `tiny`, four times, from the same
- * weights over the same tokens of TinyStories in the same order: float32 products; bfloat16; int8 for the ternary
- * layers' gradients; bfloat16 with `adamw8bit`. Every step's loss is kept; docs/results.md draws the curves and says how far they are from float32's.
+ * weights over the same tokens of TinyStories in the same order, on the preset's schedule: float32 products; bfloat16; int8
+ * for the ternary layers' gradients; bfloat16 with `adamw8bit`. Every step's loss is kept; docs/results.md draws the curves
+ * and says how far they are from float32's.
  *
  *   npm run bench -- precision                                         on the shared TinyStories, where they are
  *   npx tsx bench/precision.ts --data train.txt.gz                     trains a tokenizer of 2048 tokens on the text first
