@@ -17,7 +17,7 @@ import { besideTokenizer, tokenizerTexts } from "./tokenizer-files.ts";
 
 export { configFile, jsonText, readJson } from "./json-file.ts";
 
-export const modelFile = "model.safetensors";
+const modelFile = "model.safetensors";
 const tokenizerFile = "tokenizer.json";
 const tokenizerConfigFile = "tokenizer_config.json";
 

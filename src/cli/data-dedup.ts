@@ -249,7 +249,7 @@ const heldOutReading = <T extends object>(reading: T, { againstField, field, fie
 });
 
 /** A report for people. */
-export function describeReport(folder: string, report: DedupReport): string {
+function describeReport(folder: string, report: DedupReport): string {
   const { documents, kept, dropped, options, near, clusters, heldOut } = report;
   const share = (n: number) => formatShare(documents > 0 ? n / documents : 0);
   const row = (name: string, n: number) => [name, formatCount(n), share(n)];

@@ -376,7 +376,7 @@ export function planShards(context: StageContext, encoder: DocumentEncoder, spli
 const shardMarker = (split: SplitName, number: number) => `shard-${shardName(split, number)}`;
 
 /** Shards that a plan comes to: those that are wanted, of those there could be. */
-export function wantedShards({ given }: StageContext, plan: ShardPlan): number {
+function wantedShards({ given }: StageContext, plan: ShardPlan): number {
   const all = shardsOf(plan);
   return plan.split === "train" ? Math.min(all, given.maxShards ?? all) : all;
 }

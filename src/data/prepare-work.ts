@@ -111,7 +111,7 @@ export function removeFinishedWork(path: string, key: string): void {
   if (exists(file) && (readJson(file) as Partial<PrepareRun>).key === key) removePath(path);
 }
 
-export function readJson(path: string): unknown {
+function readJson(path: string): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(readWhole(path, 2 ** 30)));
   } catch (cause) {

@@ -113,7 +113,7 @@ export function fieldsOf(map: FieldMap): { required: string[]; optional: string[
 }
 
 /** A field by its name, or by its path through objects; undefined where there is none. */
-export function valueAt(row: Row, field: string): unknown {
+function valueAt(row: Row, field: string): unknown {
   if (Object.hasOwn(row, field)) return row[field];
   for (let dot = field.indexOf("."); dot > 0; dot = field.indexOf(".", dot + 1)) {
     const inner = Object.hasOwn(row, field.slice(0, dot)) ? row[field.slice(0, dot)] : undefined;

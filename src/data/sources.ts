@@ -20,7 +20,7 @@ import {
 import { type LocateOptions, locateSources, type SourceFile, type SourceFormat } from "./source-files.ts";
 import { readPages } from "./wikitext2.ts";
 
-export { expandSources, formatOfName, type SourceFormat } from "./source-files.ts";
+export { expandSources, type SourceFormat } from "./source-files.ts";
 
 /** The separator of TinyStories and of GPT-2's training text. */
 export const defaultSeparator = "<|endoftext|>";

@@ -149,7 +149,7 @@ function readCsv(path: string, text: string): TaskRow[] {
 const fieldNames = (row: TaskRow) => Object.keys(row.value).join(", ") || "none";
 
 /** A field that must be there. @throws DataError naming the line, the field, and those that there are */
-export function anyField(row: TaskRow, name: string): unknown {
+function anyField(row: TaskRow, name: string): unknown {
   const value = row.value[name];
   if (value === undefined || value === null)
     throw new DataError(`${row.where}: has no field "${name}"; its fields are: ${fieldNames(row)}`);

@@ -41,7 +41,7 @@ export interface SafetensorsHeader {
 }
 
 /** The limit of the format's own library: no real header comes near, and a forged length must not be allocated. */
-export const maxHeaderBytes = 100_000_000;
+const maxHeaderBytes = 100_000_000;
 export const lengthBytes = 8;
 const metadataKey = "__metadata__";
 

@@ -14,8 +14,8 @@ import {
 } from "./safetensors.ts";
 import { safetensorsDTypes, show } from "./safetensors-header.ts";
 
-export const singleFile = "model.safetensors";
-export const indexFile = "model.safetensors.index.json";
+const singleFile = "model.safetensors";
+const indexFile = "model.safetensors.index.json";
 
 /** An index has a line for each tensor; the largest published ones have some megabytes. */
 const maxIndexBytes = 2 ** 26;

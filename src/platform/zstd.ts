@@ -5,7 +5,7 @@ import { FormatError } from "./errors.ts";
  * The largest window that is taken, 128 MiB: what the zstd program takes without being told to (`--long=27`). The window
  * is held in memory, and a frame's header may claim anything.
  */
-export const maxZstdWindowBytes = 2 ** 27;
+const maxZstdWindowBytes = 2 ** 27;
 
 /**
  * Decompressed chunks of a .zst file: one frame or several behind one another.

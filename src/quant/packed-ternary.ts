@@ -18,7 +18,7 @@ const blockBytes = 64;
 const wordsOf: Record<TernaryFormat, number> = { "2bit": 4, trits: 5 };
 
 /** Bytes of one panel of rows of K weights. */
-export function panelBytes(k: number, format: TernaryFormat): number {
+function panelBytes(k: number, format: TernaryFormat): number {
   return Math.ceil(k / (4 * wordsOf[format])) * blockBytes;
 }
 

@@ -33,7 +33,7 @@ export interface Chart {
 }
 
 /** Of the models in their order; those after repeat. */
-export const colorOf = (index: number): string => `var(--series-${(index % 6) + 1})`;
+const colorOf = (index: number): string => `var(--series-${(index % 6) + 1})`;
 
 const millions = (tokens: number): string =>
   tokens >= 1e9
@@ -44,7 +44,7 @@ const millions = (tokens: number): string =>
         ? `${tokens / 1e3} k`
         : `${tokens}`;
 
-export function lossChart(models: readonly ModelMeasurement[]): Chart | null {
+function lossChart(models: readonly ModelMeasurement[]): Chart | null {
   const runs = models.flatMap((m, i) =>
     m.training && m.training.training.length + m.training.validation.length > 1
       ? [{ name: m.name, color: colorOf(i), training: m.training.training, validation: m.training.validation }]
@@ -91,7 +91,7 @@ export function lossChart(models: readonly ModelMeasurement[]): Chart | null {
   };
 }
 
-export function calibrationChart(models: readonly ModelMeasurement[]): Chart | null {
+function calibrationChart(models: readonly ModelMeasurement[]): Chart | null {
   const measured = models.flatMap((m, i) =>
     m.text ? [{ name: m.name, color: colorOf(i), bins: m.text.calibration.bins, all: m.text.tokens }] : [],
   );
@@ -145,7 +145,7 @@ export function calibrationChart(models: readonly ModelMeasurement[]): Chart | n
 const kinds = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
 
 /** Shares of -1, 0 and +1, a row for each block, its matrices side by side in the order of the block. */
-export function histogramChart(model: ModelMeasurement): Chart | null {
+function histogramChart(model: ModelMeasurement): Chart | null {
   const layers = model.size?.layers ?? [];
   if (layers.length === 0) return null;
   const placed = layers.map((layer) => ({
@@ -285,7 +285,7 @@ const barsOf = (
     return [{ name: m.name, color: colorOf(i), ...bar }];
   });
 
-export function speedCharts(models: readonly ModelMeasurement[]): (Chart | null)[] {
+function speedCharts(models: readonly ModelMeasurement[]): (Chart | null)[] {
   const first = models.find(({ speed }) => speed)?.speed;
   if (!first) return [];
   const rate = "Bar: mean; line: standard deviation. Longer is better.";
@@ -321,7 +321,7 @@ export function speedCharts(models: readonly ModelMeasurement[]): (Chart | null)
 const mebibytes = (bytes: number | undefined): number | undefined =>
   bytes === undefined ? undefined : bytes / 2 ** 20;
 
-export function sizeCharts(models: readonly ModelMeasurement[]): (Chart | null)[] {
+function sizeCharts(models: readonly ModelMeasurement[]): (Chart | null)[] {
   return [
     barChart(
       "file",
@@ -343,7 +343,7 @@ export function sizeCharts(models: readonly ModelMeasurement[]): (Chart | null)[
 }
 
 /** Accuracies: a row for each, a dot for each model with its 95 % interval, and marks where no model is needed. */
-export function taskChart(models: readonly ModelMeasurement[]): Chart | null {
+function taskChart(models: readonly ModelMeasurement[]): Chart | null {
   const measured = models.flatMap((m, i) => {
     const scores = m.tasks.filter(isShare);
     return scores.length > 0 ? [{ name: m.name, color: colorOf(i), scores }] : [];

@@ -12,7 +12,7 @@ export function formatNumber(x: number): string {
 }
 
 /** 12.0 ms, 7.30 s, 4:05 min: short times are results here, and have three digits. */
-export const formatMs = (ms: number): string =>
+const formatMs = (ms: number): string =>
   formatDuration(ms, (short) => (short < 1000 ? `${short.toPrecision(3)} ms` : `${(short / 1000).toPrecision(3)} s`));
 
 export function formatUnit(value: number, unit: Unit): string {

@@ -295,5 +295,5 @@ export class EngineHost implements Service<ToHost> {
 }
 
 /** An error as it crosses: errors.ts of the HTTP side tells by the name whose fault it is. */
-export const wireError = (error: unknown): WireError =>
+const wireError = (error: unknown): WireError =>
   error instanceof Error ? { name: error.name, message: error.message } : { name: "Error", message: String(error) };

@@ -220,7 +220,7 @@ export function createServer(engine: EngineClient, options: ServerOptions): Http
   };
 }
 
-export function sendError(reply: FastifyReply, error: HttpError): FastifyReply {
+function sendError(reply: FastifyReply, error: HttpError): FastifyReply {
   const { retryAfterSeconds } = error.details;
   if (retryAfterSeconds !== undefined) reply.header("retry-after", String(retryAfterSeconds));
   if (error.status === 401) reply.header("www-authenticate", "Bearer");

@@ -62,7 +62,7 @@ export class LibraryTokenizer extends TokenizerBase {
 }
 
 /** @throws FormatError with the library's reason when it cannot run the file */
-export function createLibraryModel(json: TokenizerJson, where: string): LibraryModel {
+function createLibraryModel(json: TokenizerJson, where: string): LibraryModel {
   try {
     return new LibraryModel(json, { clean_up_tokenization_spaces: false });
   } catch (error) {

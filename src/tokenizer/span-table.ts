@@ -10,7 +10,7 @@
 import type { Utf8Buffer } from "./utf8-buffer.ts";
 
 /** Numbers in a slot: the key's four (or hash, 0, 0, 0), its length, the stretch's number + 1 (0: empty), the owner's two. */
-export const SLOT = 8;
+const SLOT = 8;
 const LENGTH = 4;
 const NUMBER = 5;
 /** Where in a slot the owner's two numbers are. */

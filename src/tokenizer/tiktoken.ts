@@ -11,10 +11,10 @@ import { splitMerges } from "./split-merges.ts";
 import { bpeTokenizerJson, MAX_VOCABULARY, specialToken, type TokenizerJson, vocabOf } from "./tokenizer-json.ts";
 
 /** Tokens in LLaMA-3's file. Other rank files (cl100k, o200k) have other counts and other patterns. */
-export const LLAMA3_RANKS = 128_000;
+const LLAMA3_RANKS = 128_000;
 
 /** LLaMA-3's special tokens; their ids follow the ranks. */
-export const llama3SpecialTokens: readonly string[] = [
+const llama3SpecialTokens: readonly string[] = [
   "<|begin_of_text|>",
   "<|end_of_text|>",
   "<|reserved_special_token_0|>",
@@ -29,7 +29,7 @@ export const llama3SpecialTokens: readonly string[] = [
 ];
 
 /** The tokens of a rank file in order of rank, in the byte alphabet. @throws FormatError naming the line */
-export function readRanks(text: string, where: string): string[] {
+function readRanks(text: string, where: string): string[] {
   const tokens: string[] = [];
   const seen = new Set<string>();
   for (const [i, line] of text.split("\n").entries()) {

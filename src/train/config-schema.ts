@@ -33,7 +33,7 @@ const adamw = {
   eps: positive,
 };
 
-export const optimizerSchema = z.discriminatedUnion("kind", [
+const optimizerSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("adamw"), ...adamw }),
   /** The same with running means of eight bits, but for embedding, norms and small matrices. */
   z.strictObject({ kind: z.literal("adamw8bit"), ...adamw }),
@@ -51,7 +51,7 @@ const warmupSteps = z.union([z.int().min(0), z.literal("auto")]);
 const finalFraction = fraction;
 
 /** See schedules.ts for the formulas. */
-export const scheduleSchema = z.discriminatedUnion("kind", [
+const scheduleSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("constant"), warmupSteps }),
   z.strictObject({ kind: z.literal("cosine"), warmupSteps, finalFraction }),
   z.strictObject({ kind: z.literal("linear"), warmupSteps, finalFraction }),

@@ -22,7 +22,7 @@ export interface TextOptions {
 }
 
 /** How the config's files are read: the same for finding, counting, tokenizing and encoding. */
-export function sourceOptionsOf({ data }: Pick<RunConfig, "data">, { onNote, signal }: TextOptions): SourceOptions {
+function sourceOptionsOf({ data }: Pick<RunConfig, "data">, { onNote, signal }: TextOptions): SourceOptions {
   return {
     separator: data.separator,
     field: data.field,

@@ -17,7 +17,7 @@ export type GgufExportType = (typeof ggufExportTypes)[number];
 export const ggufEmbeddingTypes = ["f32", "f16", "bf16", "q8_0", "q6_k"] as const;
 export type GgufEmbeddingType = (typeof ggufEmbeddingTypes)[number];
 
-export const ternaryTypes: readonly GgufExportType[] = ["tq2_0", "tq1_0", "q2_0", "i2_s"];
+const ternaryTypes: readonly GgufExportType[] = ["tq2_0", "tq1_0", "q2_0", "i2_s"];
 
 export const ggmlNameOf = (type: GgufExportType | GgufEmbeddingType): GgmlTypeName =>
   type.toUpperCase() as GgmlTypeName;

@@ -92,7 +92,7 @@ function describeOptions({ options, packing, shuffle }: DatasetManifest): string
 }
 
 /** How well packing went: what is filled up, and what is cut. */
-export function describePacking({ packing, splits }: Pick<DatasetManifest, "packing" | "splits">): string[][] {
+function describePacking({ packing, splits }: Pick<DatasetManifest, "packing" | "splits">): string[][] {
   const { train } = splits;
   if (!packing || packing.sequence === null || !train.packing) return [];
   const { sequences, padding, cut, overLength } = train.packing;

@@ -159,4 +159,4 @@ function describeEvent(event: TrainingEvent): string[] {
   }
 }
 
-export const perplexity = (loss: number): string => (Number.isNaN(loss) ? "?" : Math.exp(loss).toPrecision(4));
+const perplexity = (loss: number): string => (Number.isNaN(loss) ? "?" : Math.exp(loss).toPrecision(4));

@@ -7,7 +7,7 @@ import { DataError } from "../../platform/errors.ts";
 import { hashWords, IntList, mix32 } from "./words.ts";
 
 /** A held-out text shorter than n words counts whole, down to this many words (GPT-3 used 8 to 13 words by data set). */
-export const leastWords = 8;
+const leastWords = 8;
 
 /** What crosses to the workers. A slot is [low, high] of the n-gram's 64-bit hash, and the number of its text + 1. */
 export interface HeldOutIndex {

@@ -27,7 +27,7 @@ export interface SqlEngine {
 }
 
 /** A string in SQL. */
-export const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** The name of a table that a query reads, over the Parquet files of a folder or one file. */
 export const parquetView = (name: string, pattern: string): string =>

@@ -35,7 +35,7 @@ const pieceBytes = 1 << 20;
 /** Order is kept in 32 bits. */
 const maxSequences = 2 ** 32 - 1;
 
-export const scoresFolder = "scores";
+const scoresFolder = "scores";
 
 export interface ScoresName {
   /** The dataset's folder. */

@@ -7,7 +7,7 @@ import { choicesField, goldField, type TaskRow, textField } from "../task-rows.t
 import { type ChoiceItem, choiceItem, type MultipleChoiceTask } from "./task.ts";
 
 /** The harness's `preprocess`: brackets are left over from WikiHow. */
-export const preprocess = (text: string): string =>
+const preprocess = (text: string): string =>
   strip(text)
     .replaceAll(" [title]", ". ")
     .replace(/\[[^\n]*?\]/g, "")

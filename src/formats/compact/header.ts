@@ -20,14 +20,14 @@ import { areFrequencies, blockCodes, blockHeadBytes, type Frequencies, mostCodes
 import { type RowTypeName, rowTypes } from "../../quant/row-types.ts";
 import { tritBytes } from "../../quant/trits.ts";
 
-export const magic = Uint8Array.of(0x89, 0x42, 0x49, 0x54, 0x4e, 0x45, 0x54, 0x0a);
+const magic = Uint8Array.of(0x89, 0x42, 0x49, 0x54, 0x4e, 0x45, 0x54, 0x0a);
 /** Raised when bytes change their meaning. */
 export const compactVersion = 1;
 export const prefixBytes = 48;
 /** A line of JSON for each tensor: thousands of tensors take less than one MB. */
-export const maxHeaderBytes = 2 ** 24;
+const maxHeaderBytes = 2 ** 24;
 /** The largest published tokenizer.json has some 35 MB. */
-export const maxTokenizerBytes = 2 ** 28;
+const maxTokenizerBytes = 2 ** 28;
 
 /** How a ternary matrix is coded: entropy.ts, trits.ts. */
 export const ternaryEncodings = ["entropy", "trits"] as const;

@@ -14,7 +14,7 @@ import {
   pageHeadBytes,
 } from "./reference.ts";
 
-export { cacheFormats, type CacheFormat, pageHeadBytes, pageTokens } from "./reference.ts";
+export { type CacheFormat, pageTokens } from "./reference.ts";
 
 /** Keys of a unit of work; as kChunk in kernel.cc. */
 const chunkKeys = 256;

@@ -9,8 +9,6 @@ import { ShapeError } from "../../platform/errors.ts";
 import { type Op, sizeOf } from "../op.ts";
 import { crossEntropyBackward, crossEntropyForward } from "./reference.ts";
 
-export { ignoredTarget } from "./reference.ts";
-
 const forward = defineKernel({
   name: "cross_entropy_forward",
   buffers: { logits: "f32", targets: "i32", tokenLoss: "f32", stats: "f32", loss: "f32" },

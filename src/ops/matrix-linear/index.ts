@@ -12,12 +12,12 @@ import { ends, type LinearEnd, weightRows } from "../packed-linear/reference.ts"
 import { matrixLinear as reference, matrixRows as rowsReference, packMatrix as packReference } from "./reference.ts";
 
 /** Up to so many rows the kernel needs no workspace; as kFew in kernel.cc. */
-export const fewRows = 8;
+const fewRows = 8;
 /**
  * Up to so many rows of x, a row gives the same bits alone and among others, whatever the format. Above, products of f32,
  * bf16 and f16 are made like training's, several times as fast and summed in another order; as kMany in kernel.cc.
  */
-export const manyRows = 64;
+const manyRows = 64;
 
 const kernel = defineKernel({
   name: "matrix_linear",

@@ -15,7 +15,7 @@ import { panelRows } from "../../quant/packed-ternary.ts";
 import { type RowSource, rowSources, sourceFloats, sourceRowBytes } from "../../quant/row-sources.ts";
 import { applyEnd, ends, nameOf, normed, weightRows } from "../packed-linear/reference.ts";
 
-export const formatOf = (number: number): MatrixFormat => nameOf(matrixFormats, number);
+const formatOf = (number: number): MatrixFormat => nameOf(matrixFormats, number);
 
 /** Of the codes of x: 127 · 128. */
 const mostCode = 16256;

@@ -9,12 +9,12 @@ import { type RowSource, rowSources, sourceRowBytes } from "../../quant/row-sour
 import { type OpContext, sizeOf } from "../op.ts";
 import { ends, formats, type LinearEnd, packedLinear as reference, packRows, weightRows } from "./reference.ts";
 
-export { ends, isGated, type LinearEnd, weightRows } from "./reference.ts";
+export { ends, type LinearEnd, weightRows } from "./reference.ts";
 
 /** Of the activations' quantisation, as bit-linear has it. */
 const activationEps = 1e-5;
 /** Up to so many rows the kernel needs no workspace; as kFew in kernel.cc. */
-export const fewRows = 8;
+const fewRows = 8;
 
 const kernel = defineKernel({
   name: "packed_linear",
