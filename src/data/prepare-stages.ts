@@ -7,10 +7,9 @@ import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder } from "../platform/files.ts";
 import type { SplitName } from "./dataset.ts";
 import { type DedupStage, deduplicate } from "./dedup/dedup.ts";
-import { type DedupReport, readDedupReport } from "./dedup/report.ts";
+import { type DedupReport, readDedupReport, readDropped } from "./dedup/report.ts";
 import type { DedupSource } from "./dedup/sources.ts";
 import type { DroppedDocument } from "./dedup/write.ts";
-import { readDropped } from "./dedup/report.ts";
 import { type EncodedDocument, writeRun } from "./packing/encoded-run.ts";
 import { orderDocuments } from "./packing/document-order.ts";
 import { shardName, type ShardPlan, shardsOf, type WrittenShard, writeShard } from "./packing/write-shards.ts";
@@ -28,7 +27,7 @@ import {
 import type { InputFile } from "./prepare-inputs.ts";
 import type { ResolvedPrepare } from "./prepare-shards.ts";
 import type { PrepareWork } from "./prepare-work.ts";
-import type { TextDocument } from "./records.ts";
+import { createSourceReport, type TextDocument } from "./records.ts";
 import { isValidationDocument, unitHash } from "./split.ts";
 
 /** What all stages share. */
@@ -103,14 +102,19 @@ async function readFiles(
         },
         signal: given.signal,
       });
-      let next = await blocks.next();
-      for (; !next.done; next = await blocks.next()) {
-        documents += next.value.kept;
-        await onBlock(file, next.value);
-        say(stage, bytes, total, `${documents} documents`);
+      try {
+        let next = await blocks.next();
+        for (; !next.done; next = await blocks.next()) {
+          documents += next.value.kept;
+          await onBlock(file, next.value);
+          say(stage, bytes, total, `${documents} documents`);
+        }
+        await onFile();
+        work.mark(fileMarker(number), next.value);
+      } finally {
+        // Closes the file where the work was ended.
+        await blocks.return({ blocks: 0, source: createSourceReport() });
       }
-      await onFile();
-      work.mark(fileMarker(number), next.value);
       bytes = Math.max(bytes, started + (file.sizeBytes ?? 0));
     } else bytes += file.sizeBytes ?? 0;
     if (accountOf(work, file))

@@ -1,4 +1,5 @@
 // Oracle: the pool's own contract. The workers run the module below, through tsx when the tests run from sources.
+import { spawn } from "node:child_process";
 import { afterEach, describe, expect, test } from "vitest";
 import { createHandler, workerUrl } from "../../test/support/test-worker.ts";
 import { DataError } from "./errors.ts";
@@ -60,6 +61,26 @@ test("a job that never ends is stopped by its signal, and its worker replaced", 
   controller.abort(new Error("enough"));
   await expect(endless).rejects.toThrow("enough");
   expect(await waiting).toContain("hello next");
+});
+
+test("closing a pool stops the job under way, so that the process can end", { timeout: 60_000 }, async () => {
+  const script = `
+    import { createWorkerPool } from ${JSON.stringify(new URL("./workers.ts", import.meta.url).href)};
+    import { createHandler, workerUrl } from ${JSON.stringify(workerUrl)};
+    const pool = createWorkerPool({ url: workerUrl, createHandler }, { greeting: "" }, { threads: 1 });
+    await pool.run("ready");
+    pool.run("forever").catch((error) => console.log(error.message));
+    await pool.close();`;
+  const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let said = "";
+  child.stdout.on("data", (data) => {
+    said += data;
+  });
+  // A thread that goes on would keep it from ending.
+  expect(await new Promise((done) => child.on("close", done))).toBe(0);
+  expect(said).toBe("worker pool: closed before the job was done\n");
 });
 
 test("a worker that dies refuses its job and all later ones with the reason", async () => {
