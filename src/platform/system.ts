@@ -19,6 +19,27 @@ export const residentBytes = (): number => process.memoryUsage.rss();
 /** The most it ever held. */
 export const peakResidentBytes = (): number => process.resourceUsage().maxRSS * 1024;
 
+/** Milliseconds of processor time, summed over processors, since some fixed moments: differences of two of these mean something. */
+export interface ProcessorTimes {
+  /** Of all processors, idle or not. */
+  allMs: number;
+  /** Of all programs together, this one among them. */
+  busyMs: number;
+  /** Of this process and its threads. */
+  ownMs: number;
+}
+
+export function processorTimes(): ProcessorTimes {
+  const { user, system } = process.cpuUsage();
+  const sum = { allMs: 0, busyMs: 0, ownMs: (user + system) / 1000 };
+  for (const { times } of cpus()) {
+    const busy = times.user + times.nice + times.sys + times.irq;
+    sum.busyMs += busy;
+    sum.allMs += busy + times.idle;
+  }
+  return sum;
+}
+
 export interface MachineFacts {
   system: string;
   processor: string;

@@ -140,6 +140,9 @@ export const isShare = ({ metric }: TaskScore): boolean => /^(acc|pass@|exact_ma
 const mean = (values: readonly number[]): number | null =>
   values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
 
+/** What other programs may take of the processors while models are timed, before the report says that they did. */
+const quietShare = 0.05;
+
 /** Metrics of a text that say something only between models of one tokenizer. */
 const perToken = new Set(["perplexity per token", "loss", "next token guessed", "calibration error (ECE)"]);
 
@@ -165,7 +168,10 @@ export function compare(a: ModelMeasurement, b: ModelMeasurement | null): Compar
       comparable && values.a && values.b
         ? { value: values.a.value - values.b.value, standardError: errorOf(name, values.a, values.b, a, b) }
         : null;
-    return [{ category, name, unit, higherIsBetter, ...values, delta, interpretation: interpret(delta, difference) }];
+    // Two that say nothing do not differ in what they say, however far apart always "yes" and always "no" lie.
+    const bothAtChance = delta !== null && values.a?.atChance && values.b?.atChance;
+    const interpretation = bothAtChance ? "within noise" : interpret(delta, difference);
+    return [{ category, name, unit, higherIsBetter, ...values, delta, interpretation }];
   });
   rows.sort((x, y) => order.indexOf(x.category) - order.indexOf(y.category));
   return { a: a.name, b: b?.name ?? null, rows, caveats };
@@ -235,6 +241,11 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
   }
   for (const m of [a, b]) found.push(...cutShort(m));
   for (const m of [a, b]) if (m.weights === "rounded") found.push(`${m.name}: ${weightsNote.rounded}`);
+  const busy = a.speed && b.speed ? (a.made.speed?.othersShare ?? 0) : 0;
+  if (busy > quietShare)
+    found.push(
+      `other programs took ${(100 * busy).toFixed(0)} % of the processors while the models were timed: the speeds say little`,
+    );
   for (const part of ["text", "speed", "size", "training"] as const)
     if ((a[part] === null) !== (b[part] === null))
       found.push(`${part} was measured of ${a[part] ? a.name : b.name} only`);

@@ -22,7 +22,7 @@ import { isRun, prepareTrainingData, readMeta, readRunConfig, resolveConfig, run
 import { comparedEngine, openTimed, type TimedModel, type TimedResult, timeModels } from "./contenders.ts";
 import type { ModelMeasurement } from "./measurement.ts";
 import { identityOf, type ModelSource, openSource, weightsNote } from "./sources.ts";
-import type { MeasurementStore } from "./store.ts";
+import type { Made, MeasurementStore } from "./store.ts";
 import { checkTasks, scoresOfFile, scoreTasks, type TaskPart, type TaskPlan } from "./tasks.ts";
 
 export interface MeasureOptions {
@@ -82,8 +82,11 @@ export async function measureModels(options: MeasureOptions): Promise<ModelMeasu
     const { backend } = measured[runnable[0]];
     const key = { identities, speed, backend, comparedEngine };
     const names = contenders.map(({ name }) => name).join("-");
-    const found = await store.part(names, "speed", key, () => timeAll(contenders, options));
-    for (const [at, i] of runnable.entries()) measured[i].speed = found[at];
+    const timed = await store.part({ model: names, part: "speed", key, backend }, () => timeAll(contenders, options));
+    for (const [at, i] of runnable.entries()) {
+      measured[i].speed = timed.value[at];
+      measured[i].made.speed = timed.made;
+    }
   }
   for (const one of measured) one.measuredMs = clock.epochMs();
   return measured;
@@ -153,18 +156,23 @@ async function measureOne(
       for (const { path: refused, reason } of opened.refused) notes.push(`not using ${refused}: ${reason}`);
       const { model, tokenizer, step } = opened;
       const random = weights?.kind === "random";
-      const scored = random ? null : await scoreText(name, opened, identity, text, notes, options);
+      const made: Record<string, Made> = {};
+      const scored = random ? null : await scoreText(name, opened, identity, text, { notes, made, backend }, options);
       let part: TaskPart = { scores: [], notes: [] };
       if (tasks && tasks.names.length > 0 && !random) {
         if (!tokenizer) throw new UsageError(`${path}: has no tokenizer, so no task can be run`);
-        part = await scoreTasks({ name, identity, model, step, tokenizer }, tasks, { store, signal, onProgress });
+        const around = { store, backend, made, signal, onProgress };
+        part = await scoreTasks({ name, identity, model, step, tokenizer }, tasks, around);
       }
       notes.push(...part.notes);
       if (size) onProgress(`${name}: writing a compact file to weigh it`);
       const weighed = size
-        ? await store.part(name, "size", { identity, bits: "linear" }, () => measureSize(model, tokenizer, { signal }))
+        ? await store.part({ model: name, part: "size", key: { identity, bits: "linear" }, backend }, () =>
+            measureSize(model, tokenizer, { signal }),
+          )
         : null;
-      if (!size) notes.push("size was not asked for");
+      if (weighed) made.size = weighed.made;
+      else notes.push("size was not asked for");
       return {
         format: "bitnet.ts measurement",
         version: 1,
@@ -178,8 +186,9 @@ async function measureOne(
         training,
         text: scored,
         tasks: part.scores,
-        size: weighed,
+        size: weighed && weighed.value,
         speed: null,
+        made,
         machine: describeMachine(),
         backend: { name: backend.name, isa: backend.isa, threads: backend.threads },
         software: packageVersion(),
@@ -200,10 +209,15 @@ async function scoreText(
   opened: OpenedModel,
   identity: string,
   text: Text,
-  notes: string[],
+  { notes, made, backend }: { notes: string[]; made: Record<string, Made>; backend: Made["backend"] },
   options: MeasureOptions,
 ): Promise<ModelMeasurement["text"]> {
   const { store, maxTokens = null } = options;
+  const keep = async (key: unknown, score: () => Promise<TextMeasurement>) => {
+    const kept = await store.part({ model: name, part: "text", key, backend }, score);
+    made.text = kept.made;
+    return kept.value;
+  };
   const { tokenizer } = opened;
   if ("note" in text) {
     notes.push(text.note);
@@ -217,7 +231,7 @@ async function scoreText(
     const { files } = text;
     const sha256 = hashOf(files);
     const score = () => scoreFiles(name, opened, tokenizer, files, options);
-    return { ...(await store.part(name, "text", { identity, sha256, maxTokens }, score)), files, sha256 };
+    return { ...(await keep({ identity, sha256, maxTokens }, score)), files, sha256 };
   }
   const { heldOutBy, of } = text;
   const meta = readMeta(heldOutBy);
@@ -229,7 +243,7 @@ async function scoreText(
   const key = { identity, sha256, config: readRunConfig(heldOutBy), maxTokens };
   const score = () => scoreHeldOut(name, opened, tokenizer, heldOutBy, options);
   const files = of.map((file) => `held out of ${file}`);
-  return { ...(await store.part(name, "text", key, score)), files, sha256 };
+  return { ...(await keep(key, score)), files, sha256 };
 }
 
 /** A run that was cut short before its first checkpoint: its curves, and a word. */
@@ -250,6 +264,7 @@ function measureRunAlone(name: string, path: string, { clock }: MeasureOptions):
     tasks: [],
     size: null,
     speed: null,
+    made: {},
     machine: describeMachine(),
     backend: { name: session.backend, isa: session.isa, threads: session.threads },
     software: packageVersion(),

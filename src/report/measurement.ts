@@ -3,6 +3,7 @@ import type { SizeMeasurement, TextMeasurement, TrainingMeasurement } from "../a
 import type { ModelConfig } from "../model/index.ts";
 import type { MachineFacts } from "../platform/system.ts";
 import type { TimedResult } from "./contenders.ts";
+import type { Made } from "./store.ts";
 
 /** One metric of one task, as lm-evaluation-harness names it. */
 export interface TaskScore {
@@ -43,7 +44,12 @@ export interface ModelMeasurement {
   tasks: TaskScore[];
   size: SizeMeasurement | null;
   speed: TimedResult | null;
-  /** Where it was measured; training may have been elsewhere (training.sessions). */
+  /**
+   * How each part that took measuring was made: "text", "size", "speed", "task-NAME". A part may have been kept from before,
+   * and training may have been elsewhere (training.sessions).
+   */
+  made: Record<string, Made>;
+  /** Where and when the parts were put together. */
   machine: MachineFacts;
   backend: { name: string; isa: string; threads: number };
   software: { version: string; commit: string | null };

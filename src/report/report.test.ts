@@ -6,6 +6,9 @@ import { expect, test } from "vitest";
 import { madeUpMeasurement } from "../../test/support/measurements.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { UsageError } from "../platform/errors.ts";
+import { type Clock, systemClock } from "../platform/system.ts";
+import { provenanceOf } from "./provenance.ts";
+import { othersShare } from "./store.ts";
 import { buildReport, compare, createStore, type ModelMeasurement, toHtml, toMarkdown, writeReport } from "./index.ts";
 
 const bitnet = (changes: Partial<ModelMeasurement> = {}) => madeUpMeasurement("bitnet", changes);
@@ -35,6 +38,16 @@ test("losses on the same windows are judged by their paired error, accuracies by
   // Each window differs by the same 0.1 nats: the difference is certain, though each loss has an error of 0.02.
   expect(rowOf(report, "loss").interpretation).toBe("minor gap");
   expect(rowOf(report, "arc_easy acc").interpretation).toBe("within noise");
+});
+
+test("a difference of two accuracies that are both at chance is within noise, however large", () => {
+  const scored = (of: ModelMeasurement, value: number, withinNoise: boolean) => ({
+    ...of,
+    tasks: of.tasks.map((score) => (score.task === "boolq" ? { ...score, value, withinNoise } : score)),
+  });
+  const word = (chance: boolean) =>
+    rowOf(build(scored(bitnet(), 0.4, true), scored(full(), 0.6, chance)), "boolq acc").interpretation;
+  expect([word(true), word(false)]).toEqual(["within noise", "significant deficiency"]);
 });
 
 test("models of different tokenizers are compared by bits per byte alone, and the report says so", () => {
@@ -134,8 +147,10 @@ test("the three files are written, and the JSON is the report", () => {
 test("a kept part is taken up under its key, and measured again for another, for damage, or on request", async () => {
   const folder = join(temporaryFolder(), "measurements");
   let measured = 0;
-  const ask = (key: string, fresh = false) =>
-    createStore(folder, { fresh }).part("a/b", "text", { key }, async () => ++measured);
+  const ask = async (key: string, fresh = false) => {
+    const of = { model: "a/b", part: "text", key: { key }, backend: { name: "native", isa: "avx2", threads: 2 } };
+    return (await createStore(folder, { clock: systemClock, fresh }).part(of, async () => ++measured)).value;
+  };
   expect([await ask("x"), await ask("x"), await ask("y"), await ask("x"), await ask("x", true)]).toEqual([
     1, 1, 2, 3, 4,
   ]);
@@ -144,4 +159,37 @@ test("a kept part is taken up under its key, and measured again for another, for
   const { writeFileSync } = await import("node:fs");
   writeFileSync(path, '{"key": "cut');
   expect(await ask("x")).toBe(5);
+});
+
+test("a kept part keeps when, where and for how long it was measured, whoever asks for it later", async () => {
+  const folder = temporaryFolder();
+  const clockAt = (ms: number): Clock => ({ epochMs: () => ms, monotonicMs: () => ms });
+  const ask = (clock: Clock, isa: string) =>
+    createStore(folder, { clock }).part(
+      { model: "a", part: "text", key: 1, backend: { name: "native", isa, threads: 2 } },
+      async () => "measured",
+    );
+  const first = await ask(clockAt(1000), "avx2");
+  expect(first.made).toMatchObject({ startedMs: 1000, elapsedMs: 0, backend: { isa: "avx2" }, othersShare: null });
+  expect(await ask(clockAt(9000), "avx512")).toEqual(first);
+});
+
+test("other programs' share is what was busy without this process, of all processors' time", () => {
+  const before = { allMs: 10_000, busyMs: 4000, ownMs: 100 };
+  expect(othersShare(before, { allMs: 12_000, busyMs: 5500, ownMs: 600 })).toBeCloseTo(1000 / 2000, 12);
+  expect(othersShare(before, { allMs: 12_000, busyMs: 4500, ownMs: 650 })).toBe(0);
+  expect(othersShare(before, { allMs: 10_020, busyMs: 4020, ownMs: 100 })).toBeNull();
+});
+
+test("the report says when each part was measured and what else ran, and warns of speeds beside other programs", () => {
+  const quiet = build(bitnet(), full());
+  const rows = new Map(provenanceOf(quiet));
+  expect(rows.get("tiny-bitnet: measured: text, size, 2 tasks")).toMatch(
+    /^from 2020-09-13T12:26:40.000Z, 2:00 min in all; other programs took 50 % of the processors meanwhile; A Processor/,
+  );
+  expect(rows.get("tiny-bitnet: measured: speed")).toContain("30.0 s in all; other programs took 1 %");
+  expect(quiet.comparison.caveats).toEqual([]);
+  const { speed } = bitnet().made;
+  const busy = build(bitnet({ made: { speed: { ...speed, othersShare: 0.25 } } }), full());
+  expect(busy.summary.join()).toContain("other programs took 25 % of the processors while the models were timed");
 });

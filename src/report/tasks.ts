@@ -29,7 +29,7 @@ import { sha256OfFile } from "../platform/files.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { TaskScore } from "./measurement.ts";
-import type { MeasurementStore } from "./store.ts";
+import type { Made, MeasurementStore } from "./store.ts";
 
 export interface TaskPlan {
   names: readonly string[];
@@ -63,6 +63,9 @@ interface Opened {
 
 interface Around {
   store: MeasurementStore;
+  backend: Made["backend"];
+  /** Takes how each task was measured, under "task-NAME". */
+  made: Record<string, Made>;
   signal?: AbortSignal;
   onProgress(what: string, done?: number, total?: number): void;
 }
@@ -95,9 +98,15 @@ export async function checkTasks(plan: TaskPlan): Promise<void> {
 /** Every task of the plan, each kept as it is done. */
 export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around): Promise<TaskPart> {
   const { name: model, identity } = opened;
-  const { store, signal } = around;
+  const { store, backend, signal } = around;
   const { fewshot = 0, maxNewTokens = programTokens } = plan;
   const parts: TaskPart[] = [];
+  const keep = async (task: string, key: unknown, run: () => Promise<TaskPart>) => {
+    const part = `task-${task}`;
+    const kept = await store.part({ model, part, key, backend }, run);
+    around.made[part] = kept.made;
+    parts.push(kept.value);
+  };
   const open = new Map<boolean, Engine>();
   /** @param packed else as in training */
   const engineOf = async (packed: boolean) => {
@@ -116,20 +125,16 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
       if (name === "wikitext") {
         const path = wikiTextOf(plan.files);
         const sha256 = sha256OfFile(path);
-        parts.push(
-          await store.part(model, "task-wikitext", { identity, name, sha256 }, () =>
-            wikiText(opened, path, sha256, around),
-          ),
-        );
+        await keep(name, { identity, name, sha256 }, () => wikiText(opened, path, sha256, around));
       } else if (name === "humaneval") {
         const data = await openTaskData(humaneval, plan.files, false);
         const key = { ...asked(data.rows.length), sha256: data.sha256, maxNewTokens };
         const run = async () => humanEval(opened, await engineOf(true), data, plan, around);
-        parts.push(await store.part(model, "task-humaneval", key, run));
+        await keep(name, key, run);
       } else {
         const data = await openTaskData(findTask(name), plan.files, fewshot > 0);
         const run = async () => likelihoods(opened, await engineOf(ternary), name, data, plan, around);
-        parts.push(await store.part(model, `task-${name}`, { ...asked(data.rows.length), sha256: data.sha256 }, run));
+        await keep(name, { ...asked(data.rows.length), sha256: data.sha256 }, run);
       }
     }
   } finally {

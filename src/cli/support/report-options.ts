@@ -168,7 +168,7 @@ export async function makeReport(
       tasks: await tasksOf(flags, interruption.signal),
       results,
       speed: flags.speed ? { samples: flags.samples } : null,
-      store: createStore(joinPath(flags.output, "measurements"), { fresh: flags.fresh }),
+      store: createStore(joinPath(flags.output, "measurements"), { clock: systemClock, fresh: flags.fresh }),
       clock: systemClock,
       signal: interruption.signal,
       onProgress(what, done = 0, total = 1) {
