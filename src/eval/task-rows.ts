@@ -174,6 +174,10 @@ export function choicesField(row: TaskRow, name: string, value: unknown = anyFie
   return value as string[];
 }
 
+/** Fields that only prepared rows have (query, choices, gold; llm-foundry's form), so that one of them missing is called so. */
+export const isPrepared = ({ value }: TaskRow): boolean =>
+  ["query", "gold", "context_options"].some((field) => field in value);
+
 /** The right answer's place among `count`; a number, or one written as text. */
 export function goldField(row: TaskRow, name: string, count: number, first = 0): number {
   const value = anyField(row, name);

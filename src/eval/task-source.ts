@@ -15,7 +15,7 @@ import {
   sha256OfFile,
   writeAtomically,
 } from "../platform/files.ts";
-import { readLabels, readTaskRows, readText, type TaskRow, taskFileEnding } from "./task-rows.ts";
+import { isPrepared, readLabels, readTaskRows, readText, type TaskRow, taskFileEnding } from "./task-rows.ts";
 import type { HubDataset } from "./tasks/task.ts";
 
 export interface TaskFiles {
@@ -172,7 +172,7 @@ const describeNames = ({ fileNames, dataset }: WantedTask) =>
 
 /** Labels beside the rows, where the task has them so: piqa.valid-labels.lst beside piqa.valid.jsonl. */
 async function withLabels({ labelFile }: WantedTask, path: string, rows: TaskRow[]): Promise<TaskRow[]> {
-  if (!labelFile || "label" in rows[0].value || "gold" in rows[0].value) return rows;
+  if (!labelFile || "label" in rows[0].value || isPrepared(rows[0])) return rows;
   const folder = folderOf(path);
   const stem = baseName(path).replace(taskFileEnding, "");
   const name = listFolder(folder).find((file) => {

@@ -160,6 +160,12 @@ describe("a bad row is named with its line and field", () => {
     ],
     ["piqa", { goal: "g", sol1: 3, sol2: "b", label: 0 }, '"sol1" is 3; expected text'],
     ["boolq", { passage: "p", question: "q" }, 'has no field "label"'],
+    // Rows of the prepared form: what they lack is named, not the hub's fields.
+    ["copa", { query: "x", choices: ["a", "b"] }, 'has no field "gold"; its fields are: query, choices'],
+    ["arc_easy", { query: "x", choices: ["a", "b"] }, 'has no field "gold"'],
+    ["winogrande", { context_options: ["a", "b"], continuation: "c" }, 'has no field "gold"'],
+    ["hellaswag", { choices: ["a", "b"], gold: 0 }, 'has no field "query"'],
+    ["lambada_openai", { context: "x" }, 'has no field "continuation"'],
     ["lambada_openai", { text: "word" }, "has no last word behind a space"],
     ["lambada_openai", { context: "", continuation: "x" }, '"context" is empty'],
   ] as const)("%s %#", ([name, value, message]) => {

@@ -2,12 +2,12 @@
  * ARC-Easy and ARC-Challenge (Clark et al. 2018): grade-school science questions with mostly four answers. The harness's
  * tasks `arc_easy` and `arc_challenge`, version 1.0.
  */
-import { choicesField, goldField, labelledChoices, type TaskRow, textField } from "../task-rows.ts";
+import { choicesField, goldField, isPrepared, labelledChoices, type TaskRow, textField } from "../task-rows.ts";
 import { type ChoiceItem, choiceItem, type MultipleChoiceTask } from "./task.ts";
 
 /** Rows of the hub (question, choices, answerKey), or prepared ones (query "Question: ...", choices, gold). */
 function read(row: TaskRow): ChoiceItem {
-  if ("gold" in row.value) {
+  if (isPrepared(row)) {
     const choices = choicesField(row, "choices");
     const gold = goldField(row, "gold", choices.length);
     return choiceItem(row.where, `${textField(row, "query")}\nAnswer:`, choices, gold);

@@ -1,10 +1,10 @@
 /** BoolQ (Clark et al. 2019): yes or no, from a passage. The harness's task `boolq`, version 2.0. */
-import { choicesField, goldField, type TaskRow, textField } from "../task-rows.ts";
+import { choicesField, goldField, isPrepared, type TaskRow, textField } from "../task-rows.ts";
 import { type ChoiceItem, choiceItem, type MultipleChoiceTask } from "./task.ts";
 
 /** Rows of the hub (passage, question, label), or prepared ones (query "Passage: ...\nQuestion: ...?", choices, gold). */
 function read(row: TaskRow): ChoiceItem {
-  if ("gold" in row.value) {
+  if (isPrepared(row)) {
     const choices = choicesField(row, "choices");
     const query = textField(row, "query").replace(/^Passage: /, "");
     return choiceItem(row.where, `${query}\nAnswer:`, choices, goldField(row, "gold", choices.length));

@@ -4,7 +4,7 @@
  */
 import { DataError } from "../../platform/errors.ts";
 import { strip } from "../python.ts";
-import { choicesField, goldField, type TaskRow, textField } from "../task-rows.ts";
+import { choicesField, goldField, isPrepared, type TaskRow, textField } from "../task-rows.ts";
 import { type ChoiceItem, choiceItem, type MultipleChoiceTask } from "./task.ts";
 
 const connectors: Record<string, string> = { cause: "because", effect: "therefore" };
@@ -13,7 +13,7 @@ const asChoice = (choice: string): string => ` ${choice[0].toLowerCase()}${choic
 
 /** Rows of the hub (premise, question, choice1, choice2, label), or prepared ones (query "..., therefore", choices, gold). */
 function read(row: TaskRow): ChoiceItem {
-  if ("gold" in row.value) {
+  if (isPrepared(row)) {
     const choices = choicesField(row, "choices");
     const context = textField(row, "query").replace(/, (because|therefore)$/, " $1");
     return choiceItem(row.where, context, choices.map(asChoice), goldField(row, "gold", choices.length));

@@ -3,7 +3,7 @@
  * preprocessing of activity, context and endings.
  */
 import { capitalize, strip } from "../python.ts";
-import { choicesField, goldField, type TaskRow, textField } from "../task-rows.ts";
+import { choicesField, goldField, isPrepared, type TaskRow, textField } from "../task-rows.ts";
 import { type ChoiceItem, choiceItem, type MultipleChoiceTask } from "./task.ts";
 
 /** The harness's `preprocess`: brackets are left over from WikiHow. */
@@ -15,7 +15,7 @@ const preprocess = (text: string): string =>
 
 /** Rows of the hub (activity_label, ctx_a, ctx_b, endings, label), or prepared ones (query, choices, gold). */
 function read(row: TaskRow): ChoiceItem {
-  if ("gold" in row.value) {
+  if (isPrepared(row)) {
     const choices = choicesField(row, "choices");
     return choiceItem(row.where, textField(row, "query"), choices, goldField(row, "gold", choices.length));
   }

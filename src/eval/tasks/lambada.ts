@@ -9,7 +9,7 @@ import type { ContinuationItem, ContinuationTask } from "./task.ts";
 /** Rows of the hub (text), or prepared ones (context, continuation). */
 function read(row: TaskRow): ContinuationItem {
   const { where } = row;
-  if ("continuation" in row.value)
+  if ("continuation" in row.value || "context" in row.value)
     return item(where, textField(row, "context"), textField(row, "continuation").replace(/^ /, ""));
   const text = textField(row, "text");
   const at = text.lastIndexOf(" ");

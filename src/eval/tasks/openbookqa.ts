@@ -1,10 +1,10 @@
 /** OpenBookQA (Mihaylov et al. 2018) without its book: the harness's task `openbookqa`, version 1.0. */
-import { choicesField, goldField, labelledChoices, type TaskRow, textField } from "../task-rows.ts";
+import { choicesField, goldField, isPrepared, labelledChoices, type TaskRow, textField } from "../task-rows.ts";
 import { type ChoiceItem, choiceItem, type MultipleChoiceTask } from "./task.ts";
 
 /** Rows of the hub (question_stem, choices, answerKey), or prepared ones (query, choices, gold). */
 function read(row: TaskRow): ChoiceItem {
-  if ("gold" in row.value) {
+  if (isPrepared(row)) {
     const choices = choicesField(row, "choices");
     return choiceItem(row.where, textField(row, "query"), choices, goldField(row, "gold", choices.length));
   }

@@ -4,12 +4,12 @@
  */
 import { DataError } from "../../platform/errors.ts";
 import { strip } from "../python.ts";
-import { choicesField, goldField, type TaskRow, textField } from "../task-rows.ts";
+import { choicesField, goldField, isPrepared, type TaskRow, textField } from "../task-rows.ts";
 import type { ChoiceItem, MultipleChoiceTask } from "./task.ts";
 
 /** Rows of the hub (sentence with "_", option1, option2, answer 1 or 2), or prepared (context_options, continuation, gold). */
 function read(row: TaskRow): ChoiceItem {
-  if ("gold" in row.value) {
+  if (isPrepared(row)) {
     const contexts = choicesField(row, "context_options");
     return item(row.where, contexts, textField(row, "continuation"), goldField(row, "gold", contexts.length));
   }
