@@ -34,7 +34,7 @@ export interface InferResult extends Provenance {
     residentLoaded: number;
     peak: number;
   }[];
-  agreements: { shape: string; fileBytes: number; onePiece: number; llama: number | null }[];
+  agreements: { shape: string; fileBytes: number; onePiece: number; llama: Record<string, number> | number | null }[];
   results: SpeedRow[];
   leftOut: string[];
 }
@@ -150,13 +150,21 @@ ${table(
 )}
 
 Checked before: logits of a prompt at once and token by token, and against llama.cpp's, whose activations are quantised in blocks of 256 (cosine): ${agreements
-    .map((a) => `${a.shape} ${round(a.onePiece, 5)}, ${a.llama === null ? "not measured" : round(a.llama, 5)}`)
+    .map((a) => `${a.shape} ${round(a.onePiece, 5)}, ${cosines(a.llama)}`)
     .join("; ")}.
 ${leftOut.map((reason) => `\nLeft out: ${reason}.\n`).join("")}
 The best that others had on such a machine (two threads; read, written): ${Object.entries(wanted)
     .map(([shape, { others }]) => `${shape} ${others.pp512}, ${others.tg128}`)
     .join("; ")}.
 `;
+}
+
+function cosines(llama: Record<string, number> | number | null): string {
+  if (llama === null) return "not measured";
+  if (typeof llama === "number") return round(llama, 5);
+  return Object.entries(llama)
+    .map(([head, value]) => `${head} head ${round(value, 5)}`)
+    .join(", ");
 }
 
 const loading = ({ loads }: InferResult) => `## Opening, and memory
