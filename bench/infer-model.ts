@@ -4,18 +4,10 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { resolve } from "node:path";
-import { ggufNameOf } from "../src/checkpoint/index.ts";
+import { ggufNameOf, sizeKeys } from "../src/checkpoint/gguf/index.ts";
 import { createDryBackend } from "../src/backends/dry.ts";
-import {
-  float,
-  type GgufTensorSource,
-  type GgufValue,
-  text,
-  texts,
-  u32,
-  writeGguf,
-} from "../src/formats/gguf/index.ts";
-import { headWidth, type ModelConfig, Transformer } from "../src/model/index.ts";
+import { type GgufTensorSource, type GgufValue, text, texts, u32, writeGguf } from "../src/formats/gguf/index.ts";
+import { type ModelConfig, Transformer } from "../src/model/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { writeFloat16 } from "../src/quant/float16.ts";
 import { Runtime } from "../src/tensor/index.ts";
@@ -50,23 +42,11 @@ function metadataOf(config: ModelConfig): [string, GgufValue][] {
     return i < bytesEnd ? `<0x${(i - 3).toString(16).toUpperCase().padStart(2, "0")}>` : `w${i.toString(36)}`;
   });
   const types = Int32Array.from({ length: V }, (_, i) => (i === 0 ? 2 : i < 3 ? 3 : i < bytesEnd ? 6 : 1));
-  const own: [string, GgufValue][] = [
-    ["vocab_size", u32(V)],
-    ["context_length", u32(config.contextLength)],
-    ["embedding_length", u32(config.width)],
-    ["block_count", u32(config.layers)],
-    ["feed_forward_length", u32(config.hiddenWidth)],
-    ["attention.head_count", u32(config.heads)],
-    ["attention.head_count_kv", u32(config.kvHeads)],
-    ["attention.layer_norm_rms_epsilon", float(config.normEps)],
-    ["rope.dimension_count", u32(headWidth(config))],
-    ["rope.freq_base", float(config.ropeBase)],
-  ];
   return [
     ["general.architecture", text("bitnet")],
     ["general.name", text("random weights")],
     ["general.file_type", u32(37)],
-    ...own.map(([key, value]): [string, GgufValue] => [`bitnet.${key}`, value]),
+    ...sizeKeys(config, "bitnet"),
     ["tokenizer.ggml.model", text("llama")],
     ["tokenizer.ggml.tokens", texts(tokens)],
     ["tokenizer.ggml.scores", { type: "array", of: "f32", values: Float32Array.from(tokens, (_, i) => -i) }],

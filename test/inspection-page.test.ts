@@ -1,19 +1,14 @@
 // Oracle: Chromium, by playwright-core: what a browser lays out, logs and asks the network for. Skipped, saying so, where
-// there is no Chromium at the usual places (CHROMIUM names another).
-import { existsSync, writeFileSync } from "node:fs";
+// there is no Chromium at the usual places (BITNET_BROWSER names another).
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { defineFilter, type Inspection, inspectSources } from "../src/data/index.ts";
 import { withTemporaryFolder } from "../src/platform/temporary.ts";
 import { inspectionPage } from "../src/report/index.ts";
-import { layout } from "./support/page-layout.ts";
+import { browserReason, expectGoodPage, launchBrowser, noBrowser } from "./support/browser.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
-
-const found = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
-  (path) => path !== undefined && existsSync(path),
-);
 
 /** Text that would be a script, were it not escaped; duplicates that differ in case; long names without a space. */
 async function hostile(folder: string): Promise<Inspection> {
@@ -38,13 +33,12 @@ async function hostile(folder: string): Promise<Inspection> {
   });
 }
 
-const reasons = found ? "" : " (skipped: no Chromium here; CHROMIUM names one)";
-describe.skipIf(!found)(`the page of an inspection in a browser${reasons}`, () => {
+describe.skipIf(noBrowser)(`the page of an inspection in a browser${browserReason}`, () => {
   let browser: Browser;
   let html: string;
   beforeAll(async () => {
     html = inspectionPage(await withTemporaryFolder(hostile), { createdMs: 1.7e12, facts: [["key", "0".repeat(64)]] });
-    browser = await chromium.launch({ executablePath: found, args: ["--no-sandbox"] });
+    browser = await launchBrowser();
   }, 60_000);
   afterAll(() => browser?.close());
 
@@ -56,32 +50,14 @@ describe.skipIf(!found)(`the page of an inspection in a browser${reasons}`, () =
     async ([, width, scheme]) => {
       const path = join(temporaryFolder(), "page.html");
       writeFileSync(path, html);
-      const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme });
-      try {
-        const page = await context.newPage();
-        const said: string[] = [];
-        page.on("console", (message) => said.push(message.text()));
-        page.on("pageerror", (error) => said.push(error.message));
-        page.on("dialog", (dialog) => said.push(dialog.message()));
-        page.on("request", (request) => {
-          if (!/^(file|data):/.test(request.url())) said.push(`asked for ${request.url()}`);
-        });
-        await page.goto(pathToFileURL(path).href);
-        const { seen, overlapping, outside, scrollWidth, paper } = await page.evaluate(layout);
-        expect(said).toEqual([]);
+      await expectGoodPage(browser, path, { width, scheme }, async (page, drawings) => {
         // Lengths in characters and in tokens, documents, tokens per byte, reasons, clusters.
-        expect(seen).toBe(6);
-        expect(overlapping).toEqual([]);
-        expect(outside).toEqual([]);
-        expect(scrollWidth).toBeLessThanOrEqual(width);
-        expect(paper).toBe(scheme === "dark" ? "rgb(20, 23, 26)" : "rgb(255, 255, 255)");
+        expect(drawings).toBe(6);
         expect(await page.locator("mark").allTextContents()).toEqual(
           expect.arrayContaining(["<script>alert(1)</script>", "<script>ALERT(1)</script>"]),
         );
         expect(await page.locator("script").count()).toBe(0);
-      } finally {
-        await context.close();
-      }
+      });
     },
   );
 });

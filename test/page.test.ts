@@ -1,19 +1,14 @@
 // The chat page in a real browser: the system's Chromium, driven by playwright-core. Oracle: the browser; the alphabet, which
 // the scripted engine writes. Skipped by name where there is no browser; BITNET_BROWSER names one elsewhere.
-import { existsSync } from "node:fs";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { browserReason, launchBrowser, noBrowser } from "./support/browser.ts";
 import { serveAlphabet, until } from "./support/serving.ts";
 
-const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-const candidates = [process.env.BITNET_BROWSER ?? "", ...places];
-const executablePath = candidates.find((path) => path !== "" && existsSync(path));
-const suite = executablePath ? describe : describe.skip;
-
-suite(`the chat page${executablePath ? "" : ` (skipped: no browser at ${places.join(", ")})`}`, () => {
+describe.skipIf(noBrowser)(`the chat page${browserReason}`, () => {
   let browser: Browser;
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+    browser = await launchBrowser();
   });
   afterAll(() => browser?.close());
 

@@ -111,9 +111,9 @@ function notesOf(config: ModelConfig, plan: GgufPlan): string[] {
   ];
 }
 
-function modelKeys(config: ModelConfig, plan: GgufPlan, name: string): [string, GgufValue][] {
-  const { architecture: arch, type } = plan;
-  const own: [string, GgufValue][] = [
+/** A model's sizes as llama.cpp's keys, "bitnet.block_count" and the like. */
+export function sizeKeys(config: ModelConfig, arch: GgufArchitecture): [string, GgufValue][] {
+  const keys: [string, GgufValue][] = [
     ["vocab_size", u32(config.vocabSize)],
     ["context_length", u32(config.contextLength)],
     ["embedding_length", u32(config.width)],
@@ -125,13 +125,18 @@ function modelKeys(config: ModelConfig, plan: GgufPlan, name: string): [string, 
     ["rope.dimension_count", u32(headWidth(config))],
     ["rope.freq_base", float(config.ropeBase)],
   ];
+  return keys.map(([key, value]) => [`${arch}.${key}`, value]);
+}
+
+function modelKeys(config: ModelConfig, plan: GgufPlan, name: string): [string, GgufValue][] {
+  const { architecture: arch, type } = plan;
   return [
     ["general.architecture", text(arch)],
     ["general.type", text("model")],
     ["general.name", text(name)],
     ["general.file_type", u32(fileTypes[type])],
     ["general.quantization_version", u32(2)],
-    ...own.map(([key, value]): [string, GgufValue] => [`${arch}.${key}`, value]),
+    ...sizeKeys(config, arch),
     ...(arch === "llama" && config.variant === "bitnet" ? [[ternaryKey, bool(true)] as [string, GgufValue]] : []),
   ];
 }

@@ -4,12 +4,9 @@ export {
   type GgufEmbeddingType,
   type GgufExportType,
   type GgufPlan,
-  ggufArchitectures,
-  ggufEmbeddingTypes,
   ggufExportTypes,
-  planGguf,
 } from "./architecture.ts";
-export { exportGguf, type GgufExportOptions, type GgufExportReport } from "./export.ts";
+export { exportGguf, type GgufExportOptions, type GgufExportReport, sizeKeys } from "./export.ts";
 export {
   importGguf,
   isGgufFile,
