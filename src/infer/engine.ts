@@ -23,7 +23,16 @@ export interface Work {
   readonly tokens: ArrayLike<number>;
   /** Whose logits are wanted: nobody's, the last token's, every token's. */
   readonly logits: "none" | "last" | "all";
+  /**
+   * Where the logits go, as many numbers as they are: for who asks token by token, whose logits would otherwise each be new
+   * memory that the collector takes its time to find. Absent: new memory.
+   */
+  readonly into?: Float32Array;
 }
+
+/** Rows of logits that a part asks for. */
+export const rowsWanted = ({ tokens, logits }: Pick<Work, "tokens" | "logits">): number =>
+  logits === "none" ? 0 : logits === "last" ? 1 : tokens.length;
 
 export interface Engine {
   readonly vocabSize: number;
@@ -36,7 +45,7 @@ export interface Engine {
   /**
    * Moves sequences on, all in one pass over the weights. A sequence stands in one batch at most once.
    *
-   * @returns for each part, its logits, row-major [rows, vocabSize]: 0, 1 or all rows as asked
+   * @returns for each part, its logits, row-major [rows, vocabSize]: 0, 1 or all rows as asked; its `into`, where it has one
    * @throws UsageError where a sequence would outgrow the context, DataError for a token outside the vocabulary; no
    *   sequence has changed then
    */
@@ -59,7 +68,7 @@ export function checkBatch(
   grows = false,
 ): void {
   const seen = new Set<Sequence>();
-  for (const { sequence, tokens } of batch) {
+  for (const { sequence, tokens, logits, into } of batch) {
     if (seen.has(sequence)) throw new UsageError("engine: a sequence stands twice in one batch");
     seen.add(sequence);
     if (tokens.length === 0) throw new UsageError("engine: no tokens came for a sequence; expected one at least");
@@ -67,6 +76,9 @@ export function checkBatch(
       throw new UsageError(
         `engine: ${sequence.length} and ${tokens.length} tokens do not fit the context of ${engine.contextLength}`,
       );
+    const values = rowsWanted({ tokens, logits }) * engine.vocabSize;
+    if (into && into.length !== values)
+      throw new UsageError(`engine: "into" has room for ${into.length} logits; expected ${values}`);
     for (let i = 0; i < tokens.length; i++)
       if (!(Number.isInteger(tokens[i]) && tokens[i] >= 0 && tokens[i] < engine.vocabSize))
         throw new DataError(

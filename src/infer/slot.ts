@@ -11,6 +11,8 @@ export class Slot {
   private tokens: number[];
   private draft: number[] = [];
   private disposed = false;
+  /** Of a token alone: the writer keeps nothing of them. */
+  private readonly logits: Float32Array;
 
   /** @param sequence becomes the slot's; may hold the prompt's beginning, but not all of it */
   constructor(
@@ -19,6 +21,7 @@ export class Slot {
     readonly writer: Writer,
   ) {
     this.tokens = [...writer.promptIds];
+    this.logits = new Float32Array(engine.vocabSize);
     writer.report.cachedTokens = sequence.length;
   }
 
@@ -52,7 +55,7 @@ export class Slot {
       if (room > 0) this.draft = draftTokens(writer.seen, room);
       writer.report.draftedTokens += this.draft.length;
     }
-    if (this.draft.length === 0) return { sequence, tokens, logits: "last" };
+    if (this.draft.length === 0) return { sequence, tokens, logits: "last", into: this.logits };
     return { sequence, tokens: [...tokens, ...this.draft], logits: "all" };
   }
 

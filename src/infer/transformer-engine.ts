@@ -128,13 +128,16 @@ export class TransformerEngine implements Engine {
         throw new UsageError("engine: a sequence of the batch is disposed of, or another engine's");
   }
 
-  private async run({ sequence, tokens, logits: wanted }: Work): Promise<Float32Array> {
+  private async run({ sequence, tokens, logits: wanted, into }: Work): Promise<Float32Array> {
     const own = sequence as CachedSequence;
     const cache = own.withRoomFor(own.length + tokens.length);
     const batch = { tokens: Int32Array.from(tokens), batch: 1, length: tokens.length };
     const logits = wanted === "all" ? this.model.logits(batch, cache) : this.model.lastLogits(batch, cache);
     try {
-      return wanted === "none" ? new Float32Array(0) : await this.model.runtime.readFloats(logits);
+      if (wanted === "none") return into ?? new Float32Array(0);
+      const values = await this.model.runtime.readFloats(logits);
+      into?.set(values);
+      return into ?? values;
     } finally {
       logits.dispose();
     }

@@ -106,6 +106,8 @@ export class Writer {
   private readonly grammar: TokenGrammar | null;
   private state: MatcherState | null;
   private readonly measure: (begin?: boolean) => void;
+  /** The logits as they came, for what sampling changes them. */
+  private readonly own: Float32Array;
 
   /**
    * @throws UsageError for settings out of range; DataError for a prompt that does not fit the context or the vocabulary, or
@@ -127,6 +129,7 @@ export class Writer {
       );
     this.promptIds = promptTokens(tokenizer, prompt, options.startToken);
     const { contextLength, vocabSize } = engine;
+    this.own = new Float32Array(vocabSize);
     const strange = this.promptIds.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
     if (strange !== undefined)
       throw new DataError(`generate: the prompt's token ${strange} is outside the vocabulary of ${vocabSize}`);
@@ -182,10 +185,10 @@ export class Writer {
     const total = logSumExp(logits);
     const likeliest = wanted > 0 ? largestIds(logits, wanted) : [];
     const alternatives = Array.from(likeliest, (id) => ({ id, logProbability: logits[id] - total }));
-    const own = logits.slice();
+    this.own.set(logits);
     const left = Math.min(this.tokensLeft, room);
     const id = sampleToken(logits, this.seen, this.sampling, this.random, (masked) => this.mask(masked, left));
-    const logProbability = own[id] - total;
+    const logProbability = this.own[id] - total;
     this.seen.push(id);
     report.generatedTokens++;
     this.measure();

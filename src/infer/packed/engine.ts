@@ -1,6 +1,6 @@
 /**
  * The packed engine: weights stay packed in memory, sequences of a batch share each pass over them, keys and values lie in
- * pages (see engine.ts for the contract, weights.ts and pages.ts for the memory).
+ * pages (see ../engine.ts for the contract, weights.ts, pages.ts and workspace.ts for the memory, step.ts for the kernels).
  *
  * Up to 8 new tokens in all (generating text, for up to 8 sequences) are one recorded program: a token is one call into the
  * backend and one waking of its threads, five kernels a layer (norm, int8 and q, k, v; attention; sub-norm, int8, output and
@@ -13,120 +13,39 @@
  *
  * What a token must read, and so the floor of its time: `report.bytesForToken`, over the machine's memory bandwidth.
  */
-import type { Backend, NDArray, Program } from "../../backends/backend.ts";
+import type { Backend, Program } from "../../backends/backend.ts";
 import { headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
-import { attention } from "../../ops/attention/index.ts";
-import { cacheAppend } from "../../ops/cache-append/index.ts";
-import { cachedAttention, type CacheFormat, gatherCache, pageTokens } from "../../ops/cached-attention/index.ts";
-import { matrixLinear, matrixRows } from "../../ops/matrix-linear/index.ts";
-import type { OpContext } from "../../ops/op.ts";
-import { type LinearEnd, packedLinear } from "../../ops/packed-linear/index.ts";
 import { rotaryTable } from "../../ops/rotary/index.ts";
 import { UsageError } from "../../platform/errors.ts";
-import type { MatrixFormat } from "../../quant/matrix-rows.ts";
-import type { TernaryFormat } from "../../quant/packed-ternary.ts";
-import { checkBatch, checkLength, type Engine, type Sequence, type Work } from "../engine.ts";
+import { checkBatch, type Engine, rowsWanted, type Sequence, type Work } from "../engine.ts";
+import { type PackedEngineOptions, programRows, resolveOptions } from "./options.ts";
 import { PageList, PagePool } from "./pages.ts";
-import {
-  DeviceArrays,
-  type LinearWeight,
-  loadPackedWeights,
-  type PackedWeights,
-  type WeightSource,
-  weightsOfModel,
-} from "./weights.ts";
+import { roundsOf, type Segment } from "./rounds.ts";
+import { PackedSequence } from "./sequence.ts";
+import { ModelStep } from "./step.ts";
+import { loadPackedWeights, type PackedWeights, type WeightSource, weightsOfModel } from "./weights.ts";
+import { createWorkspace, type Workspace, withRows } from "./workspace.ts";
 
-export interface PackedEngineOptions {
-  /** Ternary weights in memory: 2bit, or trits (five to a byte, 1.6 bits). Default 2bit. */
-  weights?: TernaryFormat;
-  /** Output head and embeddings. Default: what holds them as exactly as they came (f32; of a file in f16 or bf16, that). */
-  head?: MatrixFormat;
-  /** Matrices of a full-precision model. Default f32: exact. */
-  linear?: MatrixFormat;
-  /** Keys and values. Default f32: exact. */
-  cache?: CacheFormat;
-  /**
-   * When a sequence reaches the model's context: stop (forward refuses more), or slide (each token sees the last
-   * `contextLength` tokens; a ring of pages). Default stop.
-   */
-  overflow?: "stop" | "slide";
-  /** Activations are not rounded to int8: to compare with programs that do not. Default false. */
-  floatActivations?: boolean;
-  /**
-   * A sequence that brings more tokens than this at once gets training's attention, which reads prompts faster but sums in
-   * another order. Number.MAX_SAFE_INTEGER: never; then a ternary model's logits are the same to the bit however a prompt is
-   * cut (with a head in f32, bf16 or f16: if the logits of at most 64 tokens are asked for at once). Default 8.
-   */
-  gatherAbove?: number;
-}
+export type { PackedEngineOptions } from "./options.ts";
 
-/** New tokens in one recorded program. */
-const programRows = 8;
-/** New tokens at a time: bounds the workspace. */
-const roundRows = 512;
 /** Rows of logits at a time, in a prompt whose logits are all wanted. */
 const logitRows = 64;
 
-class PackedSequence implements Sequence {
-  length = 0;
-  disposed = false;
-  constructor(
-    readonly engine: PackedEngine,
-    readonly pages: PageList,
-  ) {}
-
-  truncate(length: number): void {
-    checkLength(length, this.length);
-    const seenFrom = this.engine.firstSeen(length);
-    if (length > 0 && seenFrom < this.pages.first * pageTokens)
-      throw new UsageError(
-        `sequence: cannot be truncated to ${length} tokens; what they would see, from token ${seenFrom} on, has slid out of the cache`,
-      );
-    this.pages.truncate(length);
-    this.length = length;
-  }
-
-  fork(): Sequence {
-    if (this.disposed) throw new UsageError("sequence: fork of a sequence that is disposed of");
-    return this.engine.adopt(this.pages.fork(), this.length);
-  }
-
-  dispose(): void {
-    if (this.disposed) return;
-    this.pages.truncate(0);
-    this.length = 0;
-    this.disposed = true;
-    this.engine.forget(this);
-  }
-}
-
-/** Tokens of one sequence in one round, next to each other. */
-interface Segment {
-  sequence: PackedSequence;
+/** A row of a round whose logits are wanted: where they go. */
+interface WantedRow {
+  row: number;
   work: number;
-  tokens: number[];
-  start: number;
-  /** Of its rows, those whose logits are wanted. */
-  wanted: number[];
+  place: number;
 }
 
-/** What one pass of some rows writes. */
-interface Workspace {
-  arrays: DeviceArrays;
-  ids: NDArray;
-  angles: NDArray;
-  plan: NDArray;
-  x: NDArray;
-  qkv: NDArray;
-  mixed: NDArray;
-  hidden: NDArray;
-  select: NDArray;
-  chosen: NDArray;
-  logits: NDArray;
+/** Where a pass leaves what it gives. */
+interface Outputs {
+  results: readonly Float32Array[];
+  reads: Promise<void>[];
+  states: Float32Array | null;
 }
 
-/** [rows, width] f32, as a matrix whose rows can be chosen: 64 bytes more than its numbers. */
-const rowsBytes = (rows: number, width: number) => 4 * rows * width + 64;
+const rowsOf = (round: readonly Segment[]): number => round.reduce((sum, { tokens }) => sum + tokens.length, 0);
 
 export class PackedEngine implements Engine {
   private readonly pool: PagePool;
@@ -134,6 +53,7 @@ export class PackedEngine implements Engine {
   private readonly programs = new Map<string, { program: Program; workspace: Workspace }>();
   private programGeneration = 0;
   private readonly angles: Float32Array;
+  private readonly step: ModelStep;
   private disposed = false;
 
   constructor(
@@ -146,6 +66,8 @@ export class PackedEngine implements Engine {
     const shape = { heads, kvHeads, headWidth: headWidth(config), format: options.cache };
     this.pool = new PagePool(backend, layers, shape);
     this.angles = rotaryTable(contextLength, headWidth(config), ropeBase);
+    const firstSeen = this.firstSeen.bind(this);
+    this.step = new ModelStep({ backend, config, weights, options, pool: this.pool, firstSeen });
   }
 
   get vocabSize(): number {
@@ -173,8 +95,7 @@ export class PackedEngine implements Engine {
   /** For sequences: a new one over these pages. */
   adopt(pages: PageList, length: number): PackedSequence {
     if (this.disposed) throw new UsageError("engine: a sequence is asked of an engine that is disposed of");
-    const sequence = new PackedSequence(this, pages);
-    sequence.length = length;
+    const sequence = new PackedSequence(this, pages, length);
     this.sequences.add(sequence);
     return sequence;
   }
@@ -190,10 +111,8 @@ export class PackedEngine implements Engine {
   }
 
   async forward(batch: readonly Work[]): Promise<Float32Array[]> {
-    const results = batch.map(({ tokens, logits }) => {
-      const rows = logits === "none" ? 0 : logits === "last" ? 1 : tokens.length;
-      return new Float32Array(rows * this.vocabSize);
-    });
+    checkBatch(this, batch, this.ring);
+    const results = batch.map((work) => work.into ?? new Float32Array(rowsWanted(work) * this.vocabSize));
     await this.pass(batch, results, null);
     return results;
   }
@@ -201,8 +120,10 @@ export class PackedEngine implements Engine {
   /** The last layer's states are read back and normed here, in float64: of a text once, where the head would be far more. */
   async hiddenStates(sequence: Sequence, tokens: ArrayLike<number>): Promise<Float32Array> {
     const { width, normEps } = this.config;
+    const batch: Work[] = [{ sequence, tokens, logits: "none" }];
+    checkBatch(this, batch, this.ring);
     const states = new Float32Array(tokens.length * width);
-    await this.pass([{ sequence, tokens, logits: "none" }], [new Float32Array(0)], states);
+    await this.pass(batch, [new Float32Array(0)], states);
     const gain = new Float32Array(width);
     await this.backend.read(this.weights.finalNorm.buffer, gain);
     for (let at = 0; at < states.length; at += width) {
@@ -222,18 +143,33 @@ export class PackedEngine implements Engine {
    * @param states  of a single part, [tokens, width]: the last layer's states; null: not wanted
    */
   private async pass(batch: readonly Work[], results: Float32Array[], states: Float32Array | null): Promise<void> {
-    checkBatch(this, batch, this.options.overflow === "slide");
     for (const { sequence } of batch)
       if (!this.sequences.has(sequence as PackedSequence))
         throw new UsageError("engine: a sequence of the batch is disposed of, or another engine's");
     const before = batch.map(({ sequence }) => sequence.length);
+    const rounds = roundsOf(batch);
     const reads: Promise<void>[] = [];
+    let workspace: Workspace | null = null;
     try {
-      for (const round of this.rounds(batch)) {
-        const [{ start, tokens }] = round;
-        const from = (start - before[0]) * this.config.width;
-        const own = states?.subarray(from, from + tokens.length * this.config.width) ?? null;
-        this.runRound(round, batch, before, results, own, reads);
+      this.makeRoom(batch);
+      for (const round of rounds) {
+        const rows = rowsOf(round);
+        const wanted = this.wantedOf(round, batch, before);
+        const into = { results, reads, states: null as Float32Array | null };
+        if (states) {
+          const from = (round[0].start - before[0]) * this.config.width;
+          into.states = states.subarray(from, from + rows * this.config.width);
+        }
+        if (rows <= programRows && round.every(({ tokens }) => tokens.length <= this.options.gatherAbove)) {
+          this.runRecorded(round, rows, wanted, into);
+        } else {
+          workspace ??= createWorkspace(this.backend, this.config, this.sizesOf(rounds));
+          this.runRows(withRows(workspace, rows), round, rows, wanted, into);
+        }
+        for (const { sequence, start, tokens } of round) {
+          sequence.length = start + tokens.length;
+          sequence.pages.dropBefore(this.firstSeen(sequence.length));
+        }
       }
     } catch (error) {
       for (const [i, { sequence }] of batch.entries()) {
@@ -242,6 +178,8 @@ export class PackedEngine implements Engine {
         own.length = before[i];
       }
       throw error;
+    } finally {
+      workspace?.arrays.dispose();
     }
     await Promise.all(reads);
   }
@@ -257,46 +195,28 @@ export class PackedEngine implements Engine {
 
   // ---- rounds
 
-  /** The batch in pieces of at most 512 tokens; in each, short segments come first. */
-  private rounds(batch: readonly Work[]): Segment[][] {
-    const rounds: Segment[][] = [];
-    const done = batch.map(() => 0);
-    for (;;) {
-      const round: Segment[] = [];
-      let room = roundRows;
-      for (const [work, { sequence, tokens, logits }] of batch.entries()) {
-        const count = Math.min(room, tokens.length - done[work]);
-        if (count === 0) continue;
-        const from = done[work];
-        done[work] += count;
-        room -= count;
-        const wanted = Array.from({ length: count }, (_, i) => i).filter(
-          (i) => logits === "all" || (logits === "last" && from + i === tokens.length - 1),
-        );
-        round.push({
-          sequence: sequence as PackedSequence,
-          work,
-          tokens: Array.prototype.slice.call(tokens, from, from + count),
-          start: sequence.length + from,
-          wanted,
-        });
-      }
-      if (round.length === 0) return rounds;
-      rounds.push(round.sort((a, b) => a.tokens.length - b.tokens.length));
-    }
+  /** Pages for all new tokens at once, so that the cache grows once. Of a ring, pages come back between rounds. */
+  private makeRoom(batch: readonly Work[]): void {
+    if (this.ring) return;
+    const missing = batch.map(({ sequence, tokens }) =>
+      (sequence as PackedSequence).pages.missing(sequence.length + tokens.length),
+    );
+    this.pool.reserve(missing.reduce((a, b) => a + b, 0));
   }
 
-  private runRound(
-    round: readonly Segment[],
-    batch: readonly Work[],
-    before: readonly number[],
-    results: Float32Array[],
-    states: Float32Array | null,
-    reads: Promise<void>[],
-  ): void {
-    const rows = round.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    for (const { sequence, start, tokens } of round) sequence.pages.makeRoom(start, start + tokens.length);
-    const wanted: { row: number; work: number; place: number }[] = [];
+  /** Of a workspace for all these rounds: the most rows, rows of logits, and positions that attention as in training sees. */
+  private sizesOf(rounds: readonly Segment[][]): { rows: number; logits: number; seen: number } {
+    const long = rounds.flat().filter(({ tokens }) => tokens.length > this.options.gatherAbove);
+    const logits = rounds.map((round) => round.reduce((sum, { wanted }) => sum + wanted.length, 0));
+    return {
+      rows: Math.max(...rounds.map(rowsOf)),
+      logits: Math.min(logitRows, Math.max(...logits)),
+      seen: Math.max(0, ...long.map(({ start, tokens }) => start + tokens.length - this.firstSeen(start))),
+    };
+  }
+
+  private wantedOf(round: readonly Segment[], batch: readonly Work[], before: readonly number[]): WantedRow[] {
+    const wanted: WantedRow[] = [];
     let row = 0;
     for (const segment of round) {
       for (const i of segment.wanted) {
@@ -305,38 +225,46 @@ export class PackedEngine implements Engine {
       }
       row += segment.tokens.length;
     }
-    const recorded = rows <= programRows && round.every(({ tokens }) => tokens.length <= this.options.gatherAbove);
-    const workspace = recorded
-      ? this.programFor(rows, wanted.length).workspace
-      : this.createWorkspace(rows, Math.min(wanted.length, logitRows));
-    try {
-      this.uploadRound(workspace, round, rows);
-      const firstRows = wanted.slice(0, recorded ? programRows : logitRows);
-      this.uploadSelection(workspace, firstRows);
-      if (recorded) {
-        this.backend.run(this.programFor(rows, wanted.length).program);
-      } else {
-        this.runBody(workspace, rows, round);
-      }
-      if (states) reads.push(this.backend.read(workspace.x.buffer, states));
-      for (let from = 0; from < wanted.length; from += logitRows) {
-        const some = wanted.slice(from, from + logitRows);
-        if (!recorded) {
-          this.uploadSelection(workspace, some);
-          this.runHead(workspace, some.length, rows);
-        }
-        for (const [i, { work, place }] of some.entries()) {
-          const into = results[work].subarray(place * this.vocabSize, (place + 1) * this.vocabSize);
-          reads.push(this.backend.read(workspace.logits.buffer, into, 4 * i * this.vocabSize));
-        }
-      }
-    } finally {
-      if (!recorded) workspace.arrays.dispose();
+    return wanted;
+  }
+
+  private runRecorded(round: readonly Segment[], rows: number, wanted: readonly WantedRow[], into: Outputs): void {
+    for (const { sequence, start, tokens } of round) sequence.pages.makeRoom(start, start + tokens.length);
+    const { program, workspace } = this.programFor(rows, wanted.length);
+    this.uploadRound(workspace, round, rows);
+    this.uploadSelection(workspace, wanted);
+    this.backend.run(program);
+    this.readRows(workspace, wanted, into);
+    if (into.states) into.reads.push(this.backend.read(workspace.x.buffer, into.states));
+  }
+
+  private runRows(
+    w: Workspace,
+    round: readonly Segment[],
+    rows: number,
+    wanted: readonly WantedRow[],
+    into: Outputs,
+  ): void {
+    for (const { sequence, start, tokens } of round) sequence.pages.makeRoom(start, start + tokens.length);
+    this.uploadRound(w, round, rows);
+    this.step.runBody(
+      w,
+      rows,
+      round.map(({ tokens, start }) => ({ count: tokens.length, start })),
+    );
+    if (into.states) into.reads.push(this.backend.read(w.x.buffer, into.states));
+    for (let from = 0; from < wanted.length; from += logitRows) {
+      const some = wanted.slice(from, from + logitRows);
+      this.uploadSelection(w, some);
+      this.step.runHead(w, some.length, rows);
+      this.readRows(w, some, into);
     }
-    for (const { sequence, start, tokens } of round) {
-      sequence.length = start + tokens.length;
-      sequence.pages.dropBefore(this.firstSeen(sequence.length));
-    }
+  }
+
+  private readRows(w: Workspace, wanted: readonly WantedRow[], { results, reads }: Outputs): void {
+    const V = this.vocabSize;
+    for (const [i, { work, place }] of wanted.entries())
+      reads.push(this.backend.read(w.logits.buffer, results[work].subarray(place * V, (place + 1) * V), 4 * i * V));
   }
 
   private uploadRound(w: Workspace, round: readonly Segment[], rows: number): void {
@@ -383,44 +311,16 @@ export class PackedEngine implements Engine {
     return row;
   }
 
-  // ---- kernels
-
-  private createWorkspace(rows: number, logits: number): Workspace {
-    const { width, heads, kvHeads, hiddenWidth, contextLength, vocabSize } = this.config;
-    const D = headWidth(this.config);
-    const arrays = new DeviceArrays(this.backend);
-    const create = arrays.create.bind(arrays);
-    // A sliding sequence holds a page more at each end of its window, and new tokens' pages.
-    const pages = rows * (Math.ceil(contextLength / pageTokens) + 2) + Math.ceil(rows / pageTokens);
-    return {
-      arrays,
-      ids: create([rows], "i32"),
-      angles: create([rows, D], "f32"),
-      plan: create([4 * rows + pages], "i32"),
-      x: { ...create([rowsBytes(rows, width) / 4], "f32"), shape: [rows, width] },
-      qkv: create([rows, (heads + 2 * kvHeads) * D], "f32"),
-      mixed: create([rows, heads * D], "f32"),
-      hidden: create([rows, hiddenWidth], "f32"),
-      select: create([Math.max(1, logits)], "i32"),
-      chosen: create([Math.max(1, logits), width], "f32"),
-      logits: create([Math.max(1, logits), vocabSize], "f32"),
-    };
-  }
-
-  private contextOf(arrays: DeviceArrays): OpContext {
-    return { backend: this.backend, precision: "fp32", create: arrays.create.bind(arrays) };
-  }
-
   private programFor(rows: number, wanted: number): { program: Program; workspace: Workspace } {
     if (this.programGeneration !== this.pool.generation) this.forgetPrograms();
     this.programGeneration = this.pool.generation;
     const key = `${rows},${wanted}`;
     let found = this.programs.get(key);
     if (!found) {
-      const workspace = this.createWorkspace(rows, wanted);
+      const workspace = createWorkspace(this.backend, this.config, { rows, logits: wanted, seen: 0 });
       const program = this.backend.record(() => {
-        this.runBody(workspace, rows, null);
-        if (wanted > 0) this.runHead(workspace, wanted, rows);
+        this.step.runBody(workspace, rows, null);
+        if (wanted > 0) this.step.runHead(workspace, wanted, rows);
       });
       found = { program, workspace };
       this.programs.set(key, found);
@@ -435,105 +335,6 @@ export class PackedEngine implements Engine {
     }
     this.programs.clear();
   }
-
-  /** Embedding and layers. @param round null: all rows attend over pages */
-  private runBody(w: Workspace, rows: number, round: readonly Segment[] | null): void {
-    const { backend } = this;
-    const { normEps, activation } = this.config;
-    const inLayer = <T>(body: (cx: OpContext) => T): T => {
-      // In a program, workspaces live as long as it does; they are shared by all layers.
-      if (round === null) return body(this.contextOf(w.arrays));
-      const arrays = new DeviceArrays(backend);
-      try {
-        return body(this.contextOf(arrays));
-      } finally {
-        arrays.dispose();
-      }
-    };
-    let partial: NDArray | null = null;
-    inLayer((cx) => matrixRows(cx, w.ids, this.weights.embedding, w.x));
-    for (const [i, layer] of this.weights.layers.entries()) {
-      const apply = (x: NDArray, gain: NDArray | null, weight: LinearWeight, y: NDArray, end: LinearEnd) =>
-        inLayer((cx) => {
-          const { floatActivations } = this.options;
-          if ("ternary" in weight) packedLinear(cx, x, gain, weight.ternary, y, { end, normEps, floatActivations });
-          else matrixLinear(cx, x, gain, weight.matrix, y, { end, normEps });
-        });
-      apply(w.x, layer.attentionNorm, layer.qkv, w.qkv, "store");
-      inLayer((cx) => {
-        if (round === null) {
-          // One workspace for all layers.
-          const shared: OpContext = {
-            ...cx,
-            create: (shape, dtype) => {
-              partial ??= cx.create(shape, dtype);
-              return partial;
-            },
-          };
-          this.attendOverPages(shared, w, i, rows);
-        } else {
-          this.attend(cx, w, i, round);
-        }
-      });
-      apply(w.mixed, layer.attentionSubNorm, layer.output, w.x, "add");
-      apply(w.x, layer.feedForwardNorm, layer.gateUp, w.hidden, activation);
-      apply(w.hidden, layer.feedForwardSubNorm, layer.down, w.x, "add");
-    }
-  }
-
-  private attendOverPages(cx: OpContext, w: Workspace, layer: number, rows: number): void {
-    const { shape } = this.pool;
-    const part = (array: NDArray) => ({ ...array, shape: [rows, ...array.shape.slice(1)] });
-    cachedAttention(
-      cx,
-      { qkv: part(w.qkv), angles: part(w.angles), plan: w.plan },
-      this.pool.layers[layer],
-      part(w.mixed),
-      shape,
-      this.config.contextLength,
-    );
-  }
-
-  private attend(cx: OpContext, w: Workspace, layer: number, round: readonly Segment[]): void {
-    const { heads, kvHeads } = this.config;
-    const D = headWidth(this.config);
-    const short = round.filter(({ tokens }) => tokens.length <= this.options.gatherAbove);
-    let row = short.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    if (row > 0) this.attendOverPages(cx, w, layer, row);
-    for (const { tokens, start } of round.slice(short.length)) {
-      const count = tokens.length;
-      const from = this.firstSeen(start);
-      const seen = start + count - from;
-      const q = cx.create([1, count, heads * D], "f32");
-      const [k, v] = [0, 1].map(() => cx.create([1, seen, kvHeads * D], "f32"));
-      gatherCache(cx, w, this.pool.layers[layer], { q, k, v }, this.pool.shape, { from, firstRow: row });
-      const inputs = [q, k, v];
-      if (this.firstSeen(start + count - 1) > from) {
-        const bounds = cx.create([1, count], "i32");
-        this.backend.upload(
-          bounds.buffer,
-          Int32Array.from({ length: count }, (_, i) => this.firstSeen(start + i) - from),
-        );
-        inputs.push(bounds);
-      }
-      const [mixed] = attention.forward(cx, inputs, { heads, kvHeads, start: start - from }).outputs;
-      cacheAppend(cx, { ...w.mixed, shape: [1, ...w.mixed.shape] }, mixed, row);
-      row += count;
-    }
-  }
-
-  /** Final norm and head of the rows in `select`. */
-  private runHead(w: Workspace, wanted: number, rows: number): void {
-    const { width, normEps, vocabSize } = this.config;
-    const arrays = new DeviceArrays(this.backend);
-    const cx = this.contextOf(wanted > programRows ? arrays : w.arrays);
-    const chosen = { ...w.chosen, shape: [wanted, width] };
-    const bytes = { ...w.x, dtype: "u8" as const, shape: [rowsBytes(rows, width)] };
-    matrixRows(cx, { ...w.select, shape: [wanted] }, { packed: bytes, rows, k: width, format: "f32" }, chosen);
-    const logits = { ...w.logits, shape: [wanted, vocabSize] };
-    matrixLinear(cx, chosen, this.weights.finalNorm, this.weights.head, logits, { end: "store", normEps });
-    arrays.dispose();
-  }
 }
 
 /**
@@ -547,21 +348,7 @@ export async function createPackedEngine(
   source: WeightSource,
   options: PackedEngineOptions = {},
 ): Promise<PackedEngine> {
-  const all: Required<PackedEngineOptions> = {
-    weights: options.weights ?? "2bit",
-    head: options.head ?? source.headFormat ?? "f32",
-    linear: options.linear ?? "f32",
-    cache: options.cache ?? "f32",
-    overflow: options.overflow ?? "stop",
-    floatActivations: options.floatActivations ?? false,
-    gatherAbove: options.gatherAbove ?? programRows,
-  };
-  if (!(Number.isInteger(all.gatherAbove) && all.gatherAbove >= 0))
-    throw new UsageError(`packed engine: gatherAbove is ${all.gatherAbove}; expected a whole number from 0`);
-  if (config.variant === "full" && (options.weights || options.floatActivations))
-    throw new UsageError(
-      "packed engine: a full-precision model has no ternary weights and no int8 activations; leave out weights and floatActivations",
-    );
+  const all = resolveOptions(options, config, source);
   const formats = { ternary: all.weights, head: all.head, linear: all.linear };
   const weights = await loadPackedWeights(backend, config, source, formats);
   return new PackedEngine(backend, config, weights, all);

@@ -1,6 +1,7 @@
 /**
  * The packed engine's cache: keys and values of all sequences in pages of 16 tokens, shared by forks until one of them
- * writes (copy on write), counted, and given back when the last sequence lets go. The pool grows by doubling.
+ * writes (copy on write), counted, and given back when the last sequence lets go. The pool grows to what is asked for, by a
+ * quarter at least.
  */
 import type { Backend } from "../../backends/backend.ts";
 import {
@@ -10,9 +11,11 @@ import {
   pageBytes,
   pageTokens,
 } from "../../ops/cached-attention/index.ts";
-import { DeviceArrays } from "./weights.ts";
+import { DeviceArrays } from "./device-arrays.ts";
 
-const firstPages = 16;
+/** The pool grows by so many pages at least, and by this share of what it has: copying costs a page a few times its bytes. */
+const leastGrowth = 8;
+const growthShare = 1 / 4;
 /** Kernels read whole vectors past what they use. */
 const paddingBytes = 64;
 
@@ -42,10 +45,16 @@ export class PagePool {
 
   /** A page of the caller's own. */
   take(): number {
-    if (this.free.length === 0) this.grow();
+    this.reserve(1);
     const page = this.free.pop() as number;
     this.holders[page] = 1;
     return page;
+  }
+
+  /** Grows, once, so that so many pages can be taken. */
+  reserve(pages: number): void {
+    const missing = pages - this.free.length;
+    if (missing > 0) this.grow(Math.max(missing, leastGrowth, Math.ceil(growthShare * this.holders.length)));
   }
 
   share(page: number): void {
@@ -84,10 +93,10 @@ export class PagePool {
     this.arrays.free(ids);
   }
 
-  /** One layer at a time, so that no more than one layer is there twice. */
-  private grow(): void {
+  /** One layer at a time, and what it had goes back to the system: no more than one layer is there twice. */
+  private grow(by: number): void {
     const before = this.holders.length;
-    const count = Math.max(firstPages, 2 * before);
+    const count = before + by;
     const all = Array.from({ length: before }, (_, i) => [i, i]).flat();
     const create = () => this.arrays.create([count * pageBytes(this.shape) + paddingBytes], "u8");
     for (let i = 0; i < this.layerCount; i++) {
@@ -97,6 +106,7 @@ export class PagePool {
         this.copy(all, [[old, made]]);
         this.arrays.free(old.keys);
         this.arrays.free(old.values);
+        this.backend.trim();
       }
       this.layers[i] = made;
     }
@@ -117,11 +127,18 @@ export class PageList {
     return this.pages;
   }
 
+  /** Pages that are missing to hold `to` positions. */
+  missing(to: number): number {
+    return Math.max(0, Math.ceil(to / pageTokens) - this.first - this.pages.length);
+  }
+
   /** Makes room to write positions [from, to). */
   makeRoom(from: number, to: number): void {
     const at = Math.floor(from / pageTokens) - this.first;
     if (at < this.pages.length) this.pages[at] = this.pool.own(this.pages[at]);
-    while ((this.first + this.pages.length) * pageTokens < to) this.pages.push(this.pool.take());
+    const missing = this.missing(to);
+    this.pool.reserve(missing);
+    for (let i = 0; i < missing; i++) this.pages.push(this.pool.take());
   }
 
   /** Forgets positions from `length` on. */

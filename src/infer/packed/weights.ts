@@ -4,7 +4,6 @@
  * WeightSource: a loaded model here, or a file that gives codes without ever making floats of them.
  */
 import type { Backend, DType, NDArray } from "../../backends/backend.ts";
-import { dtypeBytes } from "../../backends/backend.ts";
 import { hasSubNorms, headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
 import { type Matrix, packMatrix } from "../../ops/matrix-linear/index.ts";
 import { type LinearEnd, type PackedWeight, packTernary, weightRows } from "../../ops/packed-linear/index.ts";
@@ -12,6 +11,7 @@ import { FormatError } from "../../platform/errors.ts";
 import { type MatrixFormat, matrixBytes } from "../../quant/matrix-rows.ts";
 import { packedBytes, panelRows, type TernaryFormat } from "../../quant/packed-ternary.ts";
 import { type RowSource, sourceRowBytes } from "../../quant/row-sources.ts";
+import { DeviceArrays } from "./device-arrays.ts";
 
 /** A tensor's rows as a file holds them. */
 export interface TensorRows {
@@ -75,28 +75,6 @@ export interface WeightFormats {
   head: MatrixFormat;
   /** Of a full-precision model's other matrices. */
   linear: MatrixFormat;
-}
-
-/** Memory on a device that is freed together. */
-export class DeviceArrays {
-  private readonly made = new Set<NDArray>();
-  constructor(readonly backend: Backend) {}
-
-  create(shape: readonly number[], dtype: DType): NDArray {
-    const sizeBytes = Math.max(1, shape.reduce((a, b) => a * b, 1) * dtypeBytes[dtype]);
-    const array = { shape, dtype, buffer: this.backend.allocate(sizeBytes) };
-    this.made.add(array);
-    return array;
-  }
-
-  free(array: NDArray): void {
-    if (this.made.delete(array)) this.backend.free(array.buffer);
-  }
-
-  dispose(): void {
-    for (const { buffer } of this.made) this.backend.free(buffer);
-    this.made.clear();
-  }
 }
 
 /** A linear layer's weights: ternary, or a float matrix. */

@@ -9,7 +9,7 @@ import { type RowSource, rowSources, sourceRowBytes } from "../../quant/row-sour
 import { type OpContext, sizeOf } from "../op.ts";
 import { ends, formats, type LinearEnd, packedLinear as reference, packRows, weightRows } from "./reference.ts";
 
-export { ends, isGated, type LinearEnd, weightRows } from "./reference.ts";
+export { ends, type LinearEnd, weightRows } from "./reference.ts";
 
 /** Of the activations' quantisation, as bit-linear has it. */
 const activationEps = 1e-5;

@@ -20,7 +20,7 @@ import { rmsNormForward } from "../rms-norm/reference.ts";
 export const ends = { store: 0, add: 1, silu: 2, relu2: 3 } as const;
 export type LinearEnd = keyof typeof ends;
 export const formats: Record<TernaryFormat, number> = { "2bit": 0, trits: 1 };
-export const isGated = (end: LinearEnd): boolean => end === "silu" || end === "relu2";
+const isGated = (end: LinearEnd): boolean => end === "silu" || end === "relu2";
 
 /** Rows of weights behind n outputs: of a gated end, two to each, in whole panels. */
 export function weightRows(n: number, end: LinearEnd): number {

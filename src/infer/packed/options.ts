@@ -1,0 +1,58 @@
+/** How the packed engine holds what it reads, and what it does at the context's end. */
+import type { ModelConfig } from "../../model/index.ts";
+import type { CacheFormat } from "../../ops/cached-attention/index.ts";
+import { UsageError } from "../../platform/errors.ts";
+import type { MatrixFormat } from "../../quant/matrix-rows.ts";
+import type { TernaryFormat } from "../../quant/packed-ternary.ts";
+import type { WeightSource } from "./weights.ts";
+
+export interface PackedEngineOptions {
+  /** Ternary weights in memory: 2bit, or trits (five to a byte, 1.6 bits). Default 2bit. */
+  weights?: TernaryFormat;
+  /** Output head and embeddings. Default: what holds them as exactly as they came (f32; of a file in f16 or bf16, that). */
+  head?: MatrixFormat;
+  /** Matrices of a full-precision model. Default f32: exact. */
+  linear?: MatrixFormat;
+  /** Keys and values. Default f32: exact. */
+  cache?: CacheFormat;
+  /**
+   * When a sequence reaches the model's context: stop (forward refuses more), or slide (each token sees the last
+   * `contextLength` tokens; a ring of pages). Default stop.
+   */
+  overflow?: "stop" | "slide";
+  /** Activations are not rounded to int8: to compare with programs that do not. Default false. */
+  floatActivations?: boolean;
+  /**
+   * A sequence that brings more tokens than this at once gets training's attention, which reads prompts faster but sums in
+   * another order. Number.MAX_SAFE_INTEGER: never; then a ternary model's logits are the same to the bit however a prompt is
+   * cut (with a head in f32, bf16 or f16: if the logits of at most 64 tokens are asked for at once). Default 8.
+   */
+  gatherAbove?: number;
+}
+
+/** New tokens in one recorded program. */
+export const programRows = 8;
+
+/** The options with their defaults. @throws UsageError for what does not go together */
+export function resolveOptions(
+  options: PackedEngineOptions,
+  config: ModelConfig,
+  source: Pick<WeightSource, "headFormat">,
+): Required<PackedEngineOptions> {
+  const all: Required<PackedEngineOptions> = {
+    weights: options.weights ?? "2bit",
+    head: options.head ?? source.headFormat ?? "f32",
+    linear: options.linear ?? "f32",
+    cache: options.cache ?? "f32",
+    overflow: options.overflow ?? "stop",
+    floatActivations: options.floatActivations ?? false,
+    gatherAbove: options.gatherAbove ?? programRows,
+  };
+  if (!(Number.isInteger(all.gatherAbove) && all.gatherAbove >= 0))
+    throw new UsageError(`packed engine: gatherAbove is ${all.gatherAbove}; expected a whole number from 0`);
+  if (config.variant === "full" && (options.weights || options.floatActivations))
+    throw new UsageError(
+      "packed engine: a full-precision model has no ternary weights and no int8 activations; leave out weights and floatActivations",
+    );
+  return all;
+}
