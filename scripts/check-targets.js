@@ -27,12 +27,26 @@ export function checkTargets(report, { targets }) {
   });
 }
 
+/**
+ * Which report was read: when it was made, and the commits that measured it. It may be older than what is to be tagged.
+ *
+ * @param {{ createdMs?: number, models?: { made?: Record<string, { software: { commit: string | null } }> }[] }} report
+ */
+export function aboutReport({ createdMs, models = [] }) {
+  const parts = models.flatMap(({ made }) => Object.values(made ?? {}));
+  const commits = [...new Set(parts.map(({ software }) => software.commit?.slice(0, 12) ?? "an unknown commit"))];
+  const made = Number.isFinite(createdMs) ? new Date(createdMs).toISOString() : "at an unknown time";
+  return `made ${made}, measured by ${commits.join(", ") || "an unknown commit"}`;
+}
+
 const percent = (share) => (share === null ? "not measured" : `${(100 * share).toFixed(1)} %`);
 
 if (process.argv[1] && import.meta.url === pathToFileURL(resolve(process.argv[1])).href) {
   const targets = JSON.parse(readFileSync(resolve(root, process.argv[3] ?? "bench/targets.json"), "utf8"));
   const path = resolve(root, process.argv[2] ?? targets.report);
-  const checked = checkTargets(JSON.parse(readFileSync(path, "utf8")), targets);
+  const report = JSON.parse(readFileSync(path, "utf8"));
+  const checked = checkTargets(report, targets);
+  console.log(`${path}: ${aboutReport(report)}`);
   for (const { metric, least, delta, met } of checked)
     console.log(`${met ? "met   " : "MISSED"}  ${metric}: ${percent(delta)}, at least ${percent(least)}`);
   const missed = checked.filter(({ met }) => !met).length;

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
-import { metricsOf } from "../src/report/index.ts";
+import { buildReport, metricsOf } from "../src/report/index.ts";
 import { madeUpMeasurement } from "./support/measurements.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 
@@ -37,6 +37,14 @@ test("one target missed, or one that was not measured, holds it back and is name
   expect(missed.stdout).toContain("no version may be tagged");
   expect(check({ ...all(0), "writing (tg128)": null })).toMatchObject({ status: 1 });
   expect(check({}).stdout).toContain("not measured");
+});
+
+test("the gate says when the report was made, and by which commits it was measured", () => {
+  const path = join(temporaryFolder(), "report.json");
+  const models = [madeUpMeasurement("bitnet"), madeUpMeasurement("full")];
+  writeFileSync(path, JSON.stringify(buildReport(models, { createdMs: 1.7e12, command: "bitnet report" })));
+  const { stdout } = spawnSync(process.execPath, [join(root, "scripts/check-targets.js"), path], { encoding: "utf8" });
+  expect(stdout).toContain(`${path}: made 2023-11-14T22:13:20.000Z, measured by cccccccccccc\n`);
 });
 
 test("every target names a metric that a report has", () => {

@@ -118,8 +118,10 @@ async function trainOne(
       signal: interruption.signal,
       sampler: createSampler(),
     });
-    const after = report.after ? `, validation loss ${report.after.loss.toFixed(4)}` : "";
-    progress.say(`${variant}: ${report.step} steps, ${formatDuration(report.elapsedMs)} in this process${after}`);
+    const { step, elapsedMs, after } = report;
+    const measured =
+      after && `validation loss ${after.loss.toFixed(4)}${after.step < step ? ` at step ${after.step}` : ""}`;
+    progress.say(`${variant}: ${step} steps, ${formatDuration(elapsedMs)} in all${measured ? `, ${measured}` : ""}`);
     if (report.reason === "interrupted") throw interruption.signal.reason;
   } finally {
     progress.end();
