@@ -81,7 +81,7 @@ static void pack_block(const Sizes& s, const BackwardArrays& a, const BackwardTi
   const float *q = a.q + s.query(k.b, k.t, k.h), *dy = a.dy + s.query(k.b, k.t, k.h);
   const size_t query_row = s.heads * s.width;
   if (a.dq) prefetch_rows<1>(a.dq + s.query(k.b, k.t, k.h), query_row, k.rows, s.width);
-  copy_rows(q, query_row, k.rows, s.width, s.scale * kLog2e, tiles.queries, s.padded, k.padded_rows);
+  copy_rows(q, query_row, k.rows, s.width, query_scale(s.width), tiles.queries, s.padded, k.padded_rows);
   if constexpr (Word::kGroup == 1) {
     copy_rows(dy, query_row, k.rows, s.width, 1, tiles.dy, s.padded, k.padded_rows);
   } else {

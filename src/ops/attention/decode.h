@@ -5,27 +5,6 @@
 
 namespace bitnet::ISA_NS {
 
-// scores[i][j] = queries[i] · keys[j] for `rows` queries of `padded` floats and `count` keys, `step` floats apart.
-static void dot_rows(const float* queries, size_t rows, const float* keys, size_t step, size_t count, size_t padded,
-                     float* scores) {
-  for (size_t j = 0; j < count; j += 4) {
-    // Beyond the last key, the last again.
-    const float* p[4];
-    for (size_t r = 0; r < 4; r++) p[r] = keys + min(j + r, count - 1) * step;
-    for (size_t i = 0; i < rows; i++) {
-      VF sums[4] = {};
-      for (size_t d = 0; d < padded; d += kVector) {
-        const VF left = load(queries + i * padded + d);
-        UNROLL for (size_t r = 0; r < 4; r++) sums[r] = fma(left, load(p[r] + d), sums[r]);
-      }
-      const V4 four = sums_of(sums);
-      float* to = scores + i * kDecodeKeys + j;
-      if (j + 4 <= count) store4(to, four);
-      else for (size_t r = 0; r < count - j; r++) to[r] = four[r];
-    }
-  }
-}
-
 struct DecodeArrays {
   const float *q, *k, *v;
   float *y, *logsumexp;
@@ -35,14 +14,22 @@ struct DecodeArrays {
   size_t chunks;
 };
 
-constexpr size_t kFew = 8;  // keys that go by together
+constexpr size_t kFew = 8;  // values that go by together
 
 template <size_t n>
 struct Count {
   static constexpr size_t value = n;
 };
 
-// Calls body(g, j, rows, count, step) for a few keys (or values) at a time, of each of the key/value heads [g0, g1) in
+// Calls body(i, count) for rows [i, end), up to 4 at a time.
+template <class Body>
+INLINE void each_rows(size_t i, size_t end, Body body) {
+  for (; i + 4 <= end; i += 4) body(i, Count<4>{});
+  for (; i + 2 <= end; i += 2) body(i, Count<2>{});
+  for (; i < end; i++) body(i, Count<1>{});
+}
+
+// Calls body(g, j, rows, count, step) for a few values at a time, of each of the key/value heads [g0, g1) in
 // turn: memory is read nearly in order, which the hardware foresees (asking ahead by hand was slower). Rows that are not
 // whole vectors are copied to such.
 template <class Body>
@@ -68,7 +55,7 @@ static void decode_chunk(const Sizes& s, const Sight& sight, const DecodeArrays&
   float* scores = scratch;
   float* queries = scores + all * kDecodeKeys;
   float* out = queries + all * s.padded;
-  float* packed = out + all * s.padded;
+  float* packed = out + all * s.padded;  // kFew rows of values, or a panel of keys
   auto record = [&](size_t row) {
     return a.partial + (s.row(b, h0 + row / s.tokens, row % s.tokens) * a.chunks + chunk) * record_size;
   };
@@ -76,12 +63,22 @@ static void decode_chunk(const Sizes& s, const Sight& sight, const DecodeArrays&
   const size_t begin = chunk * kDecodeKeys, end = min(begin + kDecodeKeys, sight.end(s.tokens - 1));
   const size_t from = max(begin, sight.first_of(b, 0, s.tokens));
   for (size_t i = 0; i < all; i++)
-    copy_rows(a.q + s.query(b, i % s.tokens, h0 + i / s.tokens), 0, 1, s.width, s.scale * kLog2e, queries + i * s.padded,
+    copy_rows(a.q + s.query(b, i % s.tokens, h0 + i / s.tokens), 0, 1, s.width, query_scale(s.width), queries + i * s.padded,
               s.padded, 1);
-  each_few(s, a.k, b, g0, g1, from, end, packed, [&](size_t g, size_t j, const float* keys, size_t n, size_t step) {
-    const size_t row = (g - g0) * rows;
-    dot_rows(queries + row * s.padded, rows, keys, step, n, s.padded, scores + row * kDecodeKeys + (j - begin));
-  });
+  // Keys across panels, as in forward.h: each score is one chain of sums.
+  for (size_t j = round_down(from, kPanel); j < end; j += kPanel) {
+    const size_t n = min(kPanel, end - j);
+    for (size_t g = g0; g < g1; g++) {
+      transpose_rows(a.k + s.key(b, j, g), s.groups * s.width, n, s.width, packed);
+      const size_t row = (g - g0) * rows;
+      each_rows(row, row + rows, [&](size_t i, auto count) {
+        const float* left = queries + i * s.padded;
+        float* to = scores + i * kDecodeKeys + (j - begin);
+        if (n > kVector) multiply_block<count.value, 2, Singles>(s.width, left, s.padded, 1, packed, kPanel, to, kDecodeKeys, false);
+        else multiply_block<count.value, 1, Singles>(s.width, left, s.padded, 1, packed, kPanel, to, kDecodeKeys, false);
+      });
+    }
+  }
 
   size_t first_of_token[kRowsRoom], end_of_token[kRowsRoom], first[kRowsRoom], last[kRowsRoom];
   sight.rows(b, 0, s.tokens, begin, end, first_of_token, end_of_token);
@@ -90,9 +87,8 @@ static void decode_chunk(const Sizes& s, const Sight& sight, const DecodeArrays&
     last[i] = i < rows ? end_of_token[i % s.tokens] : 0;
   }
   for (size_t row = 0; row < all; row += rows) {
-    float most[kDecodeRows], total[kDecodeRows], factor[kRowsRoom];
-    for (size_t i = 0; i < rows; i++) most[i] = -__builtin_inff(), total[i] = 0;
-    soften(scores + row * kDecodeKeys, rows, first, last, most, total, factor);
+    float most[kRowsRoom], total[kRowsRoom];
+    soften(scores + row * kDecodeKeys, rows, first, last, most, total);
     for (size_t i = 0; i < rows; i++) {
       float* p = scores + (row + i) * kDecodeKeys;
       clear(p, 0, last[i] ? round_down(first[i], kVector) : kDecodeKeys);
@@ -104,16 +100,11 @@ static void decode_chunk(const Sizes& s, const Sight& sight, const DecodeArrays&
 
   clear(out, 0, all * s.padded);
   each_few(s, a.v, b, g0, g1, from, end, packed, [&](size_t g, size_t j, const float* values, size_t n, size_t step) {
-    size_t i = (g - g0) * rows;
-    const size_t end_row = i + rows;
-    auto add = [&](auto count) {
-      for (; i + count.value <= end_row; i += count.value)
-        multiply<count.value>(vectors, n, scores + i * kDecodeKeys + (j - begin), kDecodeKeys, 1, values, step,
-                              out + i * s.padded, s.padded, true);
-    };
-    add(Count<4>{});
-    add(Count<2>{});
-    add(Count<1>{});
+    const size_t row = (g - g0) * rows;
+    each_rows(row, row + rows, [&](size_t i, auto count) {
+      multiply<count.value>(vectors, n, scores + i * kDecodeKeys + (j - begin), kDecodeKeys, 1, values, step,
+                            out + i * s.padded, s.padded, true);
+    });
   });
   for (size_t i = 0; i < all; i++) {
     for (size_t d = 0; d < s.width; d += kVector)
@@ -126,27 +117,23 @@ static void join_chunks(const Sizes& s, const DecodeArrays& a, float* out, size_
   const size_t t = row % s.tokens, h = row / s.tokens % s.heads, b = row / s.tokens / s.heads;
   const size_t record = s.width + 2;
   const float* p = a.partial + row * a.chunks * record;
-  float most = -__builtin_inff(), total = 0;
-  // A chunk of which the query sees nothing has a sum of 0.
-  for (size_t c = 0; c < a.chunks; c++) {
-    if (p[c * record + 1] != 0) most = max(p[c * record], most);
-  }
+  VF most = splat(-__builtin_inff()), total = {};
   clear(out, 0, s.padded);
   for (size_t c = 0; c < a.chunks; c++, p += record) {
-    if (p[1] == 0) continue;
-    const VF factor = exp2(splat(p[0] - most));
-    total += p[1] * factor[0];
+    VF before, now;
+    join_chunk(most, total, splat(p[0]), splat(p[1]), before, now);
     for (size_t d = 0; d < s.width; d += kVector)
-      store(out + d, fma(load_part(p + 2 + d, min(kVector, s.width - d)), factor, load(out + d)));
+      store(out + d, add_chunk(load(out + d), before, load_part(p + 2 + d, min(kVector, s.width - d)), now));
   }
-  finish_rows(s, out, &most, &total, 1, a.y + s.query(b, t, h), a.logsumexp + row);
+  const float tops = most[0], sums = total[0];
+  finish_rows(s, out, &tops, &sums, 1, a.y + s.query(b, t, h), a.logsumexp + row);
 }
 
 static void decode(const Call& call, const Sizes& s, const Sight& sight, const DecodeArrays& a) {
   float* scratch = call.scratch<float>();
   // Heads of a unit: all, so that memory is read in order, but fewer where there would be too few units.
   const size_t rows = s.tokens * s.group, threads = static_cast<size_t>(call.threads);
-  const size_t room = (kScratch - kFew * s.padded) / (rows * (kDecodeKeys + 2 * s.padded));
+  const size_t room = (kScratch - kPanel * s.padded) / (rows * (kDecodeKeys + 2 * s.padded));
   size_t spans = (s.groups + room - 1) / room;
   while (spans < s.groups && s.batch * a.chunks * spans < 8 * threads) spans++;
   const size_t units = s.batch * a.chunks * spans;

@@ -1,18 +1,16 @@
 // Attention forward: many queries, in blocks of rows against tiles of keys.
 #pragma once
-#include "../../../native/simd-math.h"
+#include "../../../native/attention-sums.h"
 #include "shape.h"
 
 namespace bitnet::ISA_NS {
 
-// Scores of `rows` queries, [first[i], end[i]) of row i, to e^(score - most[i]), with the running maximum and sum of each
-// query; factor[i] is what its earlier sums must be multiplied by. Rows that see nothing (end 0) keep theirs. `first`,
-// `end` and `factor` go on to kRowsRoom; what is beyond `rows` sees nothing, and gets factor 1.
-static void soften(float* scores, size_t rows, const size_t* first, const size_t* end, float* most, float* total,
-                   float* factor) {
+// Scores of `rows` queries, [first[i], end[i]) of row i, to e^(score - most[i]), with the largest score and the sum of each
+// query. Rows that see nothing (end 0) get -Infinity and 0. `first` and `end` go on to kRowsRoom; what is beyond `rows` sees
+// nothing. `most` and `total` have room for kRowsRoom.
+static void soften(float* scores, size_t rows, const size_t* first, const size_t* end, float* most, float* total) {
   constexpr float kLowest = -__builtin_inff();
-  float joined[kRowsRoom];
-  for (size_t i = 0; i < kRowsRoom; i += kVector) store(joined + i, splat(kLowest));
+  for (size_t i = 0; i < kRowsRoom; i += kVector) store(most + i, splat(kLowest)), store(total + i, VF{});
   for (size_t i = 0; i < rows; i += 4) {
     VF high[4];
     UNROLL for (size_t r = 0; r < 4; r++) {
@@ -22,14 +20,7 @@ static void soften(float* scores, size_t rows, const size_t* first, const size_t
                 [&](size_t j, VI seen) { h = max(select(seen, load(row + j), splat(kLowest)), h); });
       high[r] = h;
     }
-    store4(joined + i, largest_of(high));
-  }
-  for (size_t i = 0; i < kRowsRoom; i += kVector) {
-    const size_t n = i < rows ? min(kVector, rows - i) : 0;
-    const VF before = load_part(most + i, n), now = max(before, load(joined + i));
-    // Nothing was summed before (or all of it at -Infinity): no factor is wanted, and Infinity - Infinity is none.
-    store(factor + i, select(load_part(total + i, n) == 0.f, splat(1.f), exp2(before - now)));
-    store_part(most + i, now, n);
+    store4(most + i, largest_of(high));
   }
   for (size_t i = 0; i < rows; i += 4) {
     VF sums[4];
@@ -50,16 +41,8 @@ static void soften(float* scores, size_t rows, const size_t* first, const size_t
                 });
       sums[r] = s;
     }
-    store4(joined + i, sums_of(sums));
+    store4(total + i, sums_of(sums));
   }
-  for (size_t i = 0; i < rows; i += kVector) {
-    const size_t n = min(kVector, rows - i);
-    store_part(total + i, fma(load_part(total + i, n), load(factor + i), load(joined + i)), n);
-  }
-}
-
-INLINE void scale_row(float* row, size_t padded, float factor) {
-  for (size_t d = 0; d < padded; d += kVector) store(row + d, load(row + d) * splat(factor));
 }
 
 struct ForwardTile {
@@ -68,9 +51,10 @@ struct ForwardTile {
   size_t begin, end;    // of keys
 };
 
-// Adds to `out` (kBlock rows of s.padded) what queries [t, t + rows) of head h get from the tile.
+// Adds to `out` (kBlock rows of s.padded) what queries [t, t + rows) of head h get from the tile. `part` has room for kGroup
+// rows.
 static void forward_block(const Sizes& s, const Sight& sight, const ForwardTile& tile, const float* queries, size_t b,
-                          size_t t, size_t rows, float* scores, float* out, float* most, float* total) {
+                          size_t t, size_t rows, float* scores, float* part, float* out, float* most, float* total) {
   const size_t vectors = s.padded / kVector;
   const size_t block_first = max(sight.first_of(b, t, t + rows), tile.begin) - tile.begin;
   // For each group of queries, what of the tile any of them sees.
@@ -87,21 +71,41 @@ static void forward_block(const Sizes& s, const Sight& sight, const ForwardTile&
     }
   }
   size_t first[kRowsRoom], end[kRowsRoom];
-  float factor[kRowsRoom];
+  float tile_most[kRowsRoom], tile_total[kRowsRoom], before[kRowsRoom], now[kRowsRoom];
+  bool summed[kRowsRoom] = {};
   sight.rows(b, t, rows, tile.begin, tile.end, first, end);
-  soften(scores, rows, first, end, most, total, factor);
+  soften(scores, rows, first, end, tile_most, tile_total);
+  for (size_t i = 0; i < rows; i++) summed[i] = total[i] != 0;
+  for (size_t i = 0; i < rows; i += kVector) {
+    const size_t n = min(kVector, rows - i);
+    VF tops = load_part(most + i, n), sums = load_part(total + i, n), old, added;
+    join_chunk(tops, sums, load(tile_most + i), load(tile_total + i), old, added);
+    store_part(most + i, tops, n);
+    store_part(total + i, sums, n);
+    store(before + i, old);
+    store(now + i, added);
+  }
   for (size_t group = 0; group < rows; group += kGroup) {
     const size_t end_of_group = group_end(group);
     if (end_of_group <= block_first) continue;
+    bool later = false;
     for (size_t i = group; i < group + kGroup; i++) {
       float* row = scores + i * kKeys;
       const size_t from = round_down(block_first, kVector);
       clear(row, from, end[i] ? round_down(first[i], kVector) : end_of_group);
       if (end[i]) clear(row, round_up(end[i], kVector), end_of_group);
-      if (factor[i] != 1) scale_row(out + i * s.padded, s.padded, factor[i]);
+      later = later || summed[i];
     }
+    // Of the first tile that any of them sees, nothing is there to be joined to: its sums go where they belong.
+    float* rows_out = out + group * s.padded;
     multiply<kGroup>(vectors, end_of_group - block_first, scores + group * kKeys + block_first, kKeys, 1,
-                     tile.values + block_first * s.padded, s.padded, out + group * s.padded, s.padded, true);
+                     tile.values + block_first * s.padded, s.padded, later ? part : rows_out, s.padded, !later);
+    if (!later) continue;
+    for (size_t i = 0; i < min(kGroup, rows - group); i++) {
+      const VF old = splat(before[group + i]), added = splat(now[group + i]);
+      for (size_t d = i * s.padded; d < (i + 1) * s.padded; d += kVector)
+        store(rows_out + d, add_chunk(load(rows_out + d), old, load(part + d), added));
+    }
   }
 }
 
@@ -128,6 +132,7 @@ struct ForwardArrays {
 // Scratch of one thread.
 struct ForwardTiles {
   float *scores, *queries;       // [kBlock][kKeys], [kBlock][padded]
+  float* part;                   // [kGroup][padded]
   size_t keys;                   // keys in a tile
   float *keys_across, *values;   // transposed panels; [keys][padded]
   size_t rows;                   // query rows that there is room for
@@ -136,7 +141,8 @@ struct ForwardTiles {
   explicit ForwardTiles(float* base, size_t padded) {
     scores = base;
     queries = scores + kBlock * kKeys;
-    keys_across = queries + kBlock * padded;
+    part = queries + kBlock * padded;
+    keys_across = part + kGroup * padded;
     const size_t room = kScratch - static_cast<size_t>(keys_across - base);
     // A third for the tile's keys and values; the rest for what is summed for each query.
     keys = min(kKeys, round_down(room / 3 / (2 * padded), kPanel));
@@ -170,8 +176,8 @@ static void forward_piece(const Sizes& s, const Sight& sight, const ForwardArray
         const float* here = a.q + s.query(b, t, h);
         if (t + n < t1) prefetch_rows(here + n * query_row, query_row, min(kBlock, t1 - t - n), s.width);
         if (tile.end == stop) prefetch_rows<1>(a.y + s.query(b, t, h), query_row, n, s.width);
-        copy_rows(here, query_row, n, s.width, s.scale * kLog2e, tiles.queries, s.padded, round_up(n, kGroup));
-        forward_block(s, sight, tile, tiles.queries, b, t, n, tiles.scores, tiles.sums + at * s.padded,
+        copy_rows(here, query_row, n, s.width, query_scale(s.width), tiles.queries, s.padded, round_up(n, kGroup));
+        forward_block(s, sight, tile, tiles.queries, b, t, n, tiles.scores, tiles.part, tiles.sums + at * s.padded,
                       tiles.most + at, tiles.total + at);
       }
     }

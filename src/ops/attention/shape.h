@@ -1,5 +1,6 @@
 // What the kernels of attention share: sizes, which keys a query sees, and how work is shared out among threads.
 #pragma once
+#include "../../../native/attention-sums.h"
 #include "tile.h"
 
 namespace bitnet::ISA_NS {
@@ -12,7 +13,8 @@ constexpr size_t kDecodeKeys = 256;  // few queries, many keys: as decodeKeys an
 constexpr size_t kDecodeRows = 16;
 constexpr size_t kRowsRoom = 32;     // rows of which bounds and maxima are kept together
 static_assert(kKeys % kPanel == 0 && kBlock % kGroup == 0 && kBackKeys % kPanel == 0 && kBackKeys % kGroup == 0 &&
-              kBackBlock % kGroup == 0 && kBackBlock % 2 == 0 && kDecodeKeys == kKeys);
+              kBackBlock % kGroup == 0 && kBackBlock % 2 == 0 && kDecodeKeys == kKeys && kKeys == kChunkKeys &&
+              kChunkKeys % kPanel == 0);
 static_assert(kBlock + kGroup <= kRowsRoom && kDecodeRows <= kRowsRoom && kRowsRoom % kVector == 0);
 constexpr size_t kScratch = kScratchBytes / sizeof(float);
 constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147182f;

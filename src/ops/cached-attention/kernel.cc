@@ -3,9 +3,9 @@
 //
 // A page holds 16 tokens. Its keys lie [G, D, 16]: each lane sums the score of a key of its own, and nothing is added
 // across lanes; its values lie [G, 16, D]. So each number is read once, in order, for all query heads of a group.
+#include "native/attention-sums.h"
 #include "native/half.h"
 #include "native/rows.h"
-#include "native/simd-math.h"
 
 namespace bitnet::ISA_NS {
 
@@ -15,7 +15,7 @@ namespace {
 enum CacheFormat { kCacheF32 = 0, kCacheF16 = 1, kCacheInt8 = 2, kCacheInt4 = 3 };
 
 constexpr size_t kPage = 16;          // tokens of a page
-constexpr size_t kChunk = 256;        // keys of a unit of work
+constexpr size_t kChunk = kChunkKeys;  // keys of a unit of work
 constexpr size_t kChunkPages = kChunk / kPage;
 constexpr int kPageVectors = static_cast<int>(kPage) / kLanes;
 constexpr size_t kRowNumbers = 4;     // of a row's plan: position, first position seen, first page's index, place in the table
@@ -120,39 +120,39 @@ INLINE VF codes_at(const uint8_t* p, size_t i) {
   return to_float(load_i8(reinterpret_cast<const int8_t*>(p) + i));
 }
 
-// scores[h][lane of vector v] = q_h · key for a page's keys; q in base 2 and already divided by sqrt(D).
-template <int format, int kHeads>
-INLINE void page_scores(const Shape& s, const uint8_t* head, const float* q, float* scores) {
+// scores[h][page · 16 + lane of vector v] = q_h · key for the keys of kPages pages; q in base 2 and already divided by
+// sqrt(D). Each score is one chain of sums, as in training: what keeps the processor busy is other heads' and pages' chains.
+template <int format, int kHeads, int kPages>
+INLINE void page_scores(const Shape& s, const uint8_t* const* head, const float* q, float* scores) {
   for (int v = 0; v < kPageVectors; v++) {
-    constexpr int kDepth = 4 / kHeads;
-    VF sums[kHeads][kDepth];
+    VF sums[kHeads][kPages];
     UNROLL for (int h = 0; h < kHeads; h++) {
-      UNROLL for (int i = 0; i < kDepth; i++) sums[h][i] = VF{};
+      UNROLL for (int i = 0; i < kPages; i++) sums[h][i] = VF{};
     }
     const size_t lane = static_cast<size_t>(v * kLanes);
-    auto add = [&](int depth, size_t d, VF key) __attribute__((always_inline)) {
+    auto add = [&](int page, size_t d, VF key) __attribute__((always_inline)) {
       UNROLL for (int h = 0; h < kHeads; h++)
-        sums[h][depth] = fma(key, splat(q[static_cast<size_t>(h) * s.width + d]), sums[h][depth]);
+        sums[h][page] = fma(key, splat(q[static_cast<size_t>(h) * s.width + d]), sums[h][page]);
     };
-    size_t d = 0;
     if (format == kCacheInt4) {
-      for (; d + 2 <= s.width; d += 2) {
-        const VI bytes = load_u8(head + d / 2 * kPage + lane);
-        add(0, d, to_float((bytes & splat(15)) - splat(8)));
-        add(1 % kDepth, d + 1, to_float((bytes >> 4) - splat(8)));
+      for (size_t d = 0; d < s.width; d += 2) {
+        UNROLL for (int i = 0; i < kPages; i++) {
+          const VI bytes = load_u8(head[i] + d / 2 * kPage + lane);
+          add(i, d, to_float((bytes & splat(15)) - splat(8)));
+          add(i, d + 1, to_float((bytes >> 4) - splat(8)));
+        }
       }
     } else {
-      for (; d + kDepth <= s.width; d += kDepth) {
-        UNROLL for (int i = 0; i < kDepth; i++)
-          add(i, d + static_cast<size_t>(i), codes_at<format>(head, (d + static_cast<size_t>(i)) * kPage + lane));
+      for (size_t d = 0; d < s.width; d++) {
+        UNROLL for (int i = 0; i < kPages; i++) add(i, d, codes_at<format>(head[i], d * kPage + lane));
       }
-      for (; d < s.width; d++) add(0, d, codes_at<format>(head, d * kPage + lane));
     }
     UNROLL for (int h = 0; h < kHeads; h++) {
-      VF total = sums[h][0];
-      UNROLL for (int i = 1; i < kDepth; i++) total += sums[h][i];
-      if (format >= kCacheInt8) total *= load(reinterpret_cast<const float*>(head + s.code_bytes()) + lane);
-      store(scores + static_cast<size_t>(h) * kChunk + lane, total);
+      UNROLL for (int i = 0; i < kPages; i++) {
+        VF total = sums[h][i];
+        if (format >= kCacheInt8) total *= load(reinterpret_cast<const float*>(head[i] + s.code_bytes()) + lane);
+        store(scores + static_cast<size_t>(h) * kChunk + static_cast<size_t>(i) * kPage + lane, total);
+      }
     }
   }
 }
@@ -201,6 +201,12 @@ INLINE void add_values(const Shape& s, const uint8_t* head, const float* p, floa
   }
 }
 
+template <size_t n>
+struct BytesOf {
+  char bytes[n];
+};
+constexpr size_t round_up_page(size_t position) { return (position + kPage - 1) / kPage * kPage; }
+
 template <int near>
 INLINE void fetch_page([[maybe_unused]] const uint8_t* p, [[maybe_unused]] size_t bytes) {
 #if !SIMD_WASM
@@ -222,15 +228,30 @@ static __attribute__((noinline)) void chunk_of(const Shape& s, const Plan& plan,
   // Pages lie apart: what the next one holds is fetched while this one is read.
   auto address = [&](const uint8_t* pages, size_t position) { return pages + s.at(plan.page(row, position), g); };
   VF highest[kHeads];
-  float most[kHeads], total[kHeads];
-  UNROLL for (int h = 0; h < kHeads; h++) highest[h] = splat(-__builtin_inff()), total[h] = 0;
+  float most[kHeads];
+  VF sums[kHeads];
+  UNROLL for (int h = 0; h < kHeads; h++) highest[h] = splat(-__builtin_inff()), sums[h] = VF{};
   for (size_t i = 0; i < kHeads * padded; i += kLanes) store(out + i, VF{});
-  if (begin < stop) fetch_page<3>(address(keys, begin), s.head_bytes());
+  auto score_pages = [&](size_t from, auto count) __attribute__((always_inline)) {
+    constexpr int kPages = sizeof(count);
+    const uint8_t* heads[kPages];
+    for (size_t i = 0; i < kPages; i++) {
+      const size_t next = from + (kPages + i) * kPage;
+      heads[i] = address(keys, from + i * kPage);
+      if (next < stop) fetch_page<3>(address(keys, next), s.head_bytes());
+      fetch_page<2>(address(values, from + i * kPage), s.head_bytes());
+    }
+    page_scores<format, kHeads, kPages>(s, heads, q, scores + (from - chunk * kChunk));
+  };
+  constexpr size_t kTogether = 4 / kHeads;
+  for (size_t i = 0; i < kTogether && begin + i * kPage < stop; i++)
+    fetch_page<3>(address(keys, begin + i * kPage), s.head_bytes());
+  size_t scored = begin;
+  for (; scored + kTogether * kPage <= round_up_page(stop); scored += kTogether * kPage)
+    score_pages(scored, BytesOf<kTogether>{});
+  for (; scored < stop; scored += kPage) score_pages(scored, BytesOf<1>{});
   for (size_t j = begin; j < stop; j += kPage) {
     float* to = scores + (j - chunk * kChunk);
-    if (j + kPage < stop) fetch_page<3>(address(keys, j + kPage), s.head_bytes());
-    fetch_page<2>(address(values, j), s.head_bytes());
-    page_scores<format, kHeads>(s, address(keys, j), q, to);
     const bool whole = j >= first && j + kPage <= end;
     UNROLL for (int h = 0; h < kHeads; h++) {
       for (size_t i = 0; i < kPage; i += kLanes) {
@@ -253,22 +274,20 @@ static __attribute__((noinline)) void chunk_of(const Shape& s, const Plan& plan,
   for (size_t j = begin; j < stop; j += kPage) {
     float* p = scores + (j - chunk * kChunk);
     UNROLL for (int h = 0; h < kHeads; h++) {
-      VF sums = {};
       for (size_t i = 0; i < kPage; i += kLanes) {
         float* at = p + static_cast<size_t>(h) * kChunk + i;
         const VF e = exp2(load(at) - splat(most[h]));
         // exp2 is limited to 2^-160, which is 0; what is not seen must be 0 exactly.
         store(at, e);
-        sums += e;
+        sums[h] += e;
       }
-      total[h] += sum(sums);
     }
     add_values<format, kHeads>(s, address(values, j), p, out, padded);
   }
   UNROLL for (int h = 0; h < kHeads; h++) {
     float* record = records + static_cast<size_t>(h) * record_stride;
     record[0] = most[h];
-    record[1] = total[h];
+    record[1] = lane_sum(sums[h]);
     for (size_t d = 0; d < s.width; d++) record[2 + d] = out[static_cast<size_t>(h) * padded + d];
   }
 }
@@ -293,7 +312,7 @@ static void attend(const Call& call, const Shape& s, const Plan& plan, const flo
           constexpr int kHeads = sizeof(heads);
           for (size_t h = 0; h < kHeads; h++)
             turn(qkv + row * stride + (g * group + head + h) * s.width, angles + row * s.width, s.width,
-                 1.44269504f / sqrt(static_cast<float>(s.width)), q + h * s.width);
+                 query_scale(s.width), q + h * s.width);
           chunk_of<format, kHeads>(s, plan, row, g, chunk, keys, values, q, scratch,
                                    partial + ((row * s.heads + g * group + head) * most_chunks + chunk - first_chunk(row)) * record,
                                    most_chunks * record);
@@ -310,16 +329,19 @@ static void attend(const Call& call, const Shape& s, const Plan& plan, const flo
   for (size_t i = joined.begin; i < joined.end; i++) {
     const size_t row = i / s.heads, count = chunks_of(row) - first_chunk(row);
     const float* p = partial + i * most_chunks * record;
-    float most = p[0], total = 0;
-    for (size_t c = 1; c < count; c++) most = p[c * record] <= most ? most : p[c * record];
+    VF most = splat(-__builtin_inff()), total = {};
     float* to = y + i * s.width;
     for (size_t d = 0; d < s.width; d++) to[d] = 0;
-    for (size_t c = 0; c < count; c++) {
-      const float factor = exp2(splat(p[c * record] - most))[0];
-      total += p[c * record + 1] * factor;
-      for (size_t d = 0; d < s.width; d++) to[d] += p[c * record + 2 + d] * factor;
+    for (size_t c = 0; c < count; c++, p += record) {
+      VF before, now;
+      join_chunk(most, total, splat(p[0]), splat(p[1]), before, now);
+      for (size_t d = 0; d < s.width; d += kLanes) {
+        const size_t n = part(d, s.width);
+        store_part(to + d, add_chunk(load_part(to + d, n), before, load_part(p + 2 + d, n), now), n);
+      }
     }
-    for (size_t d = 0; d < s.width; d++) to[d] /= total;
+    const float factor = 1 / total[0];
+    for (size_t d = 0; d < s.width; d++) to[d] *= factor;
   }
 }
 
