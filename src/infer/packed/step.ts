@@ -47,7 +47,10 @@ export class ModelStep {
     const { normEps, activation } = config;
     /** Makes what kernels need besides; it is freed behind each, and in a program with the workspace. */
     const within = (body: (arrays: DeviceArrays) => void): void => {
-      if (spans === null) return body(w.arrays);
+      if (spans === null) {
+        body(w.arrays);
+        return;
+      }
       const arrays = new DeviceArrays(backend);
       try {
         body(arrays);
