@@ -5,6 +5,7 @@
  */
 import { defineFilter, type Drop, type Stage } from "../pipeline.ts";
 import {
+  anyRepeats,
   extendNgrams,
   lengthOf,
   linesOf,
@@ -57,6 +58,7 @@ export function gopherRepetition(options: GopherRepetitionOptions = {}): Stage {
     let grams = words.ids;
     for (let n = 2; n <= longest; n++) {
       grams = extendNgrams(grams, words.ids, n);
+      if (!anyRepeats(grams)) break;
       const mostTop = top.get(n);
       const topShare = mostTop === undefined ? 0 : topNgramShare(grams, words, n);
       if (mostTop !== undefined && topShare > mostTop) return drop(`top-${n}-gram`, topShare, mostTop);

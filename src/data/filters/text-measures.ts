@@ -86,33 +86,64 @@ export function numberWords(words: readonly string[]): NumberedWords {
 }
 
 /**
- * Numbers the n-grams that start at each word: equal ones share a number. From those of n - 1, so that n-grams of 2 to 10
- * words cost one pass each and no strings.
+ * Numbers the n-grams that start at each word, in the order of their first places: equal ones share a number. From those of
+ * n - 1, so that n-grams of 2 to 10 words cost one pass each and no strings. An n-gram whose beginning occurs once occurs
+ * once itself, and needs no look into the table: most of a text's do.
  */
 export function extendNgrams(previous: Int32Array, words: Int32Array, n: number): Int32Array {
   const count = Math.max(0, words.length - n + 1);
   const grams = new Int32Array(count);
-  const numbers = new Map<number, number>();
-  // Both numbers are below 2^26 (a document of 64 MiB has fewer words), so the pair is exact in a double.
+  const counts = countsOf(previous);
+  let again = 0;
+  for (let i = 0; i < count; i++) if (counts[previous[i]] > 1) again++;
+  // Open addressing, at most half full: the place of an n-gram's first occurrence, plus one.
+  const bits = Math.max(4, 32 - Math.clz32(2 * again));
+  const table = new Int32Array(again === 0 ? 0 : 2 ** bits);
+  const mask = table.length - 1;
+  let next = 0;
   for (let i = 0; i < count; i++) {
-    const key = previous[i] * 2 ** 26 + words[i + n - 1];
-    let id = numbers.get(key);
-    if (id === undefined) {
-      id = numbers.size;
-      numbers.set(key, id);
+    const [begin, end] = [previous[i], words[i + n - 1]];
+    if (counts[begin] === 1) {
+      grams[i] = next++;
+      continue;
     }
-    grams[i] = id;
+    let slot = Math.imul(Math.imul(begin, 0x9e3779b1) ^ end, 0x85ebca6b) >>> (32 - bits);
+    for (; ; slot = (slot + 1) & mask) {
+      const first = table[slot] - 1;
+      if (first < 0) {
+        table[slot] = i + 1;
+        grams[i] = next++;
+        break;
+      }
+      if (previous[first] === begin && words[first + n - 1] === end) {
+        grams[i] = grams[first];
+        break;
+      }
+    }
   }
   return grams;
 }
+
+/** How often each number occurs; numbers are below the length. */
+function countsOf(numbers: Int32Array): Int32Array {
+  const counts = new Int32Array(numbers.length);
+  for (const number of numbers) counts[number]++;
+  return counts;
+}
+
+/** Whether any number occurs twice. Of n-grams that all differ, longer ones do too, and nothing more is to be found. */
+export const anyRepeats = (numbers: Int32Array): boolean => {
+  let largest = -1;
+  for (const number of numbers) if (number > largest) largest = number;
+  return largest + 1 < numbers.length;
+};
 
 /**
  * Share of the words' characters that the most frequent n-gram covers: its length times its count. 0 where none repeats.
  * Of several that are equally frequent the first counts (as Python's Counter has it).
  */
 export function topNgramShare(grams: Int32Array, words: NumberedWords, n: number): number {
-  const counts = new Int32Array(grams.length);
-  for (const gram of grams) counts[gram]++;
+  const counts = countsOf(grams);
   // Numbers are given in order of first appearance, so the first largest is the earliest.
   let top = 0;
   for (let gram = 1; gram < counts.length; gram++) if (counts[gram] > counts[top]) top = gram;
@@ -126,8 +157,7 @@ export function topNgramShare(grams: Int32Array, words: NumberedWords, n: number
 /** Share of the words' characters that lie in n-grams that occur more than once, each character counted once. */
 export function repeatedNgramShare(grams: Int32Array, words: NumberedWords, n: number): number {
   if (words.characters === 0) return 0;
-  const counts = new Int32Array(grams.length);
-  for (const gram of grams) counts[gram]++;
+  const counts = countsOf(grams);
   let covered = 0;
   let upTo = 0;
   for (let i = 0; i < grams.length; i++) {
