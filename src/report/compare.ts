@@ -149,7 +149,7 @@ const perToken = new Set(["perplexity per token", "loss", "next token guessed", 
 /** @param b null: a alone, every delta missing */
 export function compare(a: ModelMeasurement, b: ModelMeasurement | null): Comparison {
   const caveats = b ? caveatsOf(a, b) : [`there is no twin to compare ${a.name} with: deltas are missing`];
-  const sameTokenizer = !b || a.tokenizer?.hash === b.tokenizer?.hash;
+  const sameTokenizer = !b || !differentTokenizers(a, b);
   const sameText = !b || !a.text || !b.text || sameScored(a, b);
   const [left, right] = [metricsOf(a), b ? metricsOf(b) : []];
   const names = [...new Set([...left, ...right].map(({ category, name }) => `${category}\n${name}`))];
@@ -191,6 +191,10 @@ function errorOf(name: string, x: Value, y: Value, a: ModelMeasurement, b: Model
   return differenceError(x.standardError, y.standardError);
 }
 
+/** Random weights have no tokenizer, and nothing that another one would spoil. */
+const differentTokenizers = ({ tokenizer: x }: ModelMeasurement, { tokenizer: y }: ModelMeasurement): boolean =>
+  x !== null && y !== null && x.hash !== y.hash;
+
 /** The same text, and the same part of it. */
 function sameScored({ text: x }: ModelMeasurement, { text: y }: ModelMeasurement): boolean {
   return x !== null && y !== null && x.sha256 === y.sha256 && ((x.whole && y.whole) || x.bytes === y.bytes);
@@ -212,7 +216,7 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
   const found: string[] = [];
   if (a.config.variant === b.config.variant)
     found.push(`${a.name} and ${b.name} are both of the ${a.config.variant} variant: this is no comparison of twins`);
-  if (a.tokenizer?.hash !== b.tokenizer?.hash)
+  if (differentTokenizers(a, b))
     found.push("the models have different tokenizers: of the text only bits per byte are compared");
   if (a.text && b.text && !sameScored(a, b))
     found.push("the models did not score the same text, or not the same part of it: its metrics are not compared");

@@ -186,7 +186,7 @@ async function measureOne(
         training,
         text: scored,
         tasks: part.scores,
-        size: weighed && weighed.value,
+        size: weighed?.value ?? null,
         speed: null,
         made,
         machine: describeMachine(),

@@ -74,6 +74,18 @@ test("a model without a twin is reported alone: every delta is missing, and the 
   expect(toHtml(report)).toContain("no twin");
 });
 
+test("beside random weights a trained model keeps its quality rows, and the summary says whose quality it is", () => {
+  const random = full({ name: "twin", weights: "random", tokenizer: null, training: null, text: null, tasks: [] });
+  const report = build(bitnet(), random);
+  expect(rowOf(report, "loss")).toMatchObject({ b: null, interpretation: "not compared" });
+  expect(report.summary.join(" ")).toMatch(
+    /measured of tiny-bitnet only, 0\.\d+ bits per byte: the weights of twin are random/,
+  );
+  expect(report.comparison.caveats.join()).not.toContain("tokenizers");
+  const both = build(bitnet({ weights: "random", tokenizer: null, training: null, text: null, tasks: [] }), random);
+  expect(both.summary.join(" ")).toContain("Quality was not measured: that needs trained weights");
+});
+
 test("a run that was cut short is reported as far as it went, and said to be", () => {
   const training = { ...full().training!, steps: 50, totalTokens: 409_600, finished: false };
   const report = build(bitnet(), full({ training, text: null, size: null, speed: null, step: null }));

@@ -22,7 +22,7 @@ export function summarize(comparison: Comparison, measurements: readonly ModelMe
   const quality = rows.find(({ name, delta }) => name === "bits per byte" && delta !== null);
   if (quality) sentences.push(qualitySentence(quality, a, b));
   else if (first.weights === "random" || second.weights === "random")
-    sentences.push("Quality was not measured: that needs trained weights, and these are random.");
+    sentences.push(qualityBesideRandom(first, second));
   else sentences.push("Quality was not compared: no text was scored by both.");
   const tasks = tasksSentence(rows, a, b);
   if (tasks) sentences.push(tasks);
@@ -53,6 +53,17 @@ function qualitySentence({ a: x, b: y, delta, interpretation }: Row, a: string, 
   if (interpretation === "within noise")
     return `In quality ${a} and ${b} cannot be told apart: ${values}, within noise.`;
   return `In quality ${a} is ${standing[interpretation] ?? "behind"} (${interpretation}): ${values}, ${formatDelta(delta)}.`;
+}
+
+/** Of random weights nothing can be said; of the other model, where it is none, what was measured. */
+function qualityBesideRandom(first: ModelMeasurement, second: ModelMeasurement): string {
+  const [trained, random] = first.weights === "random" ? [second, first] : [first, second];
+  if (trained.weights === "random" || !trained.text)
+    return "Quality was not measured: that needs trained weights, and these are random.";
+  const { bitsPerByte, lossNats } = trained.text;
+  const value =
+    bitsPerByte === null ? `${formatUnit(lossNats, "nats")} per token` : `${formatUnit(bitsPerByte, "bits")} per byte`;
+  return `Quality was measured of ${trained.name} only, ${value}: the weights of ${random.name} are random, and there is nothing to compare it with.`;
 }
 
 /** How much of the tasks' scores says anything. */
