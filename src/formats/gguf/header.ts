@@ -46,59 +46,68 @@ const leastKeyBytes = 8 + 4 + 1;
 const leastTensorBytes = 8 + 4 + 4 + 8;
 const windowBytes = 1 << 16;
 
-/** Reads on from a byte; what it reads is named, for messages. */
+/** What is being read, for messages; a function where there are many, so that names are made only for an error. */
+type Field = string | (() => string);
+const named = (field: Field): string => (typeof field === "string" ? field : field());
+
+/** Reads on from a byte. A vocabulary is some hundred thousand strings: nothing is made for each but itself. */
 class Cursor {
   at = 0;
-  private window = new Uint8Array(0);
+  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
   private windowAt = 0;
+  private windowEnd = 0;
   // A byte-order mark is a token of LLaMA-2: it stays.
   private readonly utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   private readonly strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-  constructor(private readonly file: ReadableFile) {}
+  constructor(private readonly file: ReadableFile) {
+    this.bytes = new Uint8Array(Math.min(windowBytes, file.sizeBytes));
+    this.view = new DataView(this.bytes.buffer);
+  }
 
   get left(): number {
     return this.file.sizeBytes - this.at;
   }
 
-  refuse(field: string, what: string, at = this.at): FormatError {
-    return new FormatError(`${this.file.path}: gguf: ${field} at byte ${at} ${what}`);
+  refuse(field: Field, what: string, at = this.at): FormatError {
+    return new FormatError(`${this.file.path}: gguf: ${named(field)} at byte ${at} ${what}`);
   }
 
   /** @throws FormatError unless the file has so many bytes left */
-  need(bytes: number, field: string): void {
+  need(bytes: number, field: Field): void {
     if (bytes > this.left)
       throw this.refuse(field, `takes ${bytes} bytes, but the file has ${this.left} left; is it cut short?`);
   }
 
-  /** The next bytes, good until the next call. */
-  private take(bytes: number, field: string): DataView {
+  /** Goes past the next bytes, at most a window's. @returns where they are in the window, until the next call */
+  private take(bytes: number, field: Field): number {
     this.need(bytes, field);
-    const from = this.at - this.windowAt;
-    if (from + bytes > this.window.length) {
-      this.window = new Uint8Array(Math.min(this.left, Math.max(bytes, windowBytes)));
+    if (this.at < this.windowAt || this.at + bytes > this.windowEnd) {
+      const count = Math.min(this.left, this.bytes.length);
+      this.file.read(this.at, this.bytes.subarray(0, count));
       this.windowAt = this.at;
-      this.file.read(this.at, this.window);
+      this.windowEnd = this.at + count;
     }
-    const start = this.at - this.windowAt;
     this.at += bytes;
-    return new DataView(this.window.buffer, start, bytes);
+    return this.at - bytes - this.windowAt;
   }
 
-  u32(field: string): number {
-    return this.take(4, field).getUint32(0, true);
+  u32(field: Field): number {
+    return this.view.getUint32(this.take(4, field), true);
   }
 
   /** A u64 as a number. @throws FormatError past 2^53, where no file is */
-  u64(field: string): number {
-    const value = this.take(8, field).getBigUint64(0, true);
-    if (value > BigInt(Number.MAX_SAFE_INTEGER))
-      throw this.refuse(field, `is ${value}, more than any file holds`, this.at - 8);
-    return Number(value);
+  u64(field: Field): number {
+    const at = this.take(8, field);
+    const value = this.view.getUint32(at, true) + 2 ** 32 * this.view.getUint32(at + 4, true);
+    if (value > Number.MAX_SAFE_INTEGER)
+      throw this.refuse(field, `is ${this.view.getBigUint64(at, true)}, more than any file holds`, this.at - 8);
+    return value;
   }
 
   /** How many follow, each of at least `least` bytes. */
-  count(field: string, least: number): number {
+  count(field: Field, least: number): number {
     const at = this.at;
     const value = this.u64(field);
     if (value > this.left / least)
@@ -111,19 +120,30 @@ class Cursor {
   }
 
   /** A string with its length in front. Keys and names must be UTF-8; elsewhere what is not becomes U+FFFD. */
-  string(field: string, limit: number | null): string {
+  string(field: Field, lengthField: Field, limit: number | null): string {
     const at = this.at;
-    const length = this.count(`the length of ${field}`, 1);
+    const length = this.count(lengthField, 1);
     if (limit !== null && length > limit)
-      throw this.refuse(`the length of ${field}`, `is ${length}; at most ${limit} are allowed`, at);
-    const view = this.take(length, field);
-    const bytes = new Uint8Array(view.buffer, view.byteOffset, length);
+      throw this.refuse(lengthField, `is ${length}; at most ${limit} are allowed`, at);
+    const bytes = this.stringBytes(length, field);
     if (limit === null) return this.utf8.decode(bytes);
     try {
       return this.strictUtf8.decode(bytes);
     } catch {
       throw this.refuse(field, "is not UTF-8", at + 8);
     }
+  }
+
+  /** Past a window's length, bytes of their own. */
+  private stringBytes(length: number, field: Field): Uint8Array {
+    if (length <= this.bytes.length) {
+      const from = this.take(length, field);
+      return this.bytes.subarray(from, from + length);
+    }
+    const bytes = new Uint8Array(length);
+    this.file.read(this.at, bytes);
+    this.at += length;
+    return bytes;
   }
 
   type(field: string): GgufType {
@@ -137,34 +157,34 @@ class Cursor {
   value(type: GgufType, field: string): GgufValue {
     switch (type) {
       case "string":
-        return { type, value: this.string(field, null) };
+        return { type, value: this.string(field, `the length of ${field}`, null) };
       case "array":
         return this.array(field, 1);
       case "bool": {
-        const value = this.take(1, field).getUint8(0);
+        const value = this.view.getUint8(this.take(1, field));
         if (value > 1) throw this.refuse(field, `is ${value}; expected 0 or 1 of a bool`, this.at - 1);
         return { type, value: value === 1 };
       }
       case "u8":
-        return { type, value: this.take(1, field).getUint8(0) };
+        return { type, value: this.view.getUint8(this.take(1, field)) };
       case "i8":
-        return { type, value: this.take(1, field).getInt8(0) };
+        return { type, value: this.view.getInt8(this.take(1, field)) };
       case "u16":
-        return { type, value: this.take(2, field).getUint16(0, true) };
+        return { type, value: this.view.getUint16(this.take(2, field), true) };
       case "i16":
-        return { type, value: this.take(2, field).getInt16(0, true) };
+        return { type, value: this.view.getInt16(this.take(2, field), true) };
       case "u32":
-        return { type, value: this.take(4, field).getUint32(0, true) };
+        return { type, value: this.view.getUint32(this.take(4, field), true) };
       case "i32":
-        return { type, value: this.take(4, field).getInt32(0, true) };
+        return { type, value: this.view.getInt32(this.take(4, field), true) };
       case "f32":
-        return { type, value: this.take(4, field).getFloat32(0, true) };
+        return { type, value: this.view.getFloat32(this.take(4, field), true) };
       case "f64":
-        return { type, value: this.take(8, field).getFloat64(0, true) };
+        return { type, value: this.view.getFloat64(this.take(8, field), true) };
       case "u64":
-        return { type, value: this.take(8, field).getBigUint64(0, true) };
+        return { type, value: this.view.getBigUint64(this.take(8, field), true) };
       case "i64":
-        return { type, value: this.take(8, field).getBigInt64(0, true) };
+        return { type, value: this.view.getBigInt64(this.take(8, field), true) };
     }
   }
 
@@ -176,7 +196,9 @@ class Cursor {
       const count = this.count(`the length of ${field}`, of === "string" ? 8 : 12);
       if (of === "string") {
         const values: string[] = [];
-        for (let i = 0; i < count; i++) values.push(this.string(`${field}[${i}]`, null));
+        const name = () => `${field}[${values.length}]`;
+        const length = () => `the length of ${name()}`;
+        for (let i = 0; i < count; i++) values.push(this.string(name, length, null));
         return { type: "array", of, values };
       }
       const values: GgufArray[] = [];
@@ -218,7 +240,7 @@ export function readGgufHeader(file: ReadableFile): GgufHeader {
   const metadata = new Map<string, GgufValue>();
   for (let i = 0; i < keyCount; i++) {
     const at = cursor.at;
-    const key = cursor.string(`key ${i}`, maxKeyBytes);
+    const key = cursor.string(`key ${i}`, `the length of key ${i}`, maxKeyBytes);
     if (key === "") throw cursor.refuse(`key ${i}`, "is empty", at);
     if (metadata.has(key)) throw cursor.refuse(`key ${JSON.stringify(key)}`, "is there twice", at);
     metadata.set(key, cursor.value(cursor.type(JSON.stringify(key)), JSON.stringify(key)));
@@ -266,7 +288,8 @@ function alignmentOf(metadata: ReadonlyMap<string, GgufValue>, where: string): n
 /** A tensor's info; `offset` is still counted from the start of the data. */
 function readTensorInfo(cursor: Cursor, index: number, alignment: number): GgufTensor {
   const start = cursor.at;
-  const name = cursor.string(`the name of tensor ${index}`, maxKeyBytes);
+  const nameField = `the name of tensor ${index}`;
+  const name = cursor.string(nameField, `the length of ${nameField}`, maxKeyBytes);
   const field = `tensor ${JSON.stringify(name)}`;
   const refuse = (what: string) => cursor.refuse(field, what, start);
   const dimensions = cursor.u32(`the dimensions of ${field}`);
