@@ -14,6 +14,7 @@ import {
   type TokenizerRoles,
   type Vocabulary,
 } from "./tokenizer.ts";
+import { TokenBytes } from "./token-bytes.ts";
 import { mergeSides, type TokenizerJson } from "./tokenizer-json.ts";
 import { SLACK_BEFORE, Utf8Buffer } from "./utf8-buffer.ts";
 
@@ -43,7 +44,7 @@ export abstract class BpeTokenizer extends TokenizerBase {
   /** Whether texts may be cut as parts.ts does. */
   readonly cuts: boolean;
   private readonly encoder: Encoder;
-  private readonly bytesOfId: readonly (Uint8Array | undefined)[];
+  private readonly bytesOfId: TokenBytes;
   private readonly text = new Utf8Buffer();
   private out = new IdBuffer();
 
@@ -61,9 +62,11 @@ export abstract class BpeTokenizer extends TokenizerBase {
     this.cuts = parts.cutsAtSpaces && !names.some(holdsCut);
     this.encoder = new Encoder(this.tables);
     const utf8 = new TextEncoder();
-    this.bytesOfId = this.tokens.map((token) =>
-      token === undefined ? undefined : this.added.has(token) ? utf8.encode(token) : parts.bytesOf(token),
-    );
+    this.bytesOfId = new TokenBytes(this.vocabSize, (id) => {
+      const token = this.tokens[id];
+      if (token === undefined) return undefined;
+      return this.added.has(token) ? utf8.encode(token) : parts.bytesOf(token);
+    });
   }
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {
@@ -82,7 +85,7 @@ export abstract class BpeTokenizer extends TokenizerBase {
   }
 
   protected plainBytesOf(id: number): Uint8Array | null {
-    return this.bytesOfId[id] ?? null;
+    return this.bytesOfId.get(id) ?? null;
   }
 
   /** The bytes that the tokens stand for, which a token may begin or end amid a character. */
@@ -90,7 +93,7 @@ export abstract class BpeTokenizer extends TokenizerBase {
     let length = 0;
     const pieces: Uint8Array[] = [];
     for (let i = 0; i < ids.length; i++) {
-      const piece = this.bytesOfId[ids[i]];
+      const piece = this.bytesOfId.get(ids[i]);
       if (piece === undefined) throw this.unknownId(ids[i], i);
       if (skipSpecialTokens && this.specialTokens.get(this.tokens[ids[i]]!) === ids[i]) continue;
       pieces.push(piece);
@@ -111,8 +114,6 @@ export interface Merges {
   left: Int32Array;
   right: Int32Array;
   merged: Int32Array;
-  /** The same as the file spells them. */
-  sides: [left: string, right: string][];
 }
 
 /** The file's merges. @throws FormatError for a merge of, or into, something that is no token */
@@ -123,7 +124,6 @@ export function mergesOf(json: TokenizerJson, ids: ReadonlyMap<string, number>, 
   const left = new Int32Array(merges.length);
   const right = new Int32Array(merges.length);
   const merged = new Int32Array(merges.length);
-  const sides: [string, string][] = [];
   const id = (token: string, rank: number) => {
     const found = ids.get(token);
     if (found === undefined)
@@ -137,7 +137,6 @@ export function mergesOf(json: TokenizerJson, ids: ReadonlyMap<string, number>, 
     left[rank] = id(l, rank);
     right[rank] = id(r, rank);
     merged[rank] = id(l + r, rank);
-    sides.push([l, r]);
   }
-  return { left, right, merged, sides };
+  return { left, right, merged };
 }

@@ -29,8 +29,8 @@ export class CharacterPairs {
   }
 }
 
-/** @param pairs  code points; the same pair may come often */
-export function pairTables(pairs: Iterable<readonly [first: number, second: number]>): PairTables {
+/** Of `count` pairs of code points; the same pair may come often. */
+export function pairTables(count: number, first: (i: number) => number, second: (i: number) => number): PairTables {
   const ascii = new Uint8Array(128 * 128);
   let slots = new Int32Array(2 * 1024).fill(-1);
   let size = 0;
@@ -45,9 +45,10 @@ export function pairTables(pairs: Iterable<readonly [first: number, second: numb
     size = 0;
     for (let i = 0; i < before.length; i += 2) if (before[i] >= 0) add(before[i], before[i + 1]);
   };
-  for (const [first, second] of pairs) {
-    if ((first | second) < 0x80) ascii[(first << 7) | second] = 1;
-    else add(first, second);
+  for (let i = 0; i < count; i++) {
+    const [a, b] = [first(i), second(i)];
+    if ((a | b) < 0x80) ascii[(a << 7) | b] = 1;
+    else add(a, b);
   }
   return { ascii, slots };
 }

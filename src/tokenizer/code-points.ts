@@ -63,7 +63,8 @@ function tablesOf(json: TokenizerJson, plan: CodePointPlan, where: string): Code
   const mark = SPACE_MARK.charCodeAt(0);
   if (marked) idOfUnit[0x20] = idOfUnit[mark];
   const symbol = (codePoint: number) => (marked && codePoint === mark ? 0x20 : codePoint);
-  const { left, right, merged, sides } = mergesOf(json, ids, where);
+  const { left, right, merged } = mergesOf(json, ids, where);
+  const ends = endsOf(ids);
   return {
     kind: "code-points",
     spaces,
@@ -74,9 +75,25 @@ function tablesOf(json: TokenizerJson, plan: CodePointPlan, where: string): Code
     fuseUnknown,
     merges: mergeTables(left, right, merged),
     pairs: pairTables(
-      sides.map(([l, r]) => [symbol(Array.from(l.slice(-2)).at(-1)!.codePointAt(0)!), symbol(r.codePointAt(0)!)]),
+      left.length,
+      (i) => symbol(ends.last[left[i]]),
+      (i) => symbol(ends.first[right[i]]),
     ),
   };
+}
+
+/** The first and the last code point of each token. */
+function endsOf(ids: ReadonlyMap<string, number>): { first: Int32Array; last: Int32Array } {
+  let count = 0;
+  for (const id of ids.values()) count = Math.max(count, id + 1);
+  const [first, last] = [new Int32Array(count), new Int32Array(count)];
+  for (const [token, id] of ids) {
+    if (token === "") continue;
+    first[id] = token.codePointAt(0)!;
+    const end = token.codePointAt(Math.max(0, token.length - 2))!;
+    last[id] = end > 0xffff ? end : token.charCodeAt(token.length - 1);
+  }
+  return { first, last };
 }
 
 /** Whether a text may be cut between any letter of ASCII and a space behind it. */

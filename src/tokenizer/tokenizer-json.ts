@@ -109,16 +109,16 @@ export function checkTokenizerJson(json: unknown, where: string): TokenizerJson 
   if (!isObject(json)) throw refuse(`is ${json === null ? "null" : Array.isArray(json) ? "a list" : typeof json}`);
   if (!isObject(json.model)) throw refuse('has no "model"');
   const { vocab, merges } = json.model;
-  const ids = new Map<number, string>();
+  const tokens: (string | undefined)[] = [];
   const claim = (token: string, id: unknown, mayRepeat: boolean) => {
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= MAX_VOCABULARY)
       throw refuse(
         `token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, not one of 0 to ${MAX_VOCABULARY - 1}`,
       );
-    const before = ids.get(id as number);
+    const before = tokens[id as number];
     if (before !== undefined && !(mayRepeat && before === token))
       throw refuse(`tokens ${JSON.stringify(before)} and ${JSON.stringify(token)} have one id, ${id}`);
-    ids.set(id as number, token);
+    tokens[id as number] = token;
   };
   if (isObject(vocab)) {
     for (const token of Object.keys(vocab)) claim(token, vocab[token], false);

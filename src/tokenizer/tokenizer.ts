@@ -144,12 +144,10 @@ export abstract class TokenizerBase implements Tokenizer {
 
 /** Every token and its id, added tokens included. */
 export function vocabularyOf(json: TokenizerJson): Map<string, number> {
-  const vocab = json.model.vocab;
-  const ids = new Map<string, number>(
-    Array.isArray(vocab)
-      ? vocab.map((entry, id) => [String((entry as unknown[])[0]), id])
-      : Object.entries(vocab ?? {}),
-  );
+  const vocab = json.model.vocab ?? {};
+  const ids = new Map<string, number>();
+  if (Array.isArray(vocab)) for (const [id, entry] of vocab.entries()) ids.set(String((entry as unknown[])[0]), id);
+  else for (const token of Object.keys(vocab)) ids.set(token, vocab[token]);
   for (const token of json.added_tokens) ids.set(token.content, token.id);
   return ids;
 }
