@@ -31,7 +31,7 @@ export class LibraryTokenizer extends TokenizerBase {
         `tokenizer ${this.name} cannot add special tokens and take those in the text as text at once; ask for one of the two`,
       );
     const model = parseSpecialTokens ? this.model : this.plain();
-    const { ids }: Encoding = model.encode(whole, { add_special_tokens: addSpecialTokens });
+    const { ids }: Encoding = this.run("encode", () => model.encode(whole, { add_special_tokens: addSpecialTokens }));
     for (const id of ids)
       if (!Number.isInteger(id))
         throw new DataError(`tokenizer ${this.name}: the text holds a character that the vocabulary has no token for`);
@@ -41,10 +41,24 @@ export class LibraryTokenizer extends TokenizerBase {
   decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
     for (let i = 0; i < ids.length; i++) if (this.tokens[ids[i]] === undefined) throw this.unknownId(ids[i], i);
     if (ids.length === 0) return "";
-    return this.model.decode(Array.from(ids), {
-      skip_special_tokens: skipSpecialTokens,
-      clean_up_tokenization_spaces: false,
-    });
+    return this.run("decode", () =>
+      this.model.decode(Array.from(ids), {
+        skip_special_tokens: skipSpecialTokens,
+        clean_up_tokenization_spaces: false,
+      }),
+    );
+  }
+
+  /** The library finds out late what it cannot do with a file, and says so in words about itself. */
+  private run<T>(what: string, call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      throw new FormatError(
+        `tokenizer ${this.name}: @huggingface/tokenizers cannot ${what} with it: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
   }
 
   /** Known where tokens are spelled in GPT-2's byte alphabet; added tokens are spelled as they are. */

@@ -203,9 +203,11 @@ describe("a SentencePiece file", () => {
     expect(() => loadTokenizer(write([...piece("a", 0), ...piece("a", 0), ...sentencePiece()]))).toThrow(
       'pieces 0 and 1 are both "a"',
     );
-    expect(() => loadTokenizer(write([...piece("a", 0), 0x0b]))).toThrow("protobuf wire type 3 of field 1");
+    expect(() => loadTokenizer(write([...piece("a", 0), 0x0b]))).toThrow(
+      "protobuf wire type 3 of field 1, at byte 10;",
+    );
     expect(() => loadTokenizer(write([...piece("a", 0), ...message(1, message(1, [0xff]))]))).toThrow(
-      "a piece is not UTF-8",
+      "a piece, at byte 14, is not UTF-8",
     );
   });
 });
@@ -263,8 +265,8 @@ describe("what is no tokenizer", () => {
     [minimal({ added_tokens: [{ id: 0, content: "<x>" }] }), 'tokens "a" and "<x>" have one id, 0'],
     [minimal({ added_tokens: [{ id: 1 }] }), 'added token 0 has no "content"'],
     [minimal({ added_tokens: {} }), '"added_tokens" is not a list'],
-    [minimal({ decoder: {} }), '"decoder" has no "type"'],
-    [minimal({ model: { vocab: { a: 0 }, merges: "a b" } }), '"merges" is not a list'],
+    [minimal({ decoder: {} }), '"decoder" is {}, expected an object with a "type"'],
+    [minimal({ model: { vocab: { a: 0 }, merges: "a b" } }), '"model.merges" is not a list'],
     ["hello", "is no tokenizer that we read"],
     ["", "is no tokenizer that we read"],
   ])("%s is refused: %s", ([content, message]) => {
@@ -278,7 +280,9 @@ describe("what is no tokenizer", () => {
       't: merge 3 ("l zz") needs the token "zz", which the vocabulary lacks',
     );
     json.model.merges![3] = "one";
-    expect(() => createTokenizer(json, { name: "t" })).toThrow('t: merge "one" is not two tokens');
+    expect(() => createTokenizer(json, { name: "t" })).toThrow(
+      't: "model.merges[3]" is "one", expected two tokens, "left right"',
+    );
   });
 
   test("a missing path and a folder without a tokenizer are refused", () => {

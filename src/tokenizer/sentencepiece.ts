@@ -21,10 +21,13 @@ interface Field {
   bytes: Uint8Array;
 }
 
-/** The fields of one protobuf message in order. */
+/** The fields of one protobuf message in order; errors name the byte of the file where the field begins. */
 function* fieldsOf(bytes: Uint8Array, where: string): Generator<Field> {
   let at = 0;
-  const cutShort = () => new FormatError(`${where}: the protobuf ends amid a field; is the file cut short?`);
+  let begin = 0;
+  const place = () => bytes.byteOffset + begin;
+  const cutShort = () =>
+    new FormatError(`${where}: the protobuf ends amid the field at byte ${place()}; is the file cut short?`);
   const varint = () => {
     let value = 0;
     for (let shift = 1; ; shift *= 128) {
@@ -33,11 +36,14 @@ function* fieldsOf(bytes: Uint8Array, where: string): Generator<Field> {
       value += (byte & 0x7f) * shift;
       if (byte < 0x80) return value;
       if (shift > 2 ** 56)
-        throw new FormatError(`${where}: a protobuf number is longer than ten bytes; is this a SentencePiece model?`);
+        throw new FormatError(
+          `${where}: a protobuf number in the field at byte ${place()} is longer than ten bytes; is this a SentencePiece model?`,
+        );
     }
   };
   const none = new Uint8Array(0);
   while (at < bytes.length) {
+    begin = at;
     const tag = varint();
     const number = Math.floor(tag / 8);
     switch (tag % 8) {
@@ -65,7 +71,7 @@ function* fieldsOf(bytes: Uint8Array, where: string): Generator<Field> {
       }
       default:
         throw new FormatError(
-          `${where}: protobuf wire type ${tag % 8} of field ${number}; is this a SentencePiece model?`,
+          `${where}: protobuf wire type ${tag % 8} of field ${number}, at byte ${place()}; is this a SentencePiece model?`,
         );
     }
   }
@@ -82,13 +88,15 @@ export interface SentencePieceModel {
 /**
  * @throws FormatError for bytes that are no such file, UnsupportedError for a model of another kind than BPE
  */
-export function sentencePieceToJson(bytes: Uint8Array, where: string): SentencePieceModel {
+export function sentencePieceToJson(content: Uint8Array, where: string): SentencePieceModel {
+  // In a buffer of its own, so that a part's byteOffset is its place in the file.
+  const bytes = content.byteOffset === 0 ? content : content.slice();
   const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const text = (b: Uint8Array) => {
     try {
       return utf8.decode(b);
     } catch {
-      throw new FormatError(`${where}: a piece is not UTF-8; is this a SentencePiece model?`);
+      throw new FormatError(`${where}: a piece, at byte ${b.byteOffset}, is not UTF-8; is this a SentencePiece model?`);
     }
   };
   const pieces: Piece[] = [];

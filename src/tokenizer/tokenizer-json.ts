@@ -3,6 +3,7 @@
  * text. Which engine runs it is load.ts's business.
  */
 import { FormatError } from "../platform/errors.ts";
+import { wrongInComponent, wrongInModel } from "./component-check.ts";
 
 export interface AddedToken {
   id: number;
@@ -127,7 +128,9 @@ export function checkTokenizerJson(json: unknown, where: string): TokenizerJson 
   } else {
     throw refuse('the model has no "vocab"');
   }
-  if (merges !== undefined && !Array.isArray(merges)) throw refuse('"merges" is not a list');
+  if (merges !== undefined && !Array.isArray(merges)) throw refuse('"model.merges" is not a list');
+  const wrongModel = wrongInModel(json.model);
+  if (wrongModel) throw new FormatError(`${where}: ${wrongModel}`);
   const added = json.added_tokens ?? [];
   if (!Array.isArray(added)) throw refuse('"added_tokens" is not a list');
   const addedTokens = added.map((token: unknown, i): AddedToken => {
@@ -146,7 +149,8 @@ export function checkTokenizerJson(json: unknown, where: string): TokenizerJson 
   });
   const component = (key: string): Component | null => {
     const value = json[key] ?? null;
-    if (value !== null && !(isObject(value) && typeof value.type === "string")) throw refuse(`"${key}" has no "type"`);
+    const wrong = value === null ? null : wrongInComponent(key, value);
+    if (wrong) throw new FormatError(`${where}: ${wrong}`);
     return value as Component | null;
   };
   return {
