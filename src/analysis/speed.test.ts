@@ -92,3 +92,20 @@ test("of one model's engines, one that is far behind in a first run of a row is 
   expect(Math.round(b.decode!.mean)).toBe(200);
   expect(c.prompt!.mean).toBeCloseTo(500 / 3, 6);
 });
+
+test("a signal that comes while engines compute, without a turn of the event loop between, ends the timing at the next run", async () => {
+  const { engine, backend, clock } = clockedEngine();
+  const controller = new AbortController();
+  let runs = 0;
+  const heard: Engine = {
+    ...engine,
+    forward(batch) {
+      // As a press of Ctrl-C: it waits for the event loop.
+      if (runs++ === 40) setImmediate(() => controller.abort(new Error("Ctrl-C")));
+      return engine.forward(batch);
+    },
+  };
+  const options = { clock, samples: 6, signal: controller.signal };
+  await expect(measureSpeed([{ name: "a", engine: heard, backend }], options)).rejects.toThrow("Ctrl-C");
+  expect(runs).toBeLessThan(200); // all of them would be 649
+});

@@ -9,6 +9,7 @@ import type { Backend } from "../backends/backend.ts";
 import type { Engine } from "../infer/index.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
 import type { Clock } from "../platform/system.ts";
+import { nextTurn } from "../platform/turn.ts";
 
 export interface Contender {
   name: string;
@@ -86,7 +87,13 @@ export async function measureSpeed(
       first: atMost(options.firstTokenPrompt ?? 64),
     };
   });
+  // Kernels run synchronously: a signal is heard only where the event loop has its turn, which takes microseconds.
+  const turn = async () => {
+    await nextTurn();
+    signal?.throwIfAborted();
+  };
   for (const [i, contender] of contenders.entries()) {
+    await turn();
     onProgress(`checking the answer of ${contender.name}`);
     await checkAnswer(contender, Math.min(20, plans[i].prompt));
   }
@@ -101,9 +108,11 @@ export async function measureSpeed(
       const count = Math.floor((samples * (round + 1)) / rounds) - Math.floor((samples * round) / rounds);
       for (const kind of kinds) {
         if (out[i].has(kind)) continue;
-        signal?.throwIfAborted();
         onProgress(`timing ${name}: ${kind}, round ${round + 1} of ${rounds}`);
-        const run = (tokens: number) => works[kind](engine, tokens);
+        const run = async (tokens: number) => {
+          await turn();
+          await works[kind](engine, tokens);
+        };
         const warmUp = () => run(tried(i, kind));
         times[i][kind].push(...(await sample(warmUp, () => run(plans[i][kind]), count, clock)));
       }
@@ -139,6 +148,7 @@ async function outrun(
     for (const [i, contender] of contenders.entries()) {
       const alone = contenders.filter((other) => modelOf(other) === modelOf(contender)).length === 1;
       if (!alone) {
+        await nextTurn();
         signal?.throwIfAborted();
         onProgress(`trying ${contender.name}: ${kind}`);
       }

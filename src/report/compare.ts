@@ -248,7 +248,7 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
   const busy = a.speed && b.speed ? (a.made.speed?.othersShare ?? 0) : 0;
   if (busy > quietShare)
     found.push(
-      `other programs took ${(100 * busy).toFixed(0)} % of the processors while the models were timed: the speeds say little`,
+      `other programs took ${(100 * busy).toFixed(0)} % of the processors while the models were timed: the speeds say little (--fresh-speed times them again, on a machine that does nothing else)`,
     );
   for (const part of ["text", "speed", "size", "training"] as const)
     if ((a[part] === null) !== (b[part] === null))

@@ -10,6 +10,6 @@ export type { ModelMeasurement, TaskScore } from "./measurement.ts";
 export { createRandomModel, type ModelSource, openSource } from "./sources.ts";
 export { buildReport, type Report, type ReportOptions } from "./report.ts";
 export { checkTasks, type TaskPlan } from "./tasks.ts";
-export { createStore, type Kept, type Made, type MeasurementStore, type PartKey } from "./store.ts";
+export { createStore, type Kept, type Made, type MeasurementStore, type PartKey, type StoreOptions } from "./store.ts";
 export { writeReport } from "./write.ts";
 export { inspectionPage, type InspectionPageOptions } from "./inspection-page.ts";

@@ -173,6 +173,18 @@ test("a kept part is taken up under its key, and measured again for another, for
   expect(await ask("x")).toBe(5);
 });
 
+test("named parts are measured again, and the others taken up", async () => {
+  const folder = temporaryFolder();
+  let measured = 0;
+  const ask = (part: string, fresh: readonly string[]) => {
+    const of = { model: "a", part, key: 1, backend: { name: "native", isa: "avx2", threads: 2 } };
+    return createStore(folder, { clock: systemClock, fresh }).part(of, async () => ++measured);
+  };
+  const values = [];
+  for (const part of ["text", "speed", "text", "speed"]) values.push((await ask(part, ["speed"])).value);
+  expect(values).toEqual([1, 2, 1, 3]);
+});
+
 test("a kept part keeps when, where and for how long it was measured, whoever asks for it later", async () => {
   const folder = temporaryFolder();
   const clockAt = (ms: number): Clock => ({ epochMs: () => ms, monotonicMs: () => ms });

@@ -38,15 +38,21 @@ export interface MeasurementStore {
 /** Raised when a part's shape changes. */
 const version = 4;
 
-/** @param folder  null: nothing is kept; `fresh`: what is there is not taken up */
-export function createStore(folder: string | null, options: { clock: Clock; fresh?: boolean }): MeasurementStore {
-  const { clock, fresh = false } = options;
+export interface StoreOptions {
+  clock: Clock;
+  /** What is there is not taken up: of all parts, or of those named. */
+  fresh?: boolean | readonly string[];
+}
+
+/** @param folder  null: nothing is kept */
+export function createStore(folder: string | null, { clock, fresh = false }: StoreOptions): MeasurementStore {
   return {
     async part<T>({ model, part, key, backend }: PartKey, measure: () => Promise<T>): Promise<Kept<T>> {
       if (folder === null) return observe(backend, clock, measure);
       const path = joinPath(folder, `${model.replace(/[^\w.-]/g, "_")}.${part}.json`);
       const hash = sha256Of(JSON.stringify({ version, key }));
-      if (!fresh && exists(path)) {
+      const again = typeof fresh === "boolean" ? fresh : fresh.includes(part);
+      if (!again && exists(path)) {
         const kept = parse(new TextDecoder().decode(readWhole(path)));
         if (kept?.key === hash) return { value: kept.value as T, made: kept.made };
       }

@@ -21,6 +21,7 @@ export interface ReportFlags extends BackendOptions {
   speed: boolean;
   samples: number;
   fresh?: boolean;
+  freshSpeed?: boolean;
   cacheDir: string;
   json?: boolean;
 }
@@ -57,6 +58,7 @@ export function addReportOptions(command: Command, folder: string): Command {
     .option("--no-speed", "do not time the models")
     .option("--samples <n>", "of each speed and model", wholeNumber(2), 6)
     .option("--fresh", "measure everything again, even where <output>/measurements has it")
+    .option("--fresh-speed", "time the models again, and take the rest from there")
     .option("--cache-dir <folder>", "where encoded text is kept", "runs/cache")
     .option("--json", "print the report as JSON too");
 }
@@ -153,6 +155,10 @@ export async function makeReport(
   const { buildReport, createStore, measureModels, writeReport } = await import("../../report/index.ts");
   const { joinPath } = await import("../../platform/files.ts");
   const { systemClock } = await import("../../platform/system.ts");
+  if (flags.freshSpeed && !flags.speed) {
+    const { UsageError } = await import("../../platform/errors.ts");
+    throw new UsageError("--fresh-speed times the models, --no-speed does not; leave one out");
+  }
   const results = await resultsOf(flags.results, models);
   const interruption = listenForInterrupts();
   const progress = createProgressLine("measuring");
@@ -168,7 +174,10 @@ export async function makeReport(
       tasks: await tasksOf(flags, interruption.signal),
       results,
       speed: flags.speed ? { samples: flags.samples } : null,
-      store: createStore(joinPath(flags.output, "measurements"), { clock: systemClock, fresh: flags.fresh }),
+      store: createStore(joinPath(flags.output, "measurements"), {
+        clock: systemClock,
+        fresh: flags.fresh ?? (flags.freshSpeed ? ["speed"] : false),
+      }),
       clock: systemClock,
       signal: interruption.signal,
       onProgress(what, done = 0, total = 1) {

@@ -121,6 +121,12 @@ function lineProgress(every: number): TrainProgress {
   };
 }
 
+/** Those of this process. */
+function stepsText(done: number, all: number): string {
+  if (done >= all) return `nothing is left to do of ${all} steps`;
+  return `${done > 0 ? `steps ${done + 1} to ` : ""}${all} steps`;
+}
+
 /** What is trained on what, in lines. */
 function describeRun(run: ReadyRun): string[] {
   const { config, derived, folder, parameters, backend, trainingTokens, validationTokens, fromStep, sources } = run;
@@ -134,7 +140,7 @@ function describeRun(run: ReadyRun): string[] {
       ({ name, share, sequences }) =>
         `source: ${name}, ${formatShare(share, 1)} of the tokens, ${((derived.steps * train.batch * share) / sequences).toPrecision(3)} passes over its ${formatCount(sequences)} sequences`,
     ),
-    `run: ${fromStep > 0 ? `steps ${fromStep + 1} to ` : ""}${derived.steps} steps of ${train.batch} x ${train.sequence} tokens, ${passes.toPrecision(3)} passes over the text, in ${folder}`,
+    `run: ${stepsText(fromStep, derived.steps)} of ${train.batch} x ${train.sequence} tokens, ${passes.toPrecision(3)} passes over the text, in ${folder}`,
     `backend: ${backend.name}, ${backend.isa}, ${backend.threads} ${backend.threads === 1 ? "thread" : "threads"}, ${backend.precision}`,
   ];
 }
