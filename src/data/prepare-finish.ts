@@ -2,17 +2,25 @@
  * The end of a preparation: manifest and account from what the stages left, checked against each other. Nothing in them
  * tells of time, machine or interruptions, so the same documents and settings give the same bytes.
  */
-import { DataError } from "../platform/errors.ts";
 import { joinPath, sha256Of, writeAtomically } from "../platform/files.ts";
 import { type DatasetManifest, datasetVersion, manifestName, type SplitSummary } from "./dataset.ts";
-import { type DropReason, dropReasons } from "./dedup/write.ts";
+import { cut, type DropReason, dropReasons } from "./dedup/write.ts";
 import type { DedupReport } from "./dedup/report.ts";
 import type { PackingCounts, ShardPlan } from "./packing/write-shards.ts";
 import { mergeStageReports, type StageReport } from "./pipeline.ts";
 import type { BlockAccount } from "./prepare-blocks.ts";
+import { checkSides, nothingLeft } from "./prepare-checks.ts";
 import type { InputFile } from "./prepare-inputs.ts";
 import { writePrepareReport } from "./prepare-report.ts";
-import { accountOf, blocksOf, dedupReports, type StageContext, writtenShards } from "./prepare-stages.ts";
+import {
+  accountOf,
+  blocksOf,
+  dedupName,
+  dedupReports,
+  type StageContext,
+  textOf,
+  writtenShards,
+} from "./prepare-stages.ts";
 import { createSourceReport, namedBadRecords, type SourceReport } from "./records.ts";
 
 /**
@@ -20,18 +28,25 @@ import { createSourceReport, namedBadRecords, type SourceReport } from "./record
  *
  * @throws DataError for no documents, or none on one side; UsageError for a part that is not there
  */
-export function finishDataset(
+export async function finishDataset(
   context: StageContext,
   plans: readonly ShardPlan[],
   key: string,
   extra: Record<string, Uint8Array>,
-): DatasetManifest {
+): Promise<DatasetManifest> {
   const { given, files, work } = context;
   const result = work.folder("result");
   const blocks = files.flatMap((file) => blocksOf(work, file).map((block) => ({ file, block })));
   const source = mergeSources(files.map((file) => accountOf(work, file)!.source));
   const stages = mergeStageReports(blocks.map(({ file, block }) => named(file, block)));
-  const dedup = given.dedup ? mergeDedup(dedupReports(context).map(({ report }) => report)) : undefined;
+  const dedup = given.dedup
+    ? mergeDedup(
+        await withTexts(
+          context,
+          dedupReports(context).map(({ report }) => report),
+        ),
+      )
+    : undefined;
   const splits = plans.map((plan) => summarise(context, plan));
   const [train, valid] = splits;
   checkSplits(context, splits, stages, source);
@@ -150,26 +165,51 @@ function checkSplits(
   { given, files }: StageContext,
   [train, valid]: readonly SplitSummary[],
   stages: readonly StageReport[],
-  { documents, bad }: SourceReport,
+  source: SourceReport,
 ): void {
-  const total = train.documents + valid.documents;
-  if (total === 0) {
-    const names = files.slice(0, 5).map(({ name }) => name);
-    const more = files.length > names.length ? `, and ${files.length - names.length} more` : "";
-    const drops = stages.flatMap(({ name, dropped }) =>
-      Object.entries(dropped).map(([reason, { documents }]) => `${name}: ${documents} ${reason}`),
+  if (train.documents + valid.documents === 0)
+    throw nothingLeft(
+      files.map(({ name }) => name),
+      source,
+      stages,
     );
-    const why =
-      documents === 0
-        ? `hold no document${bad > 0 ? ` (${bad} bad records were passed over)` : ""}; expected text`
-        : `the filters leave no document (${drops.join(", ")}); loosen them, or look at what they drop with bitnet data filter`;
-    throw new DataError(`${names.join(", ")}${more}: ${why}`);
-  }
-  const wantsValid = given.validFraction > 0 || files.some(({ split }) => split === "valid");
-  if (train.documents > 0 && (valid.documents > 0 || !wantsValid)) return;
-  const empty = train.documents === 0 ? "training" : "validation";
-  const share = given.validFraction > 0 ? ` with a validation fraction of ${given.validFraction}` : "";
-  throw new DataError(
-    `of ${total} documents none is left for ${empty}${share}; give more documents, check the separator, or name a validation file of its own`,
+  const { validFraction } = given;
+  const wantsValid = validFraction > 0 || files.some(({ split }) => split === "valid");
+  checkSides(train, valid, { validFraction, wantsValid });
+}
+
+/** @throws DataError if reading and filters left no text: said before the stages that look at all of it */
+export function checkAnyText({ files, work }: StageContext): void {
+  const blocks = files.flatMap((file) => blocksOf(work, file));
+  if (blocks.some(({ kept }) => kept > 0)) return;
+  throw nothingLeft(
+    files.map(({ name }) => name),
+    mergeSources(files.map((file) => accountOf(work, file)!.source)),
+    mergeStageReports(blocks.map(({ stages }) => stages)),
   );
+}
+
+/** A machine's report shows the texts of its own share; here, where all are, the others are read too. */
+async function withTexts(context: StageContext, reports: readonly DedupReport[]): Promise<DedupReport[]> {
+  const sides = reports.flatMap(({ pairs }) => pairs.flatMap(({ dropped, other }) => [dropped, other]));
+  const keyOf = ({ source, document }: { source: string; document: number }) => `${source}:${document}`;
+  const found = new Map<string, { id?: string; text: string }>();
+  for (const file of context.files) {
+    const name = dedupName(file);
+    const wanted = new Set(sides.filter(({ source, text }) => source === name && text === "").map(keyOf));
+    let document = 0;
+    if (wanted.size > 0)
+      for await (const { text, id } of textOf(context, file)) {
+        const key = keyOf({ source: name, document: ++document });
+        if (wanted.delete(key)) found.set(key, { ...(id === null ? {} : { id }), text: cut(text) });
+        if (wanted.size === 0) break;
+      }
+  }
+  const shown = <T extends { source: string; document: number; text: string }>(side: T): T => {
+    const { text, ...others } = side;
+    return { ...others, ...(found.get(keyOf(side)) ?? { text }) } as T;
+  };
+  const pairsOf = ({ pairs }: DedupReport) =>
+    pairs.map((pair) => ({ ...pair, dropped: shown(pair.dropped), other: shown(pair.other) }));
+  return reports.map((report) => ({ ...report, pairs: pairsOf(report) }));
 }

@@ -10,13 +10,14 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
-import { type DatasetManifest, isDataset, openShards, readManifest } from "./dataset.ts";
+import { isDataset } from "./dataset.ts";
 import type { DedupOptions } from "./dedup/options.ts";
 import type { DedupSource } from "./dedup/sources.ts";
 import type { DedupStage } from "./dedup/dedup.ts";
 import type { Packing } from "./packing/write-shards.ts";
 import type { Stage } from "./pipeline.ts";
-import { finishDataset } from "./prepare-finish.ts";
+import { checkCommon, checkEncoder, checkWhole, findPrepared } from "./prepare-checks.ts";
+import { checkAnyText, finishDataset } from "./prepare-finish.ts";
 import type { DocumentEncoder, PreparedDataset } from "./prepare.ts";
 import { dedupStage, encodeStage, planShards, shardStage, type StageContext, textStage } from "./prepare-stages.ts";
 import { blockCharacters } from "./prepare-blocks.ts";
@@ -198,8 +199,10 @@ async function runStages(
   const { stage, signal, tokenizer } = options;
   const { given, work, say } = context;
   const wants = (...names: PrepareStage[]) => !stage || names.includes(stage);
-  if (wants("text") && given.keepsText) await textStage(context);
-  else if (stage === "text") throw new UsageError("this preparation keeps no text: its first stage is encode");
+  if (wants("text") && given.keepsText) {
+    await textStage(context);
+    if (!given.share) checkAnyText(context);
+  } else if (stage === "text") throw new UsageError("this preparation keeps no text: its first stage is encode");
   if (given.dedup && !stage) await dedupStage(context);
   const part = dedupParts[stage ?? ""];
   if (part) await dedupStage(context, part);
@@ -213,7 +216,7 @@ async function runStages(
         const plans = (["train", "valid"] as const).map((split) => planShards(context, open.encoder, split));
         if (wants("shards")) await shardStage(context, plans);
         if (wants("finish")) {
-          const manifest = finishDataset(context, plans, given.key, open.files);
+          const manifest = await finishDataset(context, plans, given.key, open.files);
           signal?.throwIfAborted();
           replaceFolder(work.folder("result"), outDir);
           if (!options.keepWork) removePath(work.path);
@@ -237,26 +240,19 @@ const dedupParts: Record<string, DedupStage | undefined> = {
 
 function checkOptions(options: PrepareShardsOptions): void {
   const { inputs, validFraction = 0, shardTokens, shardCount, maxShards, packing, share, stages = [] } = options;
-  if ((options.outDir === undefined) === (options.cacheDir === undefined))
-    throw new UsageError("prepareShards: name either outDir or cacheDir");
-  if (inputs.length === 0) throw new UsageError("name at least one text file or folder");
-  if (!(validFraction >= 0 && validFraction < 1))
-    throw new UsageError(
-      `the validation fraction is ${validFraction}; expected a number between 0 and 1, such as 0.01`,
-    );
-  if (validFraction > 0 && inputs.some(({ split }) => split === "valid"))
-    throw new UsageError("name either a validation fraction or validation files, not both");
-  const whole = (name: string, value: number | undefined) => {
-    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0))
-      throw new UsageError(`${name} is ${value}; expected a whole number above 0`);
-  };
-  whole("shardTokens", shardTokens);
-  whole("shardCount", shardCount);
-  whole("maxShards", maxShards);
+  checkCommon("prepareShards", {
+    ...options,
+    validFraction: validFraction === 0 ? undefined : validFraction,
+    hasValidFiles: inputs.some(({ split }) => split === "valid"),
+    sources: inputs.length,
+  });
+  checkWhole("shardTokens", shardTokens);
+  checkWhole("shardCount", shardCount);
+  checkWhole("maxShards", maxShards);
   if (shardTokens !== undefined && shardCount !== undefined)
     throw new UsageError("name the tokens of a shard or the number of shards, not both");
   if (packing && packing.kind !== "documents") {
-    whole("the sequence", packing.sequence);
+    checkWhole("the sequence", packing.sequence);
     if (shardTokens !== undefined && shardTokens < packing.sequence)
       throw new UsageError(
         `a shard of ${shardTokens} tokens holds no sequence of ${packing.sequence}; name at least as many`,
@@ -276,13 +272,6 @@ function checkOptions(options: PrepareShardsOptions): void {
   }
   for (const { stages: own = [] } of inputs) checkStages(own);
   checkStages(stages);
-}
-
-function checkEncoder({ endOfText, vocabSize }: DocumentEncoder): void {
-  if (!(Number.isInteger(endOfText) && endOfText! >= 0 && endOfText! < vocabSize))
-    throw new UsageError(
-      `the tokenizer's end-of-text token is ${endOfText}; expected an id from 0 to ${vocabSize - 1} (documents need one between them)`,
-    );
 }
 
 /** All that decides the content but the files' own. */
@@ -320,20 +309,6 @@ function heldOutSource(file: InputFile): DedupSource {
     for await (const { text } of file.documents(createSourceReport(), () => {})) yield text;
   };
   return { name: `${input.name} ${name}`, identity, documents };
-}
-
-/** The manifest in a folder if it is whole and of this content; a damaged one counts as absent. */
-function findPrepared(folder: string, key: string): DatasetManifest | undefined {
-  if (!isDataset(folder)) return undefined;
-  try {
-    const manifest = readManifest(folder);
-    if (manifest.key !== key) return undefined;
-    for (const split of ["train", "valid"] as const)
-      if (manifest.splits[split]) for (const shard of openShards(folder, split)) shard.close();
-    return manifest;
-  } catch {
-    return undefined;
-  }
 }
 
 /** @throws UsageError for a folder that holds something else */

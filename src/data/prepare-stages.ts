@@ -152,12 +152,13 @@ function wantText({ files, work, mine }: StageContext): void {
 }
 
 /** A file's documents that the text stage kept, block by block. */
-async function* textOf({ work }: StageContext, file: InputFile): AsyncGenerator<TextDocument> {
+export async function* textOf({ work }: StageContext, file: InputFile): AsyncGenerator<TextDocument> {
   for (const [block, account] of blocksOf(work, file).entries())
     yield* readTextBlock(work, file.number, block, account);
 }
 
-const dedupName = ({ number, name }: InputFile): string => `${String(number).padStart(6, "0")} ${name}`;
+/** What deduplication calls a file. */
+export const dedupName = ({ number, name }: InputFile): string => `${String(number).padStart(6, "0")} ${name}`;
 const compared = (files: readonly InputFile[]) => files.filter(({ split }) => split !== "valid");
 const droppedPrefix = "deduplicated";
 

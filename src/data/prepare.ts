@@ -2,19 +2,17 @@
  * Text to token shards: reads documents, encodes them (over worker threads where the tokenizer offers it), holds out a
  * validation split, writes a dataset folder. What was prepared before from the same content is found by its hash and used.
  */
-import { DataError, UsageError } from "../platform/errors.ts";
 import { createHasher, joinPath, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import {
   type DatasetManifest,
   datasetVersion,
   isDataset,
   manifestName,
-  openShards,
-  readManifest,
   type SplitName,
   type SplitSummary,
 } from "./dataset.ts";
-import { runPipeline, type Stage, type StageReport } from "./pipeline.ts";
+import { runPipeline, type Stage } from "./pipeline.ts";
+import { checkCommon, checkEncoder, checkSides, checkWhole, findPrepared, nothingLeft } from "./prepare-checks.ts";
 import { writePrepareReport } from "./prepare-report.ts";
 import { createSourceReport, type SourceReport, type TextDocument } from "./records.ts";
 import { createShard, type ShardWriter } from "./shards.ts";
@@ -105,22 +103,13 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
   const { tokenizer, validFraction, validSources = [], stages = [], signal, shardTokens = 2 ** 26 } = options;
   const { maxDocumentBytes = defaultMaxDocumentBytes } = options;
   const { vocabSize } = tokenizer;
-  const endOfText = tokenizer.endOfText ?? -1;
-  if ((options.outDir === undefined) === (options.cacheDir === undefined))
-    throw new UsageError("prepareTokens: name either outDir or cacheDir");
-  if (validFraction !== undefined && !(validFraction > 0 && validFraction < 1))
-    throw new UsageError(
-      `the validation fraction is ${validFraction}; expected a number between 0 and 1, such as 0.01`,
-    );
-  if (validFraction !== undefined && validSources.length > 0)
-    throw new UsageError("name either a validation fraction or validation files, not both");
-  if (!(Number.isInteger(shardTokens) && shardTokens > 0))
-    throw new UsageError(`shardTokens is ${shardTokens}; expected a whole number above 0`);
-  if (!(Number.isInteger(endOfText) && endOfText >= 0 && endOfText < vocabSize))
-    throw new UsageError(
-      `the tokenizer's end-of-text token is ${tokenizer.endOfText}; expected an id from 0 to ${vocabSize - 1} (documents need one between them)`,
-    );
-  if (options.sources.length === 0) throw new UsageError("name at least one text file or folder");
+  checkCommon("prepareTokens", {
+    ...options,
+    hasValidFiles: validSources.length > 0,
+    sources: options.sources.length,
+  });
+  checkWhole("shardTokens", shardTokens);
+  const { endOfText } = checkEncoder(tokenizer);
 
   const progress: PrepareProgress = { phase: "hash", bytesDone: 0, bytesTotal: 0, documents: 0, tokens: 0 };
   const report = () => {
@@ -170,7 +159,7 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
     async (temporary) => {
       const runs = pipelines(sources, stages, progress);
       const how = { ...options, shardTokens, endOfText };
-      const splits = await writeSplits(temporary, sources, runs, how, progress, report);
+      const splits = await writeSplits(temporary, sources, runs, read, how, progress, report);
       writePrepareReport(temporary, {
         sources: read,
         stages: runs.main.report(),
@@ -192,20 +181,6 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
     { mayReplace: isDataset },
   );
   return { folder, manifest, reused: false };
-}
-
-/** The manifest in a folder if it is whole and of this content; a damaged one counts as absent. */
-function findPrepared(folder: string, key: string): DatasetManifest | undefined {
-  if (!isDataset(folder)) return undefined;
-  try {
-    const manifest = readManifest(folder);
-    if (manifest.key !== key) return undefined;
-    for (const split of Object.keys(manifest.splits) as SplitName[])
-      for (const shard of openShards(folder, split)) shard.close();
-    return manifest;
-  } catch {
-    return undefined;
-  }
 }
 
 async function resolve(
@@ -260,6 +235,7 @@ async function writeSplits(
   folder: string,
   sources: readonly ResolvedSource[],
   runs: ReturnType<typeof pipelines>,
+  read: SourceReport,
   options: WriteOptions,
   progress: PrepareProgress,
   report: () => void,
@@ -312,23 +288,16 @@ async function writeSplits(
     while (underway.length > 0) await writeOldest();
     const train = writers.train.finish();
     const valid = writers.valid.finish();
-    const total = train.documents + valid.documents;
-    if (total === 0) {
-      const names = sources.map(({ name }) => name).join(", ");
-      const dropped = [runs.main, runs.valid].flatMap((run) => run?.report() ?? []).flatMap(describeDrops);
-      throw new DataError(
-        dropped.length > 0
-          ? `${names}: the filters leave no document (${dropped.join(", ")}); loosen them, or look at what they drop with bitnet data filter`
-          : `${names}: hold no document; expected text`,
+    if (train.documents + valid.documents === 0) {
+      const stages = [runs.main, runs.valid].flatMap((run) => run?.report() ?? []);
+      throw nothingLeft(
+        sources.map(({ name }) => name),
+        read,
+        stages,
       );
     }
     const wantsValid = sources.some(({ split }) => split !== "train");
-    if (train.documents === 0 || (wantsValid && valid.documents === 0)) {
-      const empty = train.documents === 0 ? "training" : "validation";
-      throw new DataError(
-        `of ${total} documents none is left for ${empty}${validFraction > 0 ? ` with a validation fraction of ${validFraction}` : ""}; give more documents, check the separator, or name a validation file of its own`,
-      );
-    }
+    checkSides(train, valid, { validFraction, wantsValid });
     return wantsValid ? { train, valid } : { train };
   } catch (error) {
     writers.train.abort();
@@ -336,9 +305,6 @@ async function writeSplits(
     throw error;
   }
 }
-
-const describeDrops = ({ name, dropped }: StageReport): string[] =>
-  Object.entries(dropped).map(([reason, { documents }]) => `${name}: ${documents} ${reason}`);
 
 /** Writes one split, shard after shard. */
 function splitWriter(folder: string, split: SplitName, options: WriteOptions) {
