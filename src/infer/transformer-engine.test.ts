@@ -1,5 +1,4 @@
-// Oracle: the model itself without a cache, one text at a time. On the reference backend both sum in the same order, so
-// logits are equal to the bit; on others attention with a cache sums in another order (bound: see generate.test.ts).
+// Oracle: the model itself without a cache, one text at a time. Bound: products of few rows and of many sum in another order.
 import { describe, expect, test } from "vitest";
 import { forEachBackend } from "../../test/support/backends.ts";
 import { expectClose } from "../../test/support/expect-close.ts";

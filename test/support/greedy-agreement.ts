@@ -1,11 +1,10 @@
 /**
- * One model in all the shapes that it runs in: the packed engine's ways, training's own forward, and what comes back from
- * each export. Continues prompts by the likeliest token, again and again, and says where the shapes part. For
- * test/greedy-agreement.test.ts.
+ * One model in all the shapes that it runs in: training's own forward, the engine over it, the packed engine's ways, and what
+ * comes back from each export. Continues prompts by the likeliest token, again and again, and says where the shapes part.
+ * For test/greedy-agreement.test.ts, test/judges/agreement.test.ts and bench/agreement.ts.
  *
- * By default the packed engine adds up attention over pages of keys in another order than training, which can tip an int8
- * code, and with it the choice where two tokens are nearly as likely. `gatherAbove: 0` has training's order: there the shapes
- * must agree on every token, and the default's own shapes among themselves.
+ * The packed engine's default writes the texts; training's forward, over each whole text, must foresee every token, and every
+ * other exact shape must write it again. A cache or an embedding in float16 rounds what training does not: those are told apart.
  */
 import { join } from "node:path";
 import {
@@ -15,7 +14,7 @@ import {
   loadModel,
   saveCompact,
 } from "../../src/checkpoint/index.ts";
-import { type PackedEngineOptions, packModel } from "../../src/infer/index.ts";
+import { type PackedEngineOptions, packModel, TransformerEngine } from "../../src/infer/index.ts";
 import type { Engine } from "../../src/infer/engine.ts";
 import type { Transformer } from "../../src/model/index.ts";
 import { rowMultiple } from "../../src/quant/ggml-types.ts";
@@ -23,22 +22,25 @@ import type { Tokenizer } from "../../src/tokenizer/index.ts";
 
 export interface Agreement {
   name: string;
-  /** Tokens the same as the first shape's, and all: of a text, up to the first that differs. */
+  /** Tokens the same as the default engine's, and all: of a text, up to the first that differs. */
   same: number;
   of: number;
+  /** Texts the same to the end. */
+  sameTexts: number;
   /** "prompt 3, token 40"; null where there is none. */
   firstDifference: string | null;
 }
 
-/** Texts by the default engine beside those by attention as in training. */
-export interface DefaultTexts extends Agreement {
-  /** Texts that are the same to the end. */
-  sameTexts: number;
-  /**
-   * Where a text parts first: by how much training's logit of its own token exceeds that of the other, the most of all texts.
-   * Of the order of what one tipped code moves.
-   */
+export interface Rounded extends Agreement {
+  /** Where a text parts first: by how much training's logit of its own token exceeds that of the other, the most of all texts. */
   largestGap: number;
+}
+
+export interface Agreements {
+  /** Each must be the same on every token. */
+  exact: Agreement[];
+  /** What rounds more than training does: keys and values, or the embedding, in float16. */
+  rounded: Rounded[];
 }
 
 /** Prompts at once. */
@@ -49,12 +51,13 @@ async function continuations(
   engine: Engine,
   prompts: readonly (readonly number[])[],
   count: number,
+  atOnce = together,
 ): Promise<number[][]> {
   const texts: number[][] = [];
-  for (let from = 0; from < prompts.length; from += together) {
-    const sequences = prompts.slice(from, from + together).map(() => engine.createSequence());
+  for (let from = 0; from < prompts.length; from += atOnce) {
+    const sequences = prompts.slice(from, from + atOnce).map(() => engine.createSequence());
     const written = sequences.map((): number[] => []);
-    let next = prompts.slice(from, from + together);
+    let next = prompts.slice(from, from + atOnce);
     for (let step = 0; step < count; step++) {
       const logits = await engine.forward(
         sequences.map((sequence, i) => ({ sequence, tokens: next[i], logits: "last" as const })),
@@ -100,61 +103,70 @@ async function foreseen(
   return found;
 }
 
-async function gapsOf(
+async function largestGap(
   model: Transformer,
   prompts: readonly (readonly number[])[],
   texts: readonly (readonly number[])[],
   others: readonly (readonly number[])[],
-): Promise<number[]> {
-  const gaps: number[] = [];
+): Promise<number> {
+  let largest = 0;
   for (const [i, text] of texts.entries()) {
     const at = text.findIndex((token, t) => others[i][t] !== token);
     if (at < 0) continue;
     const row = (await logitsOf(model, prompts[i], text))[at];
-    gaps.push(row[text[at]] - row[others[i][at]]);
+    largest = Math.max(largest, row[text[at]] - row[others[i][at]]);
   }
-  return gaps;
+  return largest;
 }
 
 function compare(name: string, wanted: readonly number[][], got: readonly number[][]): Agreement {
-  const agreement: Agreement = { name, same: 0, of: 0, firstDifference: null };
+  const agreement: Agreement = { name, same: 0, of: 0, sameTexts: 0, firstDifference: null };
   for (const [i, text] of wanted.entries()) {
     const at = text.findIndex((token, t) => got[i][t] !== token);
     agreement.of += text.length;
     agreement.same += at < 0 ? text.length : at;
-    if (at >= 0) agreement.firstDifference ??= `prompt ${i}, token ${at}`;
+    if (at < 0) agreement.sameTexts++;
+    else agreement.firstDifference ??= `prompt ${i}, token ${at}`;
   }
   return agreement;
 }
 
-/** @param folder an empty one, for exports */
+/**
+ * @param folder  an empty one, for exports
+ * @param onShape called with each shape's result as it comes
+ */
 export async function greedyAgreement(
   model: Transformer,
   tokenizer: Tokenizer,
   prompts: readonly (readonly number[])[],
   count: number,
   folder: string,
-): Promise<{ agreements: Agreement[]; byDefault: DefaultTexts }> {
-  const written = async (of: Transformer, options?: PackedEngineOptions) => {
+  onShape: (shape: Agreement) => void = () => {},
+): Promise<Agreements> {
+  const exact: Agreement[] = [];
+  const told = <T extends Agreement>(shape: T): T => {
+    onShape(shape);
+    return shape;
+  };
+  const add = (name: string, got: readonly number[][]) => void exact.push(told(compare(name, texts, got)));
+  const written = async (of: Transformer, options?: PackedEngineOptions, atOnce?: number) => {
     const engine = await packModel(of, options);
     try {
-      return await continuations(engine, prompts, count);
+      return await continuations(engine, prompts, count, atOnce);
     } finally {
       engine.dispose();
     }
   };
-  const texts = await written(model, { gatherAbove: 0 });
-  const usual = await written(model);
-  const gaps = await gapsOf(model, prompts, texts, usual);
-  const byDefault: DefaultTexts = {
-    ...compare("the packed engine's default", texts, usual),
-    sameTexts: texts.length - gaps.length,
-    largestGap: Math.max(0, ...gaps),
-  };
-  const agreements = [
-    compare("training's forward", texts, await foreseen(model, prompts, texts)),
-    compare("the packed engine's default, five weights a byte", usual, await written(model, { weights: "trits" })),
-  ];
+  const texts = await written(model);
+  add("training's forward", await foreseen(model, prompts, texts));
+  add(
+    "the engine over training's model, with its cache",
+    await continuations(new TransformerEngine(model), prompts, count),
+  );
+  add("the packed engine, text by text", await written(model, {}, 1));
+  add("the packed engine, prompts over pages too", await written(model, { gatherAbove: Number.MAX_SAFE_INTEGER }));
+  if (model.config.variant === "bitnet")
+    add("the packed engine, five weights to a byte", await written(model, { weights: "trits" }));
   const { width, hiddenWidth } = model.config;
   // Architecture llama, for models without sub-norms, has no scale tensors: the others round scales there.
   const types = model.config.subNorms ? (["TQ2_0", "TQ1_0", "Q2_0", "I2_S"] as const) : (["I2_S"] as const);
@@ -185,13 +197,23 @@ export async function greedyAgreement(
     await write(path);
     const back = await loadModel(path, model.runtime);
     try {
-      agreements.push(compare(`${name}, read back, the packed engine's default`, usual, await written(back.model)));
-      agreements.push(
-        compare(`${name}, read back, training's forward`, texts, await foreseen(back.model, prompts, texts)),
-      );
+      add(`${name}, read back: the packed engine`, await written(back.model));
+      add(`${name}, read back: training's forward`, await foreseen(back.model, prompts, texts));
     } finally {
       back.model.dispose();
     }
   }
-  return { agreements, byDefault };
+  const rounded: Rounded[] = [];
+  const addRounded = async (name: string, got: readonly number[][]) =>
+    void rounded.push(told({ ...compare(name, texts, got), largestGap: await largestGap(model, prompts, texts, got) }));
+  await addRounded("keys and values in float16", await written(model, { cache: "f16" }));
+  const path = join(folder, "half.gguf");
+  await exportGguf(path, model, tokenizer, { type: "i2_s", embeddingType: "f16", name: "half" });
+  const back = await loadModel(path, model.runtime);
+  try {
+    await addRounded("GGUF, I2_S, with its embedding in float16 (the default), read back", await written(back.model));
+  } finally {
+    back.model.dispose();
+  }
+  return { exact, rounded };
 }

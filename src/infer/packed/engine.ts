@@ -7,9 +7,9 @@
  * residual; norm, int8, gate and up; sub-norm, int8, down and residual). More are run kernel by kernel, up to 512 tokens at a
  * time, with attention as in training where a sequence brings more than `gatherAbove` tokens.
  *
- * Held to the training-time model: integer products, norms, int8 codes, gates and residuals are the same to the bit. With
- * an f32 head, an f32 cache and gatherAbove 0 the logits of a bitnet model differ only by the order of float32 sums in the
- * head. Attention over pages sums in another order, and an int8 code may then fall on the other side.
+ * Held to the training-time model: integer products, norms, int8 codes, attention, gates and residuals are the same to the
+ * bit. With an f32 head and an f32 cache, as is the default, the logits of a bitnet model differ only by the order of float32
+ * sums in the head. (In a ring, once a text has grown past it, a prompt's attention sums chunks of keys cut elsewhere.)
  *
  * What a token must read, and so the floor of its time: `report.bytesForToken`, over the machine's memory bandwidth.
  */

@@ -23,9 +23,10 @@ export interface PackedEngineOptions {
   /** Activations are not rounded to int8: to compare with programs that do not. Default false. */
   floatActivations?: boolean;
   /**
-   * A sequence that brings more tokens than this at once gets training's attention, which reads prompts faster but sums in
-   * another order. Number.MAX_SAFE_INTEGER: never; then a ternary model's logits are the same to the bit however a prompt is
-   * cut (with a head in f32, bf16 or f16: if the logits of at most 64 tokens are asked for at once). Default 8.
+   * A sequence that brings more tokens than this at once gets training's attention, which reads prompts faster, and gives the
+   * same bits with a cache in f32 or f16: a ternary model's logits are the same however a prompt is cut (with a head in f32,
+   * bf16 or f16: if the logits of at most 64 tokens are asked for at once). A cache in int8 or int4 is multiplied out in
+   * another order; Number.MAX_SAFE_INTEGER, never, makes it the same too. Default 8.
    */
   gatherAbove?: number;
 }
