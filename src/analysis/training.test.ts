@@ -1,5 +1,5 @@
 // Oracle: a run's folder written here line by line; sums and means by hand.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
@@ -77,4 +77,14 @@ test("a long curve is thinned to means, with its last point at its end", () => {
   expect(thinned).toHaveLength(100);
   expect(thinned[0]).toEqual({ step: 10, tokens: 100, lossNats: 4.5 });
   expect(thinned.at(-1)).toMatchObject({ step: 1000 });
+});
+
+test("lines that are no JSON are counted and left out; a loss of null is a step without one", () => {
+  const folder = runFolder([stepLine(1, 9), stepLine(2, null), stepLine(3, 7)]);
+  const path = join(folder, "metrics", "scalars.jsonl");
+  const lines = readFileSync(path, "utf8");
+  writeFileSync(path, `${lines}garbage\n\n{"step": 4, "loss": NaN}\n{"step": 5, "lo`);
+  const run = measureTraining(folder);
+  expect(run).toMatchObject({ damagedLines: 3, steps: 3, skippedSteps: 0 });
+  expect(run.training.map(({ step }) => step)).toEqual([1, 3]);
 });

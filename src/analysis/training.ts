@@ -5,7 +5,7 @@
 import { FormatError, UsageError } from "../platform/errors.ts";
 import { exists } from "../platform/files.ts";
 import { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "../train/run-folder.ts";
-import { readScalars } from "../train/scalars.ts";
+import { readScalarsAndDamage } from "../train/scalars.ts";
 
 export interface CurvePoint {
   step: number;
@@ -24,6 +24,8 @@ export interface TrainingMeasurement {
   finished: boolean;
   totalTokens: number;
   skippedSteps: number;
+  /** Lines of the metrics that are no JSON: left out. */
+  damagedLines: number;
   training: CurvePoint[];
   validation: (CurvePoint & { bitsPerByte: number | null })[];
   /** Passes over the data that are whole. */
@@ -60,7 +62,7 @@ export function measureTraining(folder: string): TrainingMeasurement {
   for (const key of ["parameters", "derived", "tokenizer", "data"] as const)
     if (typeof meta[key] !== "object" || meta[key] === null)
       throw new FormatError(`${paths.meta}: "${key}" is missing; the file is damaged or from another version`);
-  const lines = exists(paths.scalars) ? readScalars(paths.scalars) : [];
+  const { lines, damaged } = exists(paths.scalars) ? readScalarsAndDamage(paths.scalars) : { lines: [], damaged: 0 };
   const steps = lines.filter((line) => typeof line.elapsed_ms === "number");
   const trained = steps.filter((line) => typeof line.loss === "number");
   const tokensOf = (line: Record<string, unknown>) => numberOr(line.total_tokens, 0);
@@ -77,6 +79,7 @@ export function measureTraining(folder: string): TrainingMeasurement {
     finished: done >= meta.derived.steps,
     totalTokens: last ? tokensOf(last) : 0,
     skippedSteps: numberOr(last?.skipped_steps, 0),
+    damagedLines: damaged,
     training: thin(
       trained.map((line) => ({ step: line.step, tokens: tokensOf(line), lossNats: line.loss as number })),
       maxPoints,

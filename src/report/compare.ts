@@ -1,5 +1,6 @@
 /** Two models' measurements as rows: category, metric, both values, delta, interpretation; and what makes them no twins. */
 import { pairedStandardError, type Spread } from "../analysis/index.ts";
+import { formatCount } from "../platform/format.ts";
 import { deltaOf, differenceError, type Interpretation, interpret } from "./interpret.ts";
 import type { ModelMeasurement, TaskScore } from "./measurement.ts";
 import { weightsNote } from "./sources.ts";
@@ -243,7 +244,7 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
     if (s && t && (s.machine.processor !== t.machine.processor || s.threads !== t.threads || s.isa !== t.isa))
       found.push("the models were trained on different machines: their training times say little");
   }
-  for (const m of [a, b]) found.push(...cutShort(m));
+  for (const m of [a, b]) found.push(...trainingCaveats(m));
   for (const m of [a, b]) if (m.weights === "rounded") found.push(`${m.name}: ${weightsNote.rounded}`);
   const busy = a.speed && b.speed ? (a.made.speed?.othersShare ?? 0) : 0;
   if (busy > quietShare)
@@ -256,16 +257,27 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
   return found;
 }
 
-/** What a run that did not finish has to say. */
-export function cutShort({ name, training, step }: ModelMeasurement): string[] {
+/** What a run that did not finish, was not sound, or whose metrics are not whole, has to say. */
+export function trainingCaveats({ name, training, step }: ModelMeasurement): string[] {
   if (!training) return [];
+  const { steps, plannedSteps, skippedSteps, damagedLines } = training;
   const said: string[] = [];
-  if (!training.finished)
+  if (Math.max(steps, step ?? 0) < plannedSteps)
     said.push(
-      `${name} was cut short: ${training.steps.toLocaleString("en-US")} of ${training.plannedSteps.toLocaleString("en-US")} steps; what is shown is of that part`,
+      `${name} was cut short: ${formatCount(steps)} of ${formatCount(plannedSteps)} steps; what is shown is of that part`,
     );
-  if (step !== null && step < training.steps)
-    said.push(`${name}: the newest whole checkpoint is of step ${step.toLocaleString("en-US")}, before the run's end`);
+  if (step !== null && step < steps)
+    said.push(`${name}: the newest whole checkpoint is of step ${formatCount(step)}, before the run's end`);
+  if (step !== null && step > steps)
+    said.push(
+      `${name}: its metrics end at step ${formatCount(steps)}, but the checkpoint is of step ${formatCount(step)}: metrics/scalars.jsonl was cut or lost; curve, times and memory are of what is there`,
+    );
+  if (skippedSteps > 0)
+    said.push(`${name}: ${formatCount(skippedSteps)} steps were skipped, since loss or gradient was not finite`);
+  if (damagedLines > 0)
+    said.push(
+      `${name}: ${formatCount(damagedLines)} ${damagedLines === 1 ? "line" : "lines"} of metrics/scalars.jsonl are no JSON, unfinished by a kill or damaged, and were left out`,
+    );
   return said;
 }
 

@@ -6,6 +6,7 @@ import { chartsOf } from "./charts.ts";
 import type { Comparison, Row } from "./compare.ts";
 import { formatDelta } from "./interpret.ts";
 import { thresholdText } from "./markdown.ts";
+import { caveatText } from "./summary.ts";
 import { formatValue } from "./numbers.ts";
 import { figure, pageOf, simpleTable } from "./page.ts";
 import { provenanceOf } from "./provenance.ts";
@@ -19,7 +20,8 @@ export function toHtml(report: Report): string {
     `<section><h2>Summary</h2>${summary.map((sentence) => `<p>${e(sentence)}</p>`).join("")}</section>`,
     `<section><h2>Comparison</h2>${comparisonTable(comparison)}<p class="note">Delta is zero-based and signed: positive is always better for ${e(comparison.a)}, 0 % is parity. ${e(thresholdText(report))}</p></section>`,
     ...others.map(
-      (other) => `<section><h2>${e(other.a)} against ${e(other.b ?? "")}</h2>${comparisonTable(other)}</section>`,
+      (other) =>
+        `<section><h2>${e(other.a)} against ${e(other.b ?? "")}</h2>${comparisonTable(other)}${other.caveats.length > 0 ? `<p class="note">${e(caveatText(other))}</p>` : ""}</section>`,
     ),
     charts.length > 0 ? `<section><h2>Charts</h2>${charts.join("")}</section>` : "",
     configDifferences.length > 0

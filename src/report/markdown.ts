@@ -4,6 +4,7 @@ import { chanceRule, formatDelta } from "./interpret.ts";
 import { formatValue } from "./numbers.ts";
 import { provenanceOf } from "./provenance.ts";
 import type { Report } from "./report.ts";
+import { caveatText } from "./summary.ts";
 
 /** Text in a cell or a sentence: what Markdown would read is written out. */
 const plain = (text: string): string =>
@@ -42,7 +43,11 @@ export function toMarkdown(report: Report): string {
     `Delta is zero-based and signed: positive is always better for ${plain(comparison.a)}, 0 % is parity. ${thresholdText(report)}`,
   ];
   for (const other of others)
-    parts.push(`### ${plain(other.a)} against ${plain(other.b ?? "")}`, comparisonTable(other));
+    parts.push(
+      `### ${plain(other.a)} against ${plain(other.b ?? "")}`,
+      comparisonTable(other),
+      ...(other.caveats.length > 0 ? [plain(caveatText(other))] : []),
+    );
   if (configDifferences.length > 0)
     parts.push(
       "## Configs",

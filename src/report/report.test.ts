@@ -95,6 +95,18 @@ test("a run that was cut short is reported as far as it went, and said to be", (
   expect(toMarkdown(report)).toContain("not measured");
 });
 
+test("metrics that end before the checkpoint, damaged lines and skipped steps are said, and no tokens that were not counted", () => {
+  const training = { ...bitnet().training!, steps: 12, totalTokens: 98_304, finished: false };
+  const lost = build(bitnet({ training }), full());
+  expect(lost.comparison.caveats.join()).toContain("its metrics end at step 12, but the checkpoint is of step 120");
+  expect(lost.summary[0]).toContain("trained for 120 steps.");
+  expect(lost.summary.join(" ")).not.toContain("cut short");
+  const damaged = { ...bitnet().training!, damagedLines: 2, skippedSteps: 3 };
+  const alone = build(bitnet({ training: damaged })).notes.join("\n");
+  expect(alone).toMatch(/3 steps were skipped, since loss or gradient was not finite/);
+  expect(alone).toMatch(/2 lines of metrics\/scalars.jsonl are no JSON/);
+});
+
 test("two models of one name, or none, are refused", () => {
   expect(() => build(bitnet(), bitnet())).toThrow(UsageError);
   expect(() => build()).toThrow(/no run/);
@@ -104,6 +116,11 @@ test("further models are compared with the same baseline", () => {
   const report = build(bitnet(), full(), bitnet({ name: "third" }));
   expect(report.others.map(({ a, b }) => [a, b])).toEqual([["third", "tiny-full"]]);
   expect(toHtml(report)).toContain("third against tiny-full");
+  const tokenizer = { name: "other", vocabSize: 9, hash: "ee".repeat(32) };
+  const other = build(bitnet(), full(), bitnet({ name: "third", tokenizer }));
+  expect(other.comparison.caveats).toEqual([]);
+  for (const page of [toHtml(other), toMarkdown(other)])
+    expect(page).toContain("To be read with care: the models have different tokenizers");
 });
 
 test("keys in which the configs differ are listed with both values", () => {

@@ -1,6 +1,6 @@
 /** A report as JSON, made of measurements: summary, comparison, thresholds, provenance. html.ts and markdown.ts draw it. */
 import { UsageError } from "../platform/errors.ts";
-import { type Comparison, compare, configDifferences, cutShort } from "./compare.ts";
+import { type Comparison, compare, configDifferences, trainingCaveats } from "./compare.ts";
 import { noiseRule, thresholds } from "./interpret.ts";
 import type { ModelMeasurement } from "./measurement.ts";
 import { summarize } from "./summary.ts";
@@ -54,7 +54,11 @@ export function buildReport(models: readonly ModelMeasurement[], options: Report
     command: options.command,
     summary: summarize(comparison, models),
     comparison,
-    others: rest.map((model) => compare(model, b ?? a)),
+    others: rest.map((model) => {
+      const other = compare(model, b ?? a);
+      // What was said of the first pair is said.
+      return { ...other, caveats: other.caveats.filter((caveat) => !comparison.caveats.includes(caveat)) };
+    }),
     thresholds: thresholds.map(({ word, fromPercent }) => ({
       word,
       fromPercent: Number.isFinite(fromPercent) ? fromPercent : null,
@@ -63,8 +67,7 @@ export function buildReport(models: readonly ModelMeasurement[], options: Report
     configDifferences: b ? configDifferences(a.training?.config, b.training?.config) : [],
     notes: [
       ...models.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`)),
-      ...(b ? [] : cutShort(a)),
-      ...rest.flatMap(cutShort),
+      ...(b ? [] : trainingCaveats(a)),
     ],
     // The pair first: charts give them the first colours.
     models: [a, ...(b ? [b] : []), ...rest],

@@ -1,4 +1,6 @@
 /** The executive summary: sentences made of the table's numbers, wins and gaps alike. Nothing is said that has no row. */
+import type { TrainingMeasurement } from "../analysis/index.ts";
+import { formatCount } from "../platform/format.ts";
 import type { Comparison, Row, Value } from "./compare.ts";
 import { formatDelta, type Interpretation } from "./interpret.ts";
 import type { ModelMeasurement } from "./measurement.ts";
@@ -37,9 +39,11 @@ export function summarize(comparison: Comparison, measurements: readonly ModelMe
   const weaknesses = top(compared, bad, (x, y) => x.delta! - y.delta!);
   if (weaknesses) sentences.push(`Deficiencies of ${a}: ${weaknesses}.`);
   else sentences.push(`No metric shows ${a} behind by more than parity allows.`);
-  if (caveats.length > 0) sentences.push(`To be read with care: ${caveats.join("; ")}.`);
+  if (caveats.length > 0) sentences.push(caveatText(comparison));
   return sentences;
 }
+
+export const caveatText = ({ caveats }: Comparison): string => `To be read with care: ${caveats.join("; ")}.`;
 
 const standing: Partial<Record<Interpretation, string>> = {
   "major win": "far ahead",
@@ -93,15 +97,21 @@ function top(rows: readonly Row[], words: readonly Interpretation[], order: (x: 
     .join("; ");
 }
 
-function describe({ name, config, parameters, training, size, weights }: ModelMeasurement): string {
+/** By the metrics; where they end before the checkpoint, by that. */
+function trainedText({ steps, plannedSteps, totalTokens }: TrainingMeasurement, step: number | null): string {
+  const done = Math.max(steps, step ?? 0);
+  const much =
+    step !== null && step > steps ? `for ${formatCount(step)} steps` : `on ${formatCount(totalTokens)} tokens`;
+  return `trained ${much}${done >= plannedSteps ? "" : " before it was cut short"}`;
+}
+
+function describe({ name, config, parameters, training, size, weights, step }: ModelMeasurement): string {
   const ternary =
     size && size.ternaryParameters > 0
       ? `, ${((100 * size.ternaryParameters) / parameters).toFixed(1)} % of them ternary`
       : "";
   const kind = config.variant === "bitnet" ? "a BitNet b1.58 model" : "a full-precision model";
-  const trained = training
-    ? `, trained on ${training.totalTokens.toLocaleString("en-US")} tokens${training.finished ? "" : " before it was cut short"}`
-    : "";
+  const trained = training ? `, ${trainedText(training, step)}` : "";
   const drawn =
     weights === undefined ? "" : weights === "random" ? ", its weights random" : ", rounded without training";
   return `${name} is ${kind} of ${parameters.toLocaleString("en-US")} parameters${ternary}${trained}${drawn}.`;

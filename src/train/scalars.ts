@@ -11,18 +11,23 @@ import type { ScalarLine } from "./events.ts";
 export const scalarsText = (line: ScalarLine): string => `${JSON.stringify(line)}\n`;
 
 /** The lines of a run as it stands: what a later resume took back is left out. In order of writing. */
-export function readScalars(path: string): ScalarLine[] {
+export const readScalars = (path: string): ScalarLine[] => readScalarsAndDamage(path).lines;
+
+/** The same, and how many lines are no JSON: unfinished by a kill, or damaged. */
+export function readScalarsAndDamage(path: string): { lines: ScalarLine[]; damaged: number } {
   let lines: ScalarLine[] = [];
+  let damaged = 0;
   for (const text of new TextDecoder().decode(readWhole(path)).split("\n")) {
     let line: Record<string, unknown>;
     try {
       line = JSON.parse(text);
     } catch {
-      continue; // empty, or cut short by a kill
+      if (text.trim() !== "") damaged++;
+      continue;
     }
     const from = line.resumed_from;
     if (typeof from === "number") lines = from === 0 ? [] : lines.filter(({ step }) => step <= from);
     else if (typeof line.step === "number") lines.push(line as ScalarLine);
   }
-  return lines;
+  return { lines, damaged };
 }

@@ -57,6 +57,7 @@ export function madeUpMeasurement(
       finished: true,
       totalTokens: 983_040,
       skippedSteps: 0,
+      damagedLines: 0,
       training: curve,
       validation: curve
         .filter((_, i) => i % 10 === 9)
