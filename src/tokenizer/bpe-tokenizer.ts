@@ -132,8 +132,8 @@ export function mergesOf(json: TokenizerJson, ids: ReadonlyMap<string, number>, 
       );
     return found;
   };
-  for (const [rank, merge] of merges.entries()) {
-    const [l, r] = mergeSides(merge, where);
+  for (let rank = 0; rank < merges.length; rank++) {
+    const [l, r] = mergeSides(merges[rank], where);
     left[rank] = id(l, rank);
     right[rank] = id(r, rank);
     merged[rank] = id(l + r, rank);

@@ -54,12 +54,12 @@ function tablesOf(json: TokenizerJson, plan: CodePointPlan, where: string): Code
   const added = new Set(json.added_tokens.map(({ content }) => content));
   const idOfUnit = new Int32Array(65536).fill(-1);
   const idOfAstral = new Map<number, number>();
-  for (const [token, id] of ids) {
+  ids.forEach((id, token) => {
     const codePoint = token.codePointAt(0);
-    if (codePoint === undefined || token.length !== (codePoint > 0xffff ? 2 : 1) || added.has(token)) continue;
+    if (codePoint === undefined || token.length !== (codePoint > 0xffff ? 2 : 1) || added.has(token)) return;
     if (codePoint > 0xffff) idOfAstral.set(codePoint, id);
     else idOfUnit[codePoint] = id;
-  }
+  });
   const mark = SPACE_MARK.charCodeAt(0);
   if (marked) idOfUnit[0x20] = idOfUnit[mark];
   const symbol = (codePoint: number) => (marked && codePoint === mark ? 0x20 : codePoint);
@@ -85,14 +85,16 @@ function tablesOf(json: TokenizerJson, plan: CodePointPlan, where: string): Code
 /** The first and the last code point of each token. */
 function endsOf(ids: ReadonlyMap<string, number>): { first: Int32Array; last: Int32Array } {
   let count = 0;
-  for (const id of ids.values()) count = Math.max(count, id + 1);
+  ids.forEach((id) => {
+    count = Math.max(count, id + 1);
+  });
   const [first, last] = [new Int32Array(count), new Int32Array(count)];
-  for (const [token, id] of ids) {
-    if (token === "") continue;
+  ids.forEach((id, token) => {
+    if (token === "") return;
     first[id] = token.codePointAt(0)!;
     const end = token.codePointAt(Math.max(0, token.length - 2))!;
     last[id] = end > 0xffff ? end : token.charCodeAt(token.length - 1);
-  }
+  });
   return { first, last };
 }
 

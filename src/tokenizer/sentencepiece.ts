@@ -8,7 +8,7 @@
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
 import { byteTokenName, markDecoder, markNormalizer, squeezeNormalizer } from "./code-points.ts";
 import { splitMerges } from "./split-merges.ts";
-import { MAX_VOCABULARY, specialToken, type TokenizerJson } from "./tokenizer-json.ts";
+import { MAX_VOCABULARY, specialToken, type TokenizerJson, vocabOf } from "./tokenizer-json.ts";
 
 /** SentencePiece.Type in the proto. */
 export const kinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
@@ -180,7 +180,8 @@ export function piecesToJson(
 ): TokenizerJson {
   const { where, squeeze, unk, prefix } = options;
   const ids = new Map<string, number>();
-  for (const [id, { piece }] of pieces.entries()) {
+  for (let id = 0; id < pieces.length; id++) {
+    const { piece } = pieces[id];
     if (ids.has(piece))
       throw new FormatError(`${where}: pieces ${ids.get(piece)} and ${id} are both ${JSON.stringify(piece)}`);
     ids.set(piece, id);
@@ -210,7 +211,7 @@ export function piecesToJson(
       end_of_word_suffix: null,
       fuse_unk: true,
       byte_fallback: byteFallback,
-      vocab: Object.fromEntries(ids),
+      vocab: vocabOf(pieces.map(({ piece }) => piece)),
       merges: splitMerges(
         ranked.map(({ piece }) => piece),
         ids,

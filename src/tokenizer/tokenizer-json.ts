@@ -84,8 +84,16 @@ export function bpeTokenizerJson(
 }
 
 /** The vocabulary of tokens that are numbered in order. */
-export const vocabOf = (tokens: readonly string[]): Record<string, number> =>
-  Object.fromEntries(tokens.map((token, id) => [token, id]));
+export function vocabOf(tokens: readonly string[]): Record<string, number> {
+  const vocab: Record<string, number> = {};
+  for (let id = 0; id < tokens.length; id++) {
+    // A key like any other only if it is defined, not assigned.
+    if (tokens[id] === "__proto__")
+      Object.defineProperty(vocab, "__proto__", { value: id, writable: true, enumerable: true, configurable: true });
+    else vocab[tokens[id]] = id;
+  }
+  return vocab;
+}
 
 /**
  * Reads a tokenizer.json.

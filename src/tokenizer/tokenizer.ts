@@ -98,7 +98,9 @@ export abstract class TokenizerBase implements Tokenizer {
     this.eos = roles.eos;
     this.endOfText = roles.endOfText;
     const tokens: (string | undefined)[] = [];
-    for (const [token, id] of ids) tokens[id] = token;
+    ids.forEach((id, token) => {
+      tokens[id] = token;
+    });
     this.ids = ids;
     this.tokens = tokens;
     this.vocabSize = tokens.length;

@@ -52,12 +52,12 @@ export function tokenizerFromGguf(metadata: GgufMetadata, where: string): Tokeni
   // Padding that converters put behind the last token is no token.
   let count = tokens.length;
   while (count > 0 && types[count - 1] === kinds.unused) count--;
-  const pieces = tokens.slice(0, count).map((piece, i): Piece => ({ piece, score: 0, kind: types[i] }));
+  const scores = sentencePiece ? listOf(metadata, "scores", tokens.length, where) : null;
+  const pieces: Piece[] = [];
+  for (let i = 0; i < count; i++) pieces.push({ piece: tokens[i], score: scores?.[i] ?? 0, kind: types[i] });
   let json: TokenizerJson;
   if (sentencePiece) {
-    const scores = listOf(metadata, "scores", tokens.length, where);
     if (!scores) throw new FormatError(`${where}: has no tokenizer.ggml.scores; expected one for each token`);
-    for (const [i, piece] of pieces.entries()) piece.score = scores[i];
     json = sentencePieceJson(metadata, pieces, id("unknown_token_id", 0), prefix, where);
   } else if (model === "gpt2") {
     json = byteLevelJson(metadata, pieces, pre, prefix, where);
@@ -113,7 +113,8 @@ function byteLevelJson(
       `${where}: tokenizer.ggml.pre is ${JSON.stringify(pre ?? "absent")}; these can be run: ${Object.keys(preTokenizers).join(", ")}`,
     );
   const vocab = new Map<string, number>();
-  for (const [id, { piece, kind }] of pieces.entries()) {
+  for (let id = 0; id < pieces.length; id++) {
+    const { piece, kind } = pieces[id];
     if (kind === kinds.unused) continue;
     if (vocab.has(piece))
       throw new FormatError(`${where}: tokens ${vocab.get(piece)} and ${id} are both ${JSON.stringify(piece)}`);
