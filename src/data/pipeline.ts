@@ -64,6 +64,16 @@ export interface Stage {
   run(documents: AsyncIterable<TextDocument>, account: StageAccount): AsyncIterable<TextDocument>;
   /** Set by defineFilter: what `run` does with one document. Filters in a row are run without an iterator between them. */
   readonly judge?: (document: TextDocument, account: Pick<StageAccount, "count">) => TextDocument | Drop;
+  /** How a worker thread makes the same filter; absent for stages of one's own, which stay in their thread. */
+  readonly remake?: Remake;
+}
+
+/** A filter as createFilters takes it (filters/spec.ts): plain data. */
+export interface Remake {
+  name: string;
+  options: Record<string, unknown>;
+  /** From where paths in its options are seen. */
+  folder: string;
 }
 
 /** A stage that judges each document by itself: it gives the document back, or another text of it, or a reason. */

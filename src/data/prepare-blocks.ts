@@ -5,8 +5,9 @@
  */
 import { gzip } from "../platform/compress.ts";
 import { joinPath, writeAtomically } from "../platform/files.ts";
+import type { BlockFilter } from "./filter-chunks.ts";
 import { documentLine } from "./filter-documents.ts";
-import { runPipeline, type Stage, type StageReport } from "./pipeline.ts";
+import type { Stage, StageReport } from "./pipeline.ts";
 import type { InputFile } from "./prepare-inputs.ts";
 import type { PrepareWork } from "./prepare-work.ts";
 import { createSourceReport, type SourceReport, type TextDocument } from "./records.ts";
@@ -47,6 +48,7 @@ export interface Block extends BlockAccount {
 
 export interface ReadOptions {
   stages: readonly Stage[];
+  filter: BlockFilter;
   /** What is left of the input's limit. */
   limit: { documents: number; textBytes: number };
   blockCharacters: number;
@@ -62,14 +64,14 @@ export interface ReadOptions {
  * @throws as readSourceFile; the signal's reason
  */
 export async function* readBlocks(file: InputFile, options: ReadOptions): AsyncGenerator<Block, FileAccount> {
-  const { limit, finished, signal } = options;
+  const { stages, filter, limit, finished, signal } = options;
   const source = createSourceReport();
   const left = { ...limit };
   let number = 0;
   let [read, characters] = [0, 0];
   const take = async (documents: TextDocument[]): Promise<Block | null> => {
     const before = finished(number);
-    const block = before ? null : { number, ...(await filterBlock(documents, options, left.textBytes)) };
+    const block = before ? null : { number, ...(await filter.run(documents, stages, left.textBytes)) };
     const account = before ?? block!;
     number++;
     left.textBytes -= account.textBytes;
@@ -105,51 +107,13 @@ export async function* readBlocks(file: InputFile, options: ReadOptions): AsyncG
   return { blocks: number, source: { ...source, documents: read, characters } };
 }
 
-async function filterBlock(
-  documents: readonly TextDocument[],
-  { stages, signal }: ReadOptions,
-  mostTextBytes: number,
-): Promise<Omit<Block, "number">> {
-  const account = { read: 0, characters: 0, kept: 0, textBytes: 0, emptied: 0 };
-  async function* counted() {
-    for (const document of documents) {
-      account.read++;
-      account.characters += document.text.length;
-      yield document;
-      if (account.read % documentsAtOnce > 0) continue;
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      signal?.throwIfAborted();
-    }
-  }
-  const kept: TextDocument[] = [];
-  const run = runPipeline(counted(), stages);
-  for await (const document of run.documents) {
-    if (!/\S/.test(document.text)) {
-      account.emptied++;
-      continue;
-    }
-    kept.push(document);
-    account.kept++;
-    account.textBytes += utf8Length(document.text);
-    if (account.textBytes >= mostTextBytes) break;
-  }
-  return { ...account, documents: kept, stages: run.report() };
-}
-
-const utf8 = new TextEncoder();
-let scratch = new Uint8Array(1 << 16);
-
-/** Bytes of a text in UTF-8. */
-export function utf8Length(text: string): number {
-  if (text.length * 3 > scratch.length) scratch = new Uint8Array(text.length * 3);
-  return utf8.encodeInto(text, scratch).written;
-}
-
 const textPath = (work: PrepareWork, file: number, block: number) =>
   joinPath(work.folder("text"), `${blockName(file, block)}.jsonl.gz`);
 
 /** Characters compressed at once, each a member of the gzip file. */
 const memberCharacters = 2 ** 20;
+
+const utf8 = new TextEncoder();
 
 /** Keeps a block's documents as text, for stages that look at all of them. Level 1: it is read again soon. */
 export function writeTextBlock(work: PrepareWork, file: number, { number, documents }: Block): void {

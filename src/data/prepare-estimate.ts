@@ -8,13 +8,13 @@ import { exists, joinPath, listFolder, readWhole } from "../platform/files.ts";
 import { packageFile } from "../platform/machine.ts";
 import { withTemporaryFolder } from "../platform/temporary.ts";
 import { runPipeline, type Stage } from "./pipeline.ts";
-import { utf8Length } from "./prepare-blocks.ts";
 import { locateInput, type PrepareInput } from "./prepare-inputs.ts";
 import { defaultShardTokens, type PrepareShardsOptions } from "./prepare-shards.ts";
 import { createSourceReport } from "./records.ts";
 import { bytesPerTokenFor } from "./shard-header.ts";
 import type { SourceFile } from "./source-files.ts";
 import { readSourceFile } from "./sources.ts";
+import { utf8Length } from "./utf8-length.ts";
 
 /** What a publisher says of a source. */
 export interface ExpectedSize {

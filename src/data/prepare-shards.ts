@@ -11,6 +11,7 @@
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
 import { isDataset } from "./dataset.ts";
+import { createBlockFilter } from "./filter-chunks.ts";
 import type { DedupOptions } from "./dedup/options.ts";
 import type { DedupSource } from "./dedup/sources.ts";
 import type { DedupStage } from "./dedup/dedup.ts";
@@ -180,6 +181,7 @@ export async function prepareShards(
     given,
     files,
     work,
+    filter: createBlockFilter({ threads: options.threads, signal }),
     mine: (number) => !share || number % share.count === share.index,
     say,
   };
@@ -188,6 +190,8 @@ export async function prepareShards(
   } catch (error) {
     work.removeIfEmpty();
     throw error;
+  } finally {
+    await context.filter.close();
   }
 }
 

@@ -13,6 +13,7 @@ import type { DroppedDocument } from "./dedup/write.ts";
 import { type EncodedDocument, writeRun } from "./packing/encoded-run.ts";
 import { orderDocuments } from "./packing/document-order.ts";
 import { shardName, type ShardPlan, shardsOf, type WrittenShard, writeShard } from "./packing/write-shards.ts";
+import type { BlockFilter } from "./filter-chunks.ts";
 import type { DocumentEncoder } from "./prepare.ts";
 import {
   type Block,
@@ -21,7 +22,6 @@ import {
   type FileAccount,
   readBlocks,
   readTextBlock,
-  utf8Length,
   writeTextBlock,
 } from "./prepare-blocks.ts";
 import type { InputFile } from "./prepare-inputs.ts";
@@ -29,12 +29,14 @@ import type { ResolvedPrepare } from "./prepare-shards.ts";
 import type { PrepareWork } from "./prepare-work.ts";
 import { createSourceReport, type TextDocument } from "./records.ts";
 import { isValidationDocument, unitHash } from "./split.ts";
+import { utf8Length } from "./utf8-length.ts";
 
 /** What all stages share. */
 export interface StageContext {
   given: ResolvedPrepare;
   files: readonly InputFile[];
   work: PrepareWork;
+  filter: BlockFilter;
   /** Whether this machine does the part. */
   mine(number: number): boolean;
   /** Tells progress, and ends here if the work was asked to end. */
@@ -78,7 +80,7 @@ async function readFiles(
   onBlock: (file: InputFile, block: Block) => Promise<void>,
   onFile: () => Promise<void>,
 ): Promise<void> {
-  const { given, files, work, mine, say } = context;
+  const { given, files, work, filter, mine, say } = context;
   const total = files.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0);
   let bytes = 0;
   let documents = 0;
@@ -91,6 +93,7 @@ async function readFiles(
       const started = bytes;
       const blocks = readBlocks(file, {
         stages: [...(input.stages ?? []), ...given.stages],
+        filter,
         limit: {
           documents: (input.limit?.documents ?? Number.POSITIVE_INFINITY) - before.documents,
           textBytes: (input.limit?.textBytes ?? Number.POSITIVE_INFINITY) - before.textBytes,

@@ -196,7 +196,7 @@ export async function createFilters(spec: FilterSpec, where = "filters", folder 
         issue.code === "unrecognized_keys" ? `; its options are: ${Object.keys(kind.schema.shape).join(", ")}` : "";
       throw new UsageError(`${where}: ${at}: ${issue.message}${known}`);
     }
-    stages.push(await kind.make(parsed.data, folder));
+    stages.push({ ...(await kind.make(parsed.data, folder)), remake: { name, options: parsed.data, folder } });
   }
   return stages;
 }
