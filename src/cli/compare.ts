@@ -4,7 +4,14 @@ import { layersOf, type TrainCommandOptions } from "./train.ts";
 import { formatDuration } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
-import { addReportOptions, makeReport, type ReportFlags, tasksOf, typedCommand } from "./support/report-options.ts";
+import {
+  addReportOptions,
+  checkReportFlags,
+  makeReport,
+  type ReportFlags,
+  tasksOf,
+  typedCommand,
+} from "./support/report-options.ts";
 import { untrainedTwins } from "./support/untrained.ts";
 
 interface Options extends ReportFlags, Omit<TrainCommandOptions, "backend" | "isa" | "threads"> {
@@ -72,6 +79,7 @@ async function run(options: Options, command: Command): Promise<void> {
     throw new UsageError(`--backend ${options.backend}: is none of ${backends.join(", ")}`);
   if (command.args.includes("--variant") || command.args.some((word) => word.startsWith("--model.variant")))
     throw new UsageError("compare trains both variants; leave out the variant");
+  await checkReportFlags(options);
   const scored = options.evalData ?? options.valData;
   for (const path of scored ?? []) if (!exists(path)) throw new UsageError(`${path}: there is no such file to score`);
   // Commander gives undefined where a flag is absent; the config wants it so.

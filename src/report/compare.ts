@@ -276,7 +276,7 @@ export function trainingCaveats({ name, training, step }: ModelMeasurement): str
     said.push(`${name}: ${formatCount(skippedSteps)} steps were skipped, since loss or gradient was not finite`);
   if (damagedLines > 0)
     said.push(
-      `${name}: ${formatCount(damagedLines)} ${damagedLines === 1 ? "line" : "lines"} of metrics/scalars.jsonl are no JSON, unfinished by a kill or damaged, and were left out`,
+      `${name}: ${formatCount(damagedLines)} ${damagedLines === 1 ? "line" : "lines"} of metrics/scalars.jsonl, no JSON (unfinished by a kill, or damaged), left out`,
     );
   return said;
 }

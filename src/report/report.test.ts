@@ -104,7 +104,7 @@ test("metrics that end before the checkpoint, damaged lines and skipped steps ar
   const damaged = { ...bitnet().training!, damagedLines: 2, skippedSteps: 3 };
   const alone = build(bitnet({ training: damaged })).notes.join("\n");
   expect(alone).toMatch(/3 steps were skipped, since loss or gradient was not finite/);
-  expect(alone).toMatch(/2 lines of metrics\/scalars.jsonl are no JSON/);
+  expect(alone).toMatch(/2 lines of metrics\/scalars.jsonl, no JSON/);
 });
 
 test("two models of one name, or none, are refused", () => {

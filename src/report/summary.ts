@@ -82,7 +82,7 @@ function tasksSentence(rows: readonly Row[], a: string, b: string): string | nul
   const better = count(({ interpretation }) => good.includes(interpretation));
   const worse = count(({ interpretation }) => bad.includes(interpretation));
   const even = count(({ interpretation }) => interpretation === "within noise" || interpretation === "parity");
-  return `Of ${tasks.length} scores on tasks ${a} is better in ${better}, worse in ${worse} and level in ${even}; at chance are ${chance((row) => row.a)} accuracies of ${a} and ${chance((row) => row.b)} of ${b}.`;
+  return `Of ${tasks.length} ${tasks.length === 1 ? "score" : "scores"} on tasks ${a} is better in ${better}, worse in ${worse} and level in ${even}; at chance are ${chance((row) => row.a)} accuracies of ${a} and ${chance((row) => row.b)} of ${b}.`;
 }
 
 function top(rows: readonly Row[], words: readonly Interpretation[], order: (x: Row, y: Row) => number): string {

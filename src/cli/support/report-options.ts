@@ -63,13 +63,30 @@ export function addReportOptions(command: Command, folder: string): Command {
     .option("--json", "print the report as JSON too");
 }
 
-/** Short names of paths, no two the same: the last folder's, with those above it where that is not enough. */
+/** Short names of paths, no two the same: the run's, folder's or file's, with its ending where that tells it apart, else numbered. */
 export function namesOf(paths: readonly string[]): string[] {
   const short = paths.map(modelName);
-  return short.map((name, i) => {
-    const twins = short.flatMap((other, k) => (other === name ? [k] : []));
+  const alike = (names: readonly string[], name: string) => names.flatMap((other, k) => (other === name ? [k] : []));
+  const named = short.map((name, i) => {
+    if (alike(short, name).length === 1) return name;
+    const own = paths[i].split(/[\\/]+/).at(-1);
+    return own?.startsWith(`${name}.`) ? own : name;
+  });
+  return named.map((name, i) => {
+    const twins = alike(named, name);
     return twins.length === 1 ? name : `${name} (${twins.indexOf(i) + 1})`;
   });
+}
+
+/** What can be said before anything is trained or measured. @throws UsageError */
+export async function checkReportFlags({ name, output, speed, freshSpeed }: ReportFlags): Promise<void> {
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { describePath, exists } = await import("../../platform/files.ts");
+  if (!/^[^/\\]+$/.test(name) || /^\.\.?$/.test(name))
+    throw new UsageError(`--name ${name}: expected a name for files, without a folder; -o names the folder`);
+  if (exists(output) && describePath(output).kind !== "folder")
+    throw new UsageError(`-o ${output}: is a file; expected a folder for the report`);
+  if (freshSpeed && !speed) throw new UsageError("--fresh-speed times the models, --no-speed does not; leave one out");
 }
 
 type Tasks = MeasureOptions["tasks"];
@@ -155,10 +172,7 @@ export async function makeReport(
   const { buildReport, createStore, measureModels, writeReport } = await import("../../report/index.ts");
   const { joinPath } = await import("../../platform/files.ts");
   const { systemClock } = await import("../../platform/system.ts");
-  if (flags.freshSpeed && !flags.speed) {
-    const { UsageError } = await import("../../platform/errors.ts");
-    throw new UsageError("--fresh-speed times the models, --no-speed does not; leave one out");
-  }
+  await checkReportFlags(flags);
   const results = await resultsOf(flags.results, models);
   const interruption = listenForInterrupts();
   const progress = createProgressLine("measuring");
