@@ -1,6 +1,7 @@
 /** `bitnet data score`: how hard each sequence of a prepared dataset is, kept beside its shards for a curriculum. */
 import { Command, Option } from "commander";
-import type { PreparedSplit, SplitName } from "../data/index.ts";
+import type { Progress } from "../eval/index.ts";
+import type { PreparedSplit, ScoresName, SplitName } from "../data/index.ts";
 import { formatCount, formatDuration, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { addBackendOptions, type BackendOptions, readBackendOptions, wholeNumber } from "./support/options.ts";
@@ -14,6 +15,7 @@ interface ScoreOptions extends BackendOptions {
   split: SplitName;
   batch: number;
   maskDocuments?: boolean;
+  restart?: boolean;
   json?: boolean;
 }
 
@@ -36,13 +38,15 @@ export function scoreCommand(): Command {
     .addOption(new Option("--split <name>", "which part of the dataset").choices(["train", "valid"]).default("train"))
     .option("--batch <n>", "for loss: sequences at once", wholeNumber(1), 8)
     .option("--mask-documents", "for loss: attention stays within documents")
+    .option("--restart", "for loss: throw away an unfinished scoring of other data or another model")
     .option("--json", "print what was written as JSON");
   return addBackendOptions(command)
     .addHelpText(
       "after",
       `
 A curriculum of a mixture.yaml names them (by: length). Scores are good for the dataset as it is and for one sequence
-length; prepared anew, they are made anew. Ctrl-C leaves none.
+length; prepared anew, they are made anew. A scoring by loss that was ended goes on with the same command, and comes to the
+same numbers.
 
 Examples:
   bitnet data score stories --by length --sequence 256
@@ -62,6 +66,8 @@ async function run(folder: string, options: ScoreOptions): Promise<void> {
         ? "--by loss wants a model to measure it: name one with --model"
         : `--model is for --by loss; leave it out, or score by loss`,
     );
+  if (options.restart && options.by !== "loss")
+    throw new UsageError(`--restart is for --by loss; scores by ${options.by} are made in one go`);
   const interruption = listenForInterrupts();
   const line = createProgressLine("scoring");
   const start = systemClock.monotonicMs();
@@ -72,9 +78,10 @@ async function run(folder: string, options: ScoreOptions): Promise<void> {
       throw new UsageError(`${folder}: was not packed for one sequence length; name yours with --sequence`);
     const where = { folder, split: options.split, sequence, name: options.name ?? options.by };
     scoresPath(where); // a name that cannot be is refused before the work
-    const { scores, detail } = await scoresBy(split, sequence, options, interruption.signal, line);
+    const { scores, detail, done } = await scoresBy(split, where, options, interruption.signal, line);
     const sequences = split.sequences(sequence);
     writeScores(where, sequences, scores, detail);
+    done?.();
     line.close();
     const written = openScores(where, sequences);
     try {
@@ -107,14 +114,22 @@ async function run(folder: string, options: ScoreOptions): Promise<void> {
   }
 }
 
+interface Scored {
+  scores: Float32Array;
+  detail: string;
+  /** To be called once they are written. */
+  done?(): void;
+}
+
 async function scoresBy(
   split: PreparedSplit,
-  sequence: number,
+  where: ScoresName,
   options: ScoreOptions,
   signal: AbortSignal,
   line: ProgressLine,
-): Promise<{ scores: Float32Array; detail: string }> {
-  if (options.by === "loss") return lossOfModel(split, sequence, options, signal, line);
+): Promise<Scored> {
+  const { sequence } = where;
+  if (options.by === "loss") return lossOfModel(split, where, options, signal, line);
   const { documentScores, lengthScores } = await import("../data/index.ts");
   const onShard = (done: number, total: number) => line.update(done, total, "shards");
   return options.by === "length"
@@ -125,13 +140,17 @@ async function scoresBy(
     : { scores: await documentScores(split, sequence, { onShard, signal }), detail: "mean score of documents" };
 }
 
+/** Tokens that are scored anew at most when the work was ended, in batches of one sequence: some tens of seconds. */
+const partTokens = 2 ** 18;
+
 async function lossOfModel(
   split: PreparedSplit,
-  sequence: number,
+  where: ScoresName,
   options: ScoreOptions,
   signal: AbortSignal,
   line: ProgressLine,
-): Promise<{ scores: Float32Array; detail: string }> {
+): Promise<Scored> {
+  const { openUnfinishedScores } = await import("../data/index.ts");
   const { sequenceLosses } = await import("../eval/index.ts");
   const { FormatError } = await import("../platform/errors.ts");
   const { openModel, tokenizerOf } = await import("./support/model.ts");
@@ -143,17 +162,42 @@ async function lossOfModel(
       throw new FormatError(
         `${opened.folder}: was trained with another tokenizer than the data were prepared with; prepare them with its own`,
       );
-    const scores = await sequenceLosses(opened.model, split.sequences(sequence), {
-      batch: options.batch,
+    const { sequence } = where;
+    const { batch, maskDocuments = false, restart } = options;
+    const sequences = split.sequences(sequence);
+    const about = { model: await hashOfModel(opened.folder), batch, maskDocuments };
+    const partSequences = batch * Math.max(1, Math.round(partTokens / (sequence * batch)));
+    const unfinished = openUnfinishedScores(where, sequences, about, { partSequences, restart });
+    const onProgress = ({ tokens: done, totalTokens = done }: Progress) =>
+      line.update(done, totalTokens, `${formatCount(done)} tokens`);
+    const scores = await sequenceLosses(opened.model, sequences, {
+      batch,
+      parts: unfinished,
       vocabSize: tokens.vocabSize,
-      endOfText: options.maskDocuments ? tokens.endOfText : undefined,
+      endOfText: maskDocuments ? tokens.endOfText : undefined,
       signal,
-      onProgress: ({ tokens: done, totalTokens = done }) =>
-        line.update(done, totalTokens, `${formatCount(done)} tokens`),
+      onProgress,
+    }).catch((error: unknown) => {
+      line.close();
+      if (!unfinished.removeIfEmpty())
+        process.stderr.write(
+          `bitnet: what is finished stays in ${unfinished.path}; the same command goes on with it\n`,
+        );
+      throw error;
     });
     const step = opened.step === null ? "" : `, step ${opened.step}`;
-    return { scores, detail: `mean loss of ${opened.folder}${step}, nats` };
+    return { scores, detail: `mean loss of ${opened.folder}${step}, nats`, done: unfinished.remove };
   } finally {
     opened.close();
   }
+}
+
+/** Of all that decides what a model says: its weights and their config, or the file that holds both. */
+async function hashOfModel(path: string): Promise<string> {
+  const { describePath, joinPath, listFolder, sha256Of, sha256OfFile } = await import("../platform/files.ts");
+  if (describePath(path).kind === "file") return sha256OfFile(path);
+  const files = listFolder(path).filter((name) => name === "config.json" || name.endsWith(".safetensors"));
+  // The optimizer's moments change nothing.
+  const model = files.filter((name) => name !== "optimizer.safetensors");
+  return sha256Of(model.map((name) => `${name} ${sha256OfFile(joinPath(path, name))}`).join("\n"));
 }

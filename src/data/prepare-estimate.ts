@@ -8,6 +8,7 @@ import { exists, joinPath, listFolder, readWhole } from "../platform/files.ts";
 import { packageFile } from "../platform/machine.ts";
 import { withTemporaryFolder } from "../platform/temporary.ts";
 import { runPipeline, type Stage } from "./pipeline.ts";
+import { nothingLeft } from "./prepare-checks.ts";
 import { locateInput, type PrepareInput } from "./prepare-inputs.ts";
 import { defaultShardTokens, type PrepareShardsOptions } from "./prepare-shards.ts";
 import { createSourceReport } from "./records.ts";
@@ -42,6 +43,8 @@ export interface SourceEstimate {
 
 export interface PrepareEstimate {
   sources: SourceEstimate[];
+  /** Evaluation texts to be looked for: name, files, and why they cannot be reached. */
+  heldOut: { name: string; files: number | null; unreachable: string | null }[];
   /** Measured on the sample, or assumed where there is none. */
   bytesPerToken: { value: number; measured: boolean };
   /** Text in a second: read and filtered by this thread, encoded by its threads; null: it could not be measured. */
@@ -57,8 +60,10 @@ export interface PrepareEstimate {
   /** Bytes of shards, and what the work folder holds at most; the sources' own come on top. */
   shardBytes: number | null;
   workBytes: number | null;
-  /** Read, filtered and encoded; deduplication comes on top. */
+  /** Read, filtered and encoded; deduplication comes on top. Null where some size is not known, or nothing could be encoded. */
   seconds: number | null;
+  /** Of these, to read and filter: by one thread, though a preparation shares filters over its threads. */
+  filterSeconds: number | null;
 }
 
 /** English text in the vocabularies of 32,000 and more: between 4 and 4.5. */
@@ -96,9 +101,12 @@ export async function estimatePreparation(
   if (onPages) {
     texts.push(...pagesOfPackage());
     sampled = texts.reduce((sum, text) => sum + utf8Length(text), 0);
+    const [{ stages: own = [] }] = options.inputs;
+    const stages = [...own, ...(options.stages ?? [])];
+    // Once to have code compiled and tables loaded, once to be timed.
+    await filterPages(texts, stages);
     const start = clock.monotonicMs();
-    for (const { stages = [] } of options.inputs.slice(0, 1))
-      await filterPages(texts, [...stages, ...(options.stages ?? [])]);
+    await filterPages(texts, stages);
     filterMs = clock.monotonicMs() - start;
   }
   const encoded = texts.length > 0 ? await encodeSample(options, texts, clock) : null;
@@ -120,8 +128,14 @@ export async function estimatePreparation(
   const width = timed ? bytesPerTokenFor(encoded.vocabSize) : 2;
   const meanBytes = onPages ? assumedDocumentBytes : sampleBytes / Math.max(1, texts.length);
   const textParts = options.dedup || ("trains" in options.tokenizer && options.tokenizer.trains);
+  const filterSeconds =
+    textBytes === null || keptBytes === null || filterBytesPerSecond === null
+      ? null
+      : readBytes(sources) / filterBytesPerSecond;
+  const encodeSeconds = keptBytes === null || encodeBytesPerSecond === null ? null : keptBytes / encodeBytesPerSecond;
   return {
     sources,
+    heldOut: await Promise.all((options.heldOut ?? []).map(reachHeldOut)),
     bytesPerToken: { value: bytesPerToken, measured },
     filterBytesPerSecond,
     encodeBytesPerSecond,
@@ -139,12 +153,22 @@ export async function estimatePreparation(
             dedupBytesPerDocument +
           2 * (keptBytes / bytesPerToken) * width,
     seconds:
-      textBytes === null || keptBytes === null || filterBytesPerSecond === null || encodeBytesPerSecond === null
+      filterSeconds === null || encodeSeconds === null
         ? null
         : textParts
-          ? readBytes(sources) / filterBytesPerSecond + keptBytes / encodeBytesPerSecond
-          : Math.max(readBytes(sources) / filterBytesPerSecond, keptBytes / encodeBytesPerSecond),
+          ? filterSeconds + encodeSeconds
+          : Math.max(filterSeconds, encodeSeconds),
+    filterSeconds,
   };
+}
+
+async function reachHeldOut(input: PrepareInput): Promise<PrepareEstimate["heldOut"][number]> {
+  try {
+    return { name: input.name, files: (await locateInput(input)).length, unreachable: null };
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    return { name: input.name, files: null, unreachable: error.message };
+  }
 }
 
 /** Text that is read until the limits are met. */
@@ -185,13 +209,14 @@ async function estimateSource(
   let whole = here.length === files.length;
   if (here.length > 0) {
     const sample = { documents: 0, textBytes: 0, fileBytes: 0, kept: 0, keptBytes: 0 };
+    const report = createSourceReport();
     const most = Math.min(sampleDocuments, input.limit?.documents ?? sampleDocuments);
     async function* documents() {
       for (const file of here) {
         const onRead = (bytes: number) => {
           sample.fileBytes += bytes;
         };
-        for await (const document of readSourceFile(file, { ...input.read, report: createSourceReport(), onRead })) {
+        for await (const document of readSourceFile(file, { ...input.read, report, onRead })) {
           if (sample.documents >= most) {
             whole = false;
             return;
@@ -208,7 +233,12 @@ async function estimateSource(
       sample.kept++;
       sample.keptBytes += utf8Length(text);
     }
-    if (sample.documents === 0) throw new DataError(`${here[0].name}: holds no document to look at`);
+    if (sample.documents === 0)
+      throw nothingLeft(
+        here.map(({ name }) => name),
+        report,
+        [],
+      );
     estimate.sample = sample;
     if (whole) estimate.textBytes = sample.textBytes;
     else if (estimate.bytes !== null && sample.fileBytes > 0)

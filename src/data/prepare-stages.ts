@@ -84,6 +84,7 @@ async function readFiles(
   const total = files.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0);
   let bytes = 0;
   let documents = 0;
+  say(stage, 0, total, "");
   const used = new Map<string, { documents: number; textBytes: number }>();
   for (const file of files) {
     const { input, number } = file;

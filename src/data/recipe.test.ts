@@ -168,10 +168,18 @@ test("an estimate counts what is on this disk, takes the publisher's word for wh
     measuredOn: "sample",
   });
   expect(estimate.bytesPerToken.measured).toBe(true);
+  expect(estimate.heldOut).toEqual([{ name: "exam", files: 1, unreachable: null }]);
+  // A column that is missing is no reason to say that a file is empty.
+  const [first] = options.inputs;
+  const other = { ...first, read: { field: "words", onBadRecord: "skip" as const } };
+  await expect(estimatePreparation({ ...prepare, inputs: [other] }, {}, clock)).rejects.toThrow(
+    /50 bad records were passed over, the first: .*a\.jsonl: line 1: has no field "words"/,
+  );
   const unreachable = await estimatePreparation(
     {
       ...prepare,
       inputs: [{ name: "gone", paths: [join(folder, "gone.txt")], hint: "name a copy", limit: { textBytes: 42e6 } }],
+      heldOut: [{ name: "no-exam", paths: [join(folder, "no-exam.txt")], hint: "leave it out" }],
     },
     { gone: { bytes: 1e9, textBytes: 2e9 } },
     clock,
@@ -180,6 +188,8 @@ test("an estimate counts what is on this disk, takes the publisher's word for wh
     { files: null, bytes: 1e9, textBytes: 2e9, keptBytes: 42e6, sample: null },
   ]);
   expect(unreachable.sources[0].unreachable).toMatch(/gone\.txt.*no such file or folder; or name a copy/);
+  expect(unreachable.heldOut[0]).toMatchObject({ name: "no-exam", files: null });
+  expect(unreachable.heldOut[0].unreachable).toMatch(/no-exam\.txt.*; or leave it out/);
   // 4.2 bytes a token, but nine shards of 6,400 at most.
   expect(unreachable).toMatchObject({ tokens: 9 * 6400, shards: 9, measuredOn: "pages" });
 });

@@ -43,7 +43,7 @@ export {
 } from "./run-tasks.ts";
 export { evaluatePerplexity, type PerplexityOptions, type PerplexityResult } from "./perplexity.ts";
 export type { Progress, ScoringModel } from "./score.ts";
-export { type SequenceLossOptions, sequenceLosses } from "./sequence-losses.ts";
+export { type LossParts, type SequenceLossOptions, sequenceLosses } from "./sequence-losses.ts";
 export { type ReadResults, type ReadScore, readHarnessResults } from "./read-results.ts";
 export { isWithinNoise, meanStandardError, noiseStandardErrors, passAtK } from "./statistics.ts";
 export { readTaskRows, type TaskRow } from "./task-rows.ts";

@@ -12,9 +12,18 @@ export interface SequenceLossOptions {
   vocabSize: number;
   /** For attention that does not reach over a document's start, as in a training with data.maskDocuments. */
   endOfText?: number;
+  /** Keeps what is finished, so that work that was ended goes on; openUnfinishedScores of data/ gives one. */
+  parts?: LossParts;
   /** Aborting throws the signal's reason. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
+}
+
+/** Losses of a stretch of sequences each. */
+export interface LossParts {
+  readonly partSequences: number;
+  read(part: number): Float32Array | null;
+  write(part: number, losses: Float32Array): void;
 }
 
 /**
@@ -26,7 +35,7 @@ export interface SequenceLossOptions {
 export async function sequenceLosses(
   model: ScoringModel,
   sequences: SequenceReader,
-  { batch, vocabSize, endOfText, signal, onProgress }: SequenceLossOptions,
+  { batch, vocabSize, endOfText, parts, signal, onProgress }: SequenceLossOptions,
 ): Promise<Float32Array> {
   const { config } = model;
   const { length, count } = sequences;
@@ -39,31 +48,50 @@ export async function sequenceLosses(
       `the data were encoded with a vocabulary of ${vocabSize} tokens, the model has ${config.vocabSize}; use a model with the data's tokenizer`,
     );
   const losses = new Float32Array(count);
-  let scored = 0;
-  for (let first = 0; first < count; first += batch) {
-    signal?.throwIfAborted();
-    const rows = Math.min(batch, count - first);
-    const tokens = new Int32Array(rows * length);
-    const targets = new Int32Array(rows * length);
-    for (let b = 0; b < rows; b++) {
-      const [from, to] = [b * length, (b + 1) * length];
-      sequences.read(first + b, tokens.subarray(from, to), targets.subarray(from, to));
+  const step = parts?.partSequences ?? count;
+  for (let from = 0, part = 0; from < count; from += step, part++) {
+    const to = Math.min(count, from + step);
+    const before = parts?.read(part);
+    if (before) losses.set(before, from);
+    // Batches begin with the part, so a part's losses are the same whatever was done before.
+    for (let first = from; first < to && !before; first += batch) {
+      signal?.throwIfAborted();
+      const rows = Math.min(batch, to - first);
+      losses.set(await lossesOf(model, sequences, first, rows, endOfText), first);
+      onProgress?.({ tokens: (first + rows) * length, totalTokens: count * length });
     }
-    const documentStart = endOfText === undefined ? undefined : documentStarts(tokens, length, endOfText);
-    const each = await scoreBatch(model, { tokens, batch: rows, length, documentStart }, targets);
-    for (let b = 0; b < rows; b++) {
-      let nats = 0;
-      let counted = 0;
-      for (let i = b * length; i < (b + 1) * length; i++)
-        if (targets[i] !== unscored) {
-          nats += each[i];
-          counted++;
-        }
-      if (counted === 0) throw new DataError(`sequence ${first + b} has no token to predict`);
-      losses[first + b] = nats / counted;
-      scored += counted;
-    }
-    onProgress?.({ tokens: scored, totalTokens: count * length });
+    if (before) onProgress?.({ tokens: to * length, totalTokens: count * length });
+    else parts?.write(part, losses.subarray(from, to));
   }
   return losses;
+}
+
+/** Of a batch of sequences, one forward pass. */
+async function lossesOf(
+  model: ScoringModel,
+  sequences: SequenceReader,
+  first: number,
+  rows: number,
+  endOfText: number | undefined,
+): Promise<Float32Array> {
+  const { length } = sequences;
+  const tokens = new Int32Array(rows * length);
+  const targets = new Int32Array(rows * length);
+  for (let b = 0; b < rows; b++) {
+    const [from, to] = [b * length, (b + 1) * length];
+    sequences.read(first + b, tokens.subarray(from, to), targets.subarray(from, to));
+  }
+  const documentStart = endOfText === undefined ? undefined : documentStarts(tokens, length, endOfText);
+  const each = await scoreBatch(model, { tokens, batch: rows, length, documentStart }, targets);
+  return Float32Array.from({ length: rows }, (_, b) => {
+    let nats = 0;
+    let counted = 0;
+    for (let i = b * length; i < (b + 1) * length; i++)
+      if (targets[i] !== unscored) {
+        nats += each[i];
+        counted++;
+      }
+    if (counted === 0) throw new DataError(`sequence ${first + b} has no token to predict`);
+    return nats / counted;
+  });
 }

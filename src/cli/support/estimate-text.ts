@@ -4,7 +4,7 @@ import { formatBytes, formatCount, formatDuration, formatShare, formatTable } fr
 
 export function describeEstimate(
   name: string,
-  { sources, ...estimate }: PrepareEstimate,
+  { sources, heldOut, ...estimate }: PrepareEstimate,
   { deduplicates, shardTokens }: { deduplicates: boolean; shardTokens: string },
 ): string {
   const bytes = (value: number | null) => (value === null ? "?" : formatBytes(value));
@@ -22,6 +22,9 @@ export function describeEstimate(
   const head = ["source", "files", "to read", "text", "filters leave", "to encode", "licence"];
   const { bytesPerToken, filterBytesPerSecond, encodeBytesPerSecond, tokens, shards } = estimate;
   const rate = (value: number | null) => (value === null ? "?" : `${formatBytes(value)}/s`);
+  const { seconds, filterSeconds } = estimate;
+  const time =
+    seconds !== null ? `about ${long(seconds)}` : filterSeconds !== null ? `over ${long(filterSeconds)}` : "not known";
   const facts = [
     ["would prepare", name],
     [
@@ -35,16 +38,25 @@ export function describeEstimate(
     ],
     [
       "time",
-      `${estimate.seconds === null ? "?" : `about ${formatDuration(estimate.seconds * 1000)}`}: reading and filtering ${rate(filterBytesPerSecond)}, encoding ${rate(encodeBytesPerSecond)}${estimate.measuredOn === "pages" ? " (measured on the package's own pages)" : ""}${deduplicates ? "; deduplication comes on top" : ""}`,
+      `${time}: reading and filtering ${rate(filterBytesPerSecond)} on one thread, encoding ${rate(encodeBytesPerSecond)}${estimate.measuredOn === "pages" ? " (measured on the package's own pages)" : ""}${deduplicates ? "; deduplication comes on top" : ""}`,
     ],
   ];
-  const unreachable = sources.flatMap(({ name, unreachable }) =>
+  const unreachable = [...sources, ...heldOut].flatMap(({ name, unreachable }) =>
     unreachable === null ? [] : [`${name}: ${unreachable}\n`],
   );
   if (estimate.tokenizer !== null) unreachable.push(`tokenizer: ${estimate.tokenizer}\n`);
+  if (heldOut.length > 0)
+    facts.push(["looked for", heldOut.map(({ name, files }) => heldOutText(name, files)).join(", ")]);
   const note =
     unreachable.length > 0
       ? `\nnot reached, so what the publisher says stands in, or nothing:\n${unreachable.join("")}`
       : "";
   return `${formatTable(facts)}\n${formatTable([head, ...rows], [1, 2, 3, 4, 5])}${note}\nnothing was written\n`;
 }
+
+const heldOutText = (name: string, files: number | null): string =>
+  `${name} (${files === null ? "not reached" : files === 1 ? "1 file" : `${formatCount(files)} files`})`;
+
+const daySeconds = 86_400;
+const long = (seconds: number): string =>
+  seconds < 2 * daySeconds ? formatDuration(seconds * 1000) : `${formatCount(Math.round(seconds / daySeconds))} days`;

@@ -39,3 +39,4 @@ export {
   type SourceSpec,
 } from "./spec.ts";
 export { type HeldOutSource, mixedSequentialBatches, shareWindows } from "./validation.ts";
+export { openUnfinishedScores, type UnfinishedScores } from "./unfinished-scores.ts";
