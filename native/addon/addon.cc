@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cpu.h"
+#include "file-map.h"
 #include "kernels.h"  // written by build-native.js: BITNET_KERNELS, BITNET_ISAS, BITNET_SOURCES
 #include "pool.h"
 
@@ -63,24 +64,31 @@ struct Program {
 
 struct Instance {
   std::unordered_map<uintptr_t, size_t> allocations;
+  std::unordered_map<uintptr_t, FileMap*> maps;  // kernels may read these too; nothing else touches them
   uint64_t frees = 0;
   std::vector<Pool*> pools;  // by id; null where closed
   std::vector<Program*> programs;  // the same
 };
 
-// ---- memory: 64-byte aligned; large blocks straight from the system, so that freeing gives them back, and in huge
-// pages, which a training step's gigabytes want.
+// ---- memory: 64-byte aligned; all but small blocks straight from the system, so that freeing gives them back (malloc
+// keeps freed blocks of up to 32 MiB once it has seen such a size); large ones in huge pages, which a training step's
+// gigabytes want.
 
 constexpr size_t kHuge = 2u << 20;
 constexpr size_t kPages = 64u << 10;  // a multiple of every system's page
-bool is_large(size_t bytes) { return bytes >= 2 * kHuge; }
+bool is_mapped(size_t bytes) { return bytes >= 4 * kPages; }
+bool is_huge(size_t bytes) { return bytes >= 2 * kHuge; }
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 void* take_memory(size_t bytes) {
   void* p = nullptr;
-  if (!is_large(bytes)) return posix_memalign(&p, 64, bytes) == 0 ? p : nullptr;
-  // Map more than is wanted, keep the piece that begins at a huge page, and give back what is before and after it.
+  if (!is_mapped(bytes)) return posix_memalign(&p, 64, bytes) == 0 ? p : nullptr;
   const size_t kept = round_up(bytes, kPages);
+  if (!is_huge(bytes)) {
+    p = mmap(nullptr, kept, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    return p == MAP_FAILED ? nullptr : p;
+  }
+  // Map more than is wanted, keep the piece that begins at a huge page, and give back what is before and after it.
   void* map = mmap(nullptr, kept + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
   if (map == MAP_FAILED) return nullptr;
   const uintptr_t start = reinterpret_cast<uintptr_t>(map), aligned = round_up(start, kHuge);
@@ -94,7 +102,7 @@ void* take_memory(size_t bytes) {
 }
 
 void give_memory(void* p, size_t bytes) {
-  if (is_large(bytes))
+  if (is_mapped(bytes))
     munmap(p, round_up(bytes, kPages));
   else
     ::free(p);
@@ -249,6 +257,44 @@ napi_value read_bytes(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// mapFile(descriptor, offset, bytes): the address of a file's bytes, read-only; 0 where the file is shorter, -1 where the
+// system does not map it
+napi_value map_file(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  const uint64_t descriptor = args.number(0), offset = args.number(1), bytes = args.number(2);
+  if (args.ok && (descriptor > INT32_MAX || bytes == 0)) args.fail("native addon: no such file, or no bytes of it");
+  if (!args.ok) return nullptr;
+  FileMap* map = nullptr;
+  const FileMap::Answer answer = FileMap::open(static_cast<int>(descriptor), offset, bytes, &map);
+  double address = answer == FileMap::kShort ? 0 : -1;
+  if (map) {
+    address = static_cast<double>(reinterpret_cast<uintptr_t>(map->bytes()));
+    args.instance->maps.emplace(reinterpret_cast<uintptr_t>(map->bytes()), map);
+  }
+  napi_value value;
+  napi_create_double(env, address, &value);
+  return value;
+}
+
+// unmapFile(address): whether the file was whole all the time; what was cut off was read as zeros
+napi_value unmap_file(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  auto& maps = args.instance->maps;
+  const auto found = maps.find(args.number(0));
+  if (found == maps.end()) args.fail("native addon: no such map");
+  if (!args.ok) return nullptr;
+  const bool whole = FileMap::close(found->second);
+  maps.erase(found);
+  args.instance->frees++;
+  napi_value value;
+  napi_get_boolean(env, whole, &value);
+  return value;
+}
+
+bool is_known(const Instance& instance, uintptr_t address) {
+  return instance.allocations.count(address) != 0 || instance.maps.count(address) != 0;
+}
+
 // The buffers and numbers of one kernel into a command; address 0 is a null buffer.
 void fill_command(Arguments& args, uint64_t isa, uint64_t kernel, const double* addresses, size_t count,
                   const double* numbers, size_t number_count, Command* command) {
@@ -260,7 +306,7 @@ void fill_command(Arguments& args, uint64_t isa, uint64_t kernel, const double* 
   command->kernel = tables[isa][kernel];
   for (size_t i = 0; i < kMaxArguments; i++) {
     const uintptr_t address = i >= count ? 0 : addresses[i] >= 0 ? static_cast<uintptr_t>(addresses[i]) : 1;
-    if (address != 0 && args.instance->allocations.count(address) == 0)
+    if (address != 0 && !is_known(*args.instance, address))
       args.fail("native addon: launch with an unknown address");
     command->buffers[i] = reinterpret_cast<void*>(address);
     command->numbers[i] = i < number_count ? numbers[i] : 0;
@@ -310,7 +356,7 @@ napi_value run_program(napi_env env, napi_callback_info info) {
   if (program->frees != args.instance->frees) {
     for (const Command& command : program->commands) {
       for (void* buffer : command.buffers) {
-        if (buffer && args.instance->allocations.count(reinterpret_cast<uintptr_t>(buffer)) == 0)
+        if (buffer && !is_known(*args.instance, reinterpret_cast<uintptr_t>(buffer)))
           args.fail("native addon: a program's memory was freed");
       }
     }
@@ -355,6 +401,7 @@ void clean_up(void* data) {
   for (Pool* pool : instance->pools)
     if (pool) Pool::destroy(pool);
   for (Program* program : instance->programs) delete program;
+  for (const auto& [address, map] : instance->maps) FileMap::close(map);
   for (const auto& [address, bytes] : instance->allocations) give_memory(reinterpret_cast<void*>(address), bytes);
   delete instance;
 }
@@ -386,7 +433,8 @@ NAPI_MODULE_INIT() {
     napi_callback function;
   } functions[] = {{"createPool", create_pool}, {"closePool", close_pool}, {"allocate", allocate}, {"free", release},
                    {"write", write_bytes},      {"read", read_bytes},      {"launch", launch},
-                   {"createProgram", create_program}, {"runProgram", run_program}, {"freeProgram", free_program}};
+                   {"createProgram", create_program}, {"runProgram", run_program}, {"freeProgram", free_program},
+                   {"mapFile", map_file},       {"unmapFile", unmap_file}};
   napi_value value;
   for (const auto& [name, function] : functions) {
     napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);

@@ -25,6 +25,13 @@ export interface DeviceBuffer {
   readonly sizeBytes: number;
 }
 
+/** Of platform/files.ts: a file open for reading. */
+export interface MappableFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly descriptor: number;
+}
+
 /** Memory with a meaning: row-major, dense. What ops take and give. */
 export interface NDArray {
   readonly shape: readonly number[];
@@ -79,6 +86,15 @@ export interface Backend {
   /** Returns cached free memory to the system. */
   trim(): void;
   upload(buffer: DeviceBuffer, data: TypedArray, byteOffset?: number): void;
+  /**
+   * Calls `body` with a stretch of a file as a buffer that kernels read where it lies in the system's memory, without a copy.
+   * It may not be written, and ends with the call. A file that is cut meanwhile ends no process: what is gone reads as zeros.
+   * Absent in a backend that cannot.
+   *
+   * @returns false where the system does not map this file; `body` was not called
+   * @throws FormatError where the file ends before, or was cut while `body` ran: what was made of it is worth nothing
+   */
+  withFile?(file: MappableFile, byteOffset: number, sizeBytes: number, body: (bytes: DeviceBuffer) => void): boolean;
   /** Copies out; asynchronous because a GPU's is. */
   read(buffer: DeviceBuffer, into: TypedArray, byteOffset?: number): Promise<void>;
   launch<B extends Record<string, DType>, P extends string>(

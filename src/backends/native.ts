@@ -25,6 +25,9 @@ interface Addon {
   createProgram(isa: number, commands: Float64Array): number;
   runProgram(pool: number, program: number): void;
   freeProgram(program: number): void;
+  /** Absent in an addon built before there were these. */
+  mapFile?(descriptor: number, byteOffset: number, sizeBytes: number): number;
+  unmapFile?(address: number): boolean;
 }
 
 const addonInterface = 2;
@@ -106,6 +109,8 @@ export function createNativeBackend({ isa, threads }: { isa: string; threads: nu
     createProgram: (commands) => addon.createProgram(isaIndex, commands),
     runProgram: (program) => addon.runProgram(pool, program),
     freeProgram: addon.freeProgram,
+    mapFile: addon.mapFile,
+    unmapFile: addon.unmapFile,
     close() {
       addon.closePool(pool);
       for (const address of allocated) addon.free(address);

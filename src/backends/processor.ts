@@ -12,10 +12,12 @@ import {
   type DType,
   dtypeBytes,
   type Kernel,
+  type MappableFile,
   type NDArray,
   type Program,
   type TypedArray,
 } from "./backend.ts";
+import { FormatError } from "../platform/errors.ts";
 
 /** A kernel has at most so many buffers, and so many numbers. */
 export const maxArguments = 32;
@@ -44,11 +46,17 @@ export interface Engine {
   createProgram(commands: Float64Array): number;
   runProgram(program: number): void;
   freeProgram(program: number): void;
+  /** Where a file's bytes lie, read-only; 0 where the file is shorter, -1 where the system does not map it. */
+  mapFile?(descriptor: number, byteOffset: number, sizeBytes: number): number;
+  /** Whether the file was whole all the time. */
+  unmapFile?(address: number): boolean;
   close(): void;
 }
 
 class ProcessorBuffer implements DeviceBuffer {
   freed = false;
+  /** Only a kernel may touch it, and only read: a file's bytes. */
+  readOnly = false;
   constructor(
     readonly owner: Engine,
     readonly sizeBytes: number,
@@ -102,6 +110,7 @@ export function createProcessorBackend(engine: Engine): Backend {
 
   function checkRange(buffer: DeviceBuffer, what: string, byteOffset: number, data: TypedArray): ProcessorBuffer {
     const b = check(buffer, what);
+    if (b.readOnly) throw new Error(`${title}: ${what} of a buffer that is a file's bytes; only kernels may read it`);
     if (!(Number.isInteger(byteOffset) && byteOffset >= 0 && byteOffset + data.byteLength <= b.sizeBytes))
       throw new Error(
         `${title}: ${what} of ${data.byteLength} bytes at offset ${byteOffset} of a buffer of ${b.sizeBytes} bytes`,
@@ -140,6 +149,29 @@ export function createProcessorBackend(engine: Engine): Backend {
     stats.liveBytes += sizeBytes;
     stats.peakBytes = Math.max(stats.peakBytes, stats.liveBytes);
     return new ProcessorBuffer(engine, sizeBytes, address);
+  }
+
+  function withFile(file: MappableFile, offset: number, size: number, body: (bytes: DeviceBuffer) => void): boolean {
+    if (closed) throw new Error(`${title}: withFile after close()`);
+    if (recording) throw new Error(`${title}: withFile inside record()`);
+    const address = engine.mapFile!(file.descriptor, offset, size);
+    if (address === 0)
+      throw new FormatError(
+        `${file.path}: wanted ${size} bytes at byte ${offset}, but the file ends before; is it cut short?`,
+      );
+    if (address < 0) return false;
+    const buffer = new ProcessorBuffer(engine, size, address);
+    buffer.readOnly = true;
+    let whole = true;
+    try {
+      body(buffer);
+    } finally {
+      buffer.freed = true;
+      whole = engine.unmapFile!(address);
+    }
+    if (!whole)
+      throw new FormatError(`${file.path}: became shorter while it was read; read it again when nobody writes it`);
+    return true;
   }
 
   /** Looks a kernel up, once for each kernel object. */
@@ -181,8 +213,10 @@ export function createProcessorBackend(engine: Engine): Backend {
     stats,
     allocate,
     trim,
+    ...(engine.mapFile ? { withFile } : {}),
     free(buffer) {
       const b = check(buffer, "free");
+      if (b.readOnly) throw new Error(`${title}: free of a buffer that is a file's bytes; it ends by itself`);
       b.freed = true;
       stats.liveBytes -= b.sizeBytes;
       const size = roundUp(b.sizeBytes);

@@ -50,6 +50,8 @@ export interface ReadableFile {
   readonly path: string;
   /** Size when it was opened. */
   readonly sizeBytes: number;
+  /** The system's number of it, good until it is closed: for an addon. */
+  readonly descriptor: number;
   /** Fills the whole of `target` from `offset`; FormatError if the file ends before. */
   read(offset: number, target: Uint8Array): void;
   close(): void;
@@ -67,6 +69,7 @@ export function openFile(path: string): ReadableFile {
   return {
     path,
     sizeBytes: stat.size,
+    descriptor: fd,
     read(offset, target) {
       let done = 0;
       while (done < target.length) {

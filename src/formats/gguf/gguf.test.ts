@@ -42,6 +42,7 @@ function handMade(changes: { key?: number[]; info?: number[]; head?: number[]; d
 function inMemory(bytes: Uint8Array, onRead: (length: number) => void = () => {}): ReadableFile {
   return {
     path: "fuzzed",
+    descriptor: -1,
     sizeBytes: bytes.length,
     read(offset, target) {
       onRead(target.length);

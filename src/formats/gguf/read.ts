@@ -3,7 +3,7 @@
  * for, so files of any size can be opened.
  */
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
-import { openFile } from "../../platform/files.ts";
+import { openFile, type ReadableFile } from "../../platform/files.ts";
 import { codecOf } from "../../quant/ggml-types.ts";
 import { decodeI2S } from "../../quant/i2-s.ts";
 import { describeTensor, type GgufTensor, readGgufHeader } from "./header.ts";
@@ -25,6 +25,8 @@ export interface GgufFile {
    * @throws FormatError for a range outside the tensor; UnsupportedError for a format that we do not read
    */
   readInto(name: string, from: number, target: Uint8Array): void;
+  /** The file itself, and where in it a tensor's bytes begin, for who reads them where they lie. @throws as readInto */
+  locate(name: string): { file: ReadableFile; offset: number };
   /** All of a tensor's bytes. */
   readBytes(name: string): Uint8Array;
   /** A tensor's values as float32, whatever its format, row-major. */
@@ -64,6 +66,7 @@ export function readGguf(path: string): GgufFile {
           );
         file.read(offset + from, target);
       },
+      locate: (name) => ({ file, offset: sizedTensor(name).offset }),
       readBytes(name) {
         const bytes = new Uint8Array(sizedTensor(name).bytes);
         self.readInto(name, 0, bytes);

@@ -82,10 +82,13 @@ export class PackedEngine implements Engine {
     return this.options.overflow === "slide";
   }
 
-  /** Bytes of the weights, of them what one token reads, and of the cache as it is now. */
-  get report(): { weightBytes: number; bytesForToken: number; cacheBytes: number } {
-    const { sizeBytes, bytesForToken } = this.weights;
-    return { weightBytes: sizeBytes, bytesForToken, cacheBytes: this.pool.sizeBytes };
+  /**
+   * Bytes of the weights, of them what one token reads, of the cache as it is now; and of the model's file, what kernels read
+   * where it lay (0: all of it was copied first, as on a backend that maps no files).
+   */
+  get report(): { weightBytes: number; bytesForToken: number; cacheBytes: number; mappedBytes: number } {
+    const { sizeBytes, bytesForToken, mappedBytes } = this.weights;
+    return { weightBytes: sizeBytes, bytesForToken, cacheBytes: this.pool.sizeBytes, mappedBytes };
   }
 
   createSequence(): Sequence {
@@ -348,7 +351,7 @@ export async function createPackedEngine(
   source: WeightSource,
   options: PackedEngineOptions = {},
 ): Promise<PackedEngine> {
-  const all = resolveOptions(options, config, source);
+  const all = resolveOptions(options, config, source, backend);
   const formats = { ternary: all.weights, head: all.head, linear: all.linear };
   const weights = await loadPackedWeights(backend, config, source, formats);
   return new PackedEngine(backend, config, weights, all);

@@ -99,6 +99,22 @@ forEachBackend(({ get }) => {
     expect(direct.some((value) => value !== 0)).toBe(true);
   });
 
+  test("a backend that maps files copies none of the weights that lie as kernels read them; others copy all", async () => {
+    const backend = await get();
+    const file = await ggufOf({}, { type: "tq2_0", embeddingType: "q6_k" });
+    const opened = openGgufModel(file);
+    const engine = await createPackedEngine(backend, opened.config, weightsOfGguf(opened), { head: "int8" });
+    const stored = [...opened.file.tensors.values()];
+    // q and k are turned for the rotary embedding on their way, where the architecture wants it.
+    const lying = stored.filter(({ name, type }) => type !== "F32" && !/attn_[qk]\.weight/.test(name));
+    const least = lying.reduce((sum, { bytes: size }) => sum + size!, 0);
+    opened.file.close();
+    if (backend.withFile) expect(engine.report.mappedBytes).toBeGreaterThanOrEqual(least);
+    else expect(engine.report.mappedBytes).toBe(0);
+    expect(backend.withFile !== undefined).toBe(backend.name === "native");
+    engine.dispose();
+  });
+
   test("a compact file's weights are those of the model loaded from it", async () => {
     const backend = await get();
     const file = join(temporaryFolder(), "model.btn");

@@ -1,6 +1,7 @@
 /**
- * Weights straight from model files to the packed engine: rows go from the file to the device as they lie there, some
- * megabytes at a time, and kernels make the engine's packing of them. No float copy of a ternary matrix is made.
+ * Weights straight from model files to the packed engine: kernels make the engine's packing of rows as they lie in the file,
+ * some megabytes at a time, which a backend that can (native) reads where the system has them, and others are given copies
+ * of. No float copy of a ternary matrix is made.
  *
  * GGUF: TQ2_0, TQ1_0, Q2_0, I2_S and float types as they lie; the rest is decoded here, row by row. Compact files: codes and
  * floats are decoded here (their entropy coding has no kernel), a matrix at a time.
@@ -36,7 +37,10 @@ export function weightsOfGguf({ file, config, parameters }: OpenedGguf): WeightS
     const source = type;
     const rowBytes = sourceRowBytes(source, k);
     const heads = pairedHeads(file, name, config);
-    if (heads === null) return { source, read: (first, into) => file.readInto(stored, first * rowBytes, into) };
+    if (heads === null) {
+      const read = (first: number, into: Uint8Array) => file.readInto(stored, first * rowBytes, into);
+      return { source, read, lies: file.locate(stored) };
+    }
     const all = new Uint8Array(parameter.shape[0] * rowBytes);
     file.readInto(stored, 0, all);
     const ours = interleaveRotary(all, heads, rowBytes, true);

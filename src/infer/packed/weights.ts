@@ -3,10 +3,11 @@
  * and up as one (in turns of 16 rows), the output head and float matrices in a format of choice. They come from a
  * WeightSource: a loaded model here, or a file that gives codes without ever making floats of them.
  */
-import type { Backend, DType, NDArray } from "../../backends/backend.ts";
+import type { Backend, DType, MappableFile, NDArray } from "../../backends/backend.ts";
 import { hasSubNorms, headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
 import { type Matrix, packMatrix } from "../../ops/matrix-linear/index.ts";
 import { type LinearEnd, type PackedWeight, packTernary, weightRows } from "../../ops/packed-linear/index.ts";
+import { sizeOf } from "../../ops/op.ts";
 import { FormatError } from "../../platform/errors.ts";
 import { type MatrixFormat, matrixBytes } from "../../quant/matrix-rows.ts";
 import { packedBytes, panelRows, type TernaryFormat } from "../../quant/packed-ternary.ts";
@@ -18,6 +19,8 @@ export interface TensorRows {
   source: RowSource;
   /** Fills `into` with whole rows from row `first` on. */
   read(first: number, into: Uint8Array): void;
+  /** Where row 0 begins, if all rows lie one behind the other in a file. */
+  lies?: { file: MappableFile; offset: number };
 }
 
 /** A ternary matrix: codes q + 1 (0, 1, 2), row-major [N, K], and the scale that q is multiplied by. */
@@ -101,6 +104,8 @@ export interface PackedWeights {
   /** What is read of the weights for a token: packed matrices, norms and the head. */
   bytesForToken: number;
   sizeBytes: number;
+  /** Bytes of the file that kernels read where they lay; 0: all were copied first. */
+  mappedBytes: number;
   dispose(): void;
 }
 
@@ -119,13 +124,16 @@ interface Part {
 class Loader {
   readonly arrays: DeviceArrays;
   sizeBytes = 0;
+  mappedBytes = 0;
   /**
    * All packed ternary matrices, one after the other: one large allocation has huge pages, by which memory is read at twice
    * the speed of some hundred smaller ones.
    */
   private ternaries: NDArray | null = null;
   private used = 0;
-  private staged: { host: Uint8Array; device: NDArray } | null = null;
+  /** Where pieces are read to, and where they lie on the device, if they cannot be read where they are. */
+  private host: Uint8Array | null = null;
+  private staged: NDArray | null = null;
 
   constructor(
     private readonly backend: Backend,
@@ -183,8 +191,8 @@ class Loader {
     if (codes.length !== n * to.k)
       throw new FormatError(`${name}: ${codes.length} codes came; expected [${n}, ${to.k}], ${n * to.k}`);
     const scales = this.arrays.create([n], "f32");
-    this.inPieces(n, to.k, (row, count, place) => {
-      const rows = place(codes.subarray(row * to.k, (row + count) * to.k));
+    this.inPieces(n, to.k, (row, count) => {
+      const rows = this.place(codes.subarray(row * to.k, (row + count) * to.k));
       packTernary(
         this.backend,
         { rows, source: "codes", n: count },
@@ -203,8 +211,7 @@ class Loader {
     const scales = this.arrays.create([n], "f32");
     const found = new Float32Array(n);
     const reads: Promise<void>[] = [];
-    this.inPieces(n, sourceRowBytes(rows.source, to.k), (row, count, place) => {
-      const placed = place((into) => rows.read(row, into));
+    this.overRows(rows, n, to.k, (placed, row, count) => {
       const placement = { first: placeOf(row, first, step), step };
       packTernary(this.backend, { rows: placed, source: rows.source, n: count }, to, placement, scales);
       reads.push(this.backend.read(scales.buffer, found.subarray(row, row + count)));
@@ -228,14 +235,7 @@ class Loader {
           step,
         });
       if (given) {
-        this.inPieces(n, sourceRowBytes(given.source, k), (row, count, place) =>
-          pack(
-            place((into) => given.read(row, into)),
-            given.source,
-            row,
-            count,
-          ),
-        );
+        this.overRows(given, n, k, (placed, row, count) => pack(placed, given.source, row, count));
         continue;
       }
       const most = Math.max(panelRows, Math.floor(pieceBytes / (4 * k) / panelRows) * panelRows);
@@ -252,43 +252,52 @@ class Loader {
     return matrix;
   }
 
-  /** Calls body for rows [row, row + count), whole panels but for the last, with what puts their bytes on the device. */
-  private inPieces(
-    n: number,
-    rowBytes: number,
-    body: (row: number, count: number, place: (from: Uint8Array | ((into: Uint8Array) => void)) => NDArray) => void,
-  ): void {
+  /** Calls body for rows [row, row + count), whole panels but for the last. */
+  private inPieces(n: number, rowBytes: number, body: (row: number, count: number) => void): void {
     const most = Math.max(panelRows, Math.floor(pieceBytes / rowBytes / panelRows) * panelRows);
-    for (let row = 0; row < n; row += most) {
-      const count = Math.min(most, n - row);
-      body(row, count, (from) => {
-        if (from instanceof Uint8Array) return this.place(from);
-        const into = this.room(count * rowBytes).host.subarray(0, count * rowBytes);
-        from(into);
-        return this.place(into);
-      });
-    }
+    for (let row = 0; row < n; row += most) body(row, Math.min(most, n - row));
   }
 
-  private room(bytes: number): { host: Uint8Array; device: NDArray } {
-    if (!this.staged || this.staged.host.length < bytes) {
-      if (this.staged) this.arrays.free(this.staged.device);
-      const size = Math.max(bytes, pieceBytes);
-      this.staged = { host: new Uint8Array(size), device: this.arrays.create([size], "u8") };
-    }
-    return this.staged;
+  /** The same for rows that a file holds, with where a kernel reads them. */
+  private overRows(
+    { source, read, lies }: TensorRows,
+    n: number,
+    k: number,
+    body: (placed: NDArray, row: number, count: number) => void,
+  ): void {
+    const rowBytes = sourceRowBytes(source, k);
+    this.inPieces(n, rowBytes, (row, count) => {
+      const bytes = count * rowBytes;
+      const isMapped =
+        lies &&
+        this.backend.withFile?.(lies.file, lies.offset + row * rowBytes, bytes, (buffer) =>
+          body({ shape: [bytes], dtype: "u8", buffer }, row, count),
+        );
+      if (isMapped) {
+        this.mappedBytes += bytes;
+        return;
+      }
+      if (!this.host || this.host.length < bytes) this.host = new Uint8Array(Math.max(bytes, pieceBytes));
+      const into = this.host.subarray(0, bytes);
+      read(row, into);
+      body(this.place(into), row, count);
+    });
   }
 
   private place(bytes: Uint8Array): NDArray {
-    const { device } = this.room(bytes.length);
-    this.backend.upload(device.buffer, bytes);
-    return device;
+    if (!this.staged || sizeOf(this.staged.shape) < bytes.length) {
+      if (this.staged) this.arrays.free(this.staged);
+      this.staged = this.arrays.create([Math.max(bytes.length, pieceBytes)], "u8");
+    }
+    this.backend.upload(this.staged.buffer, bytes);
+    return this.staged;
   }
 
   /** What was only needed on the way. */
   finish(): void {
-    if (this.staged) this.arrays.free(this.staged.device);
+    if (this.staged) this.arrays.free(this.staged);
     this.staged = null;
+    this.host = null;
     this.backend.trim();
   }
 }
@@ -369,6 +378,7 @@ export async function loadPackedWeights(
       head,
       bytesForToken: loader.sizeBytes - (tiedHead ? 0 : embeddingBytes),
       sizeBytes: loader.sizeBytes,
+      mappedBytes: loader.mappedBytes,
       dispose: () => loader.arrays.dispose(),
     };
   } catch (error) {
