@@ -9,7 +9,8 @@
  *   --vocabulary 32000           of the BPE (default 2048)
  *   --threads 1,2                runs
  *   --folder PATH                where corpus and results lie meanwhile
- *   --phase generate|run         one alone, over the same --folder: only `run` is timed
+ *   --phase NAME                 generate, run or write alone, over the same --folder: only `run` is timed, and it alone
+ *                                needs a machine that does nothing else
  *   --quick                      2 MB: a trial, whose times mean nothing
  *
  * The corpus: the texts over and over, in each pass after the first with every sixth word another one, so that passes are no
@@ -18,7 +19,16 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -174,7 +184,8 @@ async function child(folder: string, threads: number): Promise<void> {
 }
 
 function run(folder: string, threads: number): DataRun {
-  for (const name of [`out-${threads}`, `out-${threads}.work`]) rmSync(join(folder, name), { recursive: true, force: true });
+  for (const name of [`out-${threads}`, `out-${threads}.work`])
+    rmSync(join(folder, name), { recursive: true, force: true });
   const args = ["--import", "tsx", import.meta.filename, "--child", folder, "--threads", String(threads)];
   const more = ["--vocabulary", String(vocabSize)];
   const { status, stdout, stderr } = spawnSync(process.execPath, [...args, ...more], { encoding: "utf8" });
@@ -183,8 +194,11 @@ function run(folder: string, threads: number): DataRun {
 }
 
 function tell({ threads, wallMs, peakBytes, stages }: DataRun, { bytes, documents }: Corpus): void {
-  const rate = (ms: number) => `${(bytes / 1e3 / ms).toFixed(1)} MB/s, ${Math.round((1000 * documents) / ms)} documents/s`;
-  console.log(`${threads} threads: ${(wallMs / 1000).toFixed(1)} s, ${rate(wallMs)}, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB`);
+  const rate = (ms: number) =>
+    `${(bytes / 1e3 / ms).toFixed(1)} MB/s, ${Math.round((1000 * documents) / ms)} documents/s`;
+  console.log(
+    `${threads} threads: ${(wallMs / 1000).toFixed(1)} s, ${rate(wallMs)}, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB`,
+  );
   for (const { stage, wallMs, processorMs, peakBytes } of stages)
     console.log(
       `  ${stage.padEnd(12)} ${(wallMs / 1000).toFixed(2).padStart(7)} s, processors ${(processorMs / 1000).toFixed(2).padStart(7)} s, ${rate(wallMs)}, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB`,
@@ -195,25 +209,40 @@ function tell({ threads, wallMs, peakBytes, stages }: DataRun, { bytes, document
 const hashesOf = (folder: string) =>
   readdirSync(folder)
     .sort()
-    .map((name) => `${name} ${createHash("sha256").update(readFileSync(join(folder, name))).digest("hex")}`);
+    .map(
+      (name) =>
+        `${name} ${createHash("sha256")
+          .update(readFileSync(join(folder, name)))
+          .digest("hex")}`,
+    );
+
+interface Ran extends DataRun {
+  provenance: ReturnType<typeof provenance>;
+}
+const runFile = (folder: string, threads: number) => join(folder, `run-${threads}.json`);
 
 async function all(folder: string): Promise<void> {
-  if (phase !== "run") await generate(folder);
-  if (phase === "generate") return;
+  const wants = (name: string) => phase === undefined || phase === name;
+  const wanted = options.threads.split(",").map(Number);
+  if (wants("generate")) await generate(folder);
   const corpus = JSON.parse(readFileSync(join(folder, "corpus.json"), "utf8")) as Corpus;
-  const command = ["npm run bench -- data", ...(options.text ?? []).map((path) => `--text ${path}`)];
-  const more = [`--megabytes ${bytesWanted / 1e6}`, `--vocabulary ${vocabSize}`];
-  const where = provenance([...command, ...more].join(" "));
-  const runs: DataRun[] = [];
-  for (const threads of options.threads.split(",").map(Number)) {
-    const result = run(folder, threads);
-    tell(result, corpus);
-    runs.push(result);
+  if (wants("run")) {
+    const texts = (options.text ?? []).map((path) => `--text ${path}`);
+    const settings = [`--megabytes ${bytesWanted / 1e6}`, `--vocabulary ${vocabSize}`];
+    for (const threads of wanted) {
+      const where = provenance(["npm run bench -- data", ...texts, ...settings].join(" "));
+      const result = run(folder, threads);
+      writeFileSync(runFile(folder, threads), JSON.stringify({ provenance: where, ...result }));
+      tell(result, corpus);
+    }
   }
-  const [first, ...others] = runs.map(({ threads }) => hashesOf(join(folder, `out-${threads}`)).join("\n"));
+  if (!wants("write")) return;
+  const runs = wanted.map((threads) => JSON.parse(readFileSync(runFile(folder, threads), "utf8")) as Ran);
+  const [first, ...others] = wanted.map((threads) => hashesOf(join(folder, `out-${threads}`)).join("\n"));
   if (others.some((hashes) => hashes !== first)) throw new Error("the runs gave different bytes");
   const texts = options.text?.map((path) => path.split("/").at(-1)) ?? ["the package's pages"];
-  writeResult("data", { ...where, texts, corpus, filters, vocabSize, sequence, runs }, quick);
+  const plain = runs.map(({ provenance: _, ...result }) => result);
+  writeResult("data", { ...runs[0].provenance, texts, corpus, filters, vocabSize, sequence, runs: plain }, quick);
 }
 
 if (options.child) await child(options.child, Number(options.threads));

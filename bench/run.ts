@@ -21,6 +21,7 @@ const parts: Record<string, { file: string; what: string }> = {
   feed: { file: "feed.ts", what: "how long a step waits for its batch, in turns read here and ahead; by name alone" },
   tokenizer: { file: "tokenizer.ts", what: "encoding, over texts and tokenizers" },
   dedup: { file: "dedup.ts", what: "deduplication of up to a million documents; by name alone" },
+  data: { file: "data.ts", what: "whole preparations, stage by stage; by name alone" },
   precision: { file: "precision.ts", what: "the losses of float32, bfloat16 and 8-bit moments; by name alone" },
 };
 

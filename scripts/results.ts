@@ -5,6 +5,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { init } from "echarts";
+import { type DataResult, dataPart } from "./results-data.ts";
 import { type DedupResult, dedupPart } from "./results-dedup.ts";
 import { type EpochsResult, epochsPart, epochsPicture } from "./results-epochs.ts";
 import { type PrecisionCurves, precisionPart, precisionPicture } from "./results-precision.ts";
@@ -136,6 +137,7 @@ export function resultsPage(): string {
   add<EpochsResult>("epochs", epochsPart);
   add<TrainResult>("train", speed);
   add<MemoryResult>("train-memory", memory);
+  add<DataResult>("data", dataPart);
   add<DedupResult>("dedup", dedupPart);
   return parts.join("\n");
 }
