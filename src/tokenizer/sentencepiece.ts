@@ -8,7 +8,7 @@
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
 import { byteTokenName, markDecoder, markNormalizer, squeezeNormalizer } from "./code-points.ts";
 import { splitMerges } from "./split-merges.ts";
-import { MAX_VOCABULARY, specialToken, type TokenizerJson, vocabOf } from "./tokenizer-json.ts";
+import { type AddedToken, MAX_VOCABULARY, specialToken, type TokenizerJson, vocabOf } from "./tokenizer-json.ts";
 
 /** SentencePiece.Type in the proto. */
 export const kinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
@@ -99,7 +99,7 @@ export function sentencePieceToJson(content: Uint8Array, where: string): Sentenc
       throw new FormatError(`${where}: a piece, at byte ${b.byteOffset}, is not UTF-8; is this a SentencePiece model?`);
     }
   };
-  const pieces: Piece[] = [];
+  const pieces = { tokens: [] as string[], scores: [] as number[], kinds: [] as number[] };
   // The defaults are the proto's.
   const trainer = { modelType: 1, byteFallback: 0, suffix: 0, unk: 0, bos: 1, eos: 2 };
   const normalizer = { name: "", map: 0, dummyPrefix: 1, removeExtra: 1, escape: 1 };
@@ -111,8 +111,10 @@ export function sentencePieceToJson(content: Uint8Array, where: string): Sentenc
         else if (part.number === 2) entry.score = floatOfBits(part.value);
         else if (part.number === 3) entry.kind = part.value;
       }
-      pieces.push(entry);
-      if (pieces.length > MAX_VOCABULARY) throw new FormatError(`${where}: has over ${MAX_VOCABULARY} pieces`);
+      pieces.tokens.push(entry.piece);
+      pieces.scores.push(entry.score);
+      pieces.kinds.push(entry.kind);
+      if (pieces.tokens.length > MAX_VOCABULARY) throw new FormatError(`${where}: has over ${MAX_VOCABULARY} pieces`);
     } else if (field.number === 2) {
       for (const { number, value } of fieldsOf(field.bytes, where)) {
         // int32: -1 comes as 2^64 - 1, which float64 rounds to 2^64.
@@ -134,7 +136,7 @@ export function sentencePieceToJson(content: Uint8Array, where: string): Sentenc
       }
     }
   }
-  if (pieces.length === 0) throw new FormatError(`${where}: holds no pieces; expected a SentencePiece model`);
+  if (pieces.tokens.length === 0) throw new FormatError(`${where}: holds no pieces; expected a SentencePiece model`);
   const unsupported = (what: string) =>
     new UnsupportedError(
       `${where}: ${what} is not supported; convert it to a tokenizer.json with Hugging Face's tools`,
@@ -145,8 +147,8 @@ export function sentencePieceToJson(content: Uint8Array, where: string): Sentenc
   if (normalizer.dummyPrefix !== 1 || normalizer.escape !== 1 || trainer.suffix !== 0)
     throw unsupported("a SentencePiece model without the space before a text");
 
-  if (pieces.some(({ kind }) => kind === kinds.userDefined)) throw unsupported("a user-defined piece");
-  const has = (id: number) => id >= 0 && id < pieces.length;
+  if (pieces.kinds.includes(kinds.userDefined)) throw unsupported("a user-defined piece");
+  const has = (id: number) => id >= 0 && id < pieces.tokens.length;
   const bos = has(trainer.bos) ? trainer.bos : null;
   return {
     bos,
@@ -161,11 +163,23 @@ export function sentencePieceToJson(content: Uint8Array, where: string): Sentenc
   };
 }
 
-/** A piece as SentencePiece files, and GGUF files after them, have it. */
-export interface Piece {
-  piece: string;
-  score: number;
-  kind: number;
+/** Pieces as SentencePiece files, and GGUF files after them, have them: columns, for an object each would be the larger part. */
+export interface Pieces {
+  tokens: readonly string[];
+  scores: ArrayLike<number>;
+  /** Of `kinds`; as many as there are tokens at least. */
+  kinds: ArrayLike<number>;
+}
+
+/** Tokens that stand for no text, or are found in it as they are. */
+export function addedTokens({ tokens, kinds: kindOf }: Pick<Pieces, "tokens" | "kinds">): AddedToken[] {
+  const added: AddedToken[] = [];
+  for (let id = 0; id < tokens.length; id++) {
+    const kind = kindOf[id];
+    if (kind === kinds.control || kind === kinds.unknown) added.push(specialToken(tokens[id], id));
+    else if (kind === kinds.userDefined) added.push({ ...specialToken(tokens[id], id), special: false });
+  }
+  return added;
 }
 
 /**
@@ -175,45 +189,45 @@ export interface Piece {
  * @throws FormatError where two pieces are the same
  */
 export function piecesToJson(
-  pieces: readonly Piece[],
+  pieces: Pieces,
   options: { where: string; squeeze: boolean; byteFallback: boolean; unk: number | null; prefix: number | null },
 ): TokenizerJson {
   const { where, squeeze, unk, prefix } = options;
+  const { tokens, scores } = pieces;
   const ids = new Map<string, number>();
-  for (let id = 0; id < pieces.length; id++) {
-    const { piece } = pieces[id];
-    if (ids.has(piece))
-      throw new FormatError(`${where}: pieces ${ids.get(piece)} and ${id} are both ${JSON.stringify(piece)}`);
-    ids.set(piece, id);
+  /** Those that merges make, by rank. */
+  const ranked: number[] = [];
+  for (let id = 0; id < tokens.length; id++) {
+    const before = ids.get(tokens[id]);
+    if (before !== undefined)
+      throw new FormatError(`${where}: pieces ${before} and ${id} are both ${JSON.stringify(tokens[id])}`);
+    ids.set(tokens[id], id);
+    if (pieces.kinds[id] === kinds.normal) ranked.push(id);
   }
   const byteFallback =
     options.byteFallback && Array.from({ length: 256 }, (_, b) => byteTokenName(b)).every((t) => ids.has(t));
   // The best score first; the sort is stable, so equal scores keep the order of ids.
-  const ranked = pieces.filter(({ kind }) => kind === kinds.normal).sort((a, b) => b.score - a.score);
-  const added = pieces.flatMap(({ piece, kind }, id) => {
-    if (kind === kinds.control || kind === kinds.unknown) return [specialToken(piece, id)];
-    return kind === kinds.userDefined ? [{ ...specialToken(piece, id), special: false }] : [];
-  });
+  ranked.sort((a, b) => scores[b] - scores[a]);
   return {
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: added,
+    added_tokens: addedTokens(pieces),
     normalizer: squeeze ? squeezeNormalizer : markNormalizer,
     pre_tokenizer: null,
-    post_processor: prefix === null ? null : templateWithPrefix(pieces[prefix].piece, prefix),
+    post_processor: prefix === null ? null : templateWithPrefix(tokens[prefix], prefix),
     decoder: markDecoder,
     model: {
       type: "BPE",
       dropout: null,
-      unk_token: unk === null ? null : pieces[unk].piece,
+      unk_token: unk === null ? null : tokens[unk],
       continuing_subword_prefix: null,
       end_of_word_suffix: null,
       fuse_unk: true,
       byte_fallback: byteFallback,
-      vocab: vocabOf(pieces.map(({ piece }) => piece)),
+      vocab: vocabOf(tokens),
       merges: splitMerges(
-        ranked.map(({ piece }) => piece),
+        ranked.map((id) => tokens[id]),
         ids,
       ),
     },

@@ -4,8 +4,8 @@ import { FormatError, UnsupportedError } from "../../platform/errors.ts";
 import { bytesDecoder, SPACE_MARK } from "../../tokenizer/code-points.ts";
 import { createTokenizer, type Tokenizer, type TokenizerJson } from "../../tokenizer/index.ts";
 import { GPT2_PATTERN, LLAMA3_PATTERN } from "../../tokenizer/pretokenize.ts";
-import { kinds, type Piece, piecesToJson, templateWithPrefix } from "../../tokenizer/sentencepiece.ts";
-import { MAX_VOCABULARY, specialToken } from "../../tokenizer/tokenizer-json.ts";
+import { addedTokens, kinds, type Pieces, piecesToJson, templateWithPrefix } from "../../tokenizer/sentencepiece.ts";
+import { MAX_VOCABULARY } from "../../tokenizer/tokenizer-json.ts";
 
 /** Names of pre-tokenizers that cut as GPT-2 or as LLaMA-3 do, and whether whole words come before merges. */
 const preTokenizers: Record<string, { pattern: string; ignoreMerges: boolean }> = {
@@ -53,8 +53,7 @@ export function tokenizerFromGguf(metadata: GgufMetadata, where: string): Tokeni
   let count = tokens.length;
   while (count > 0 && types[count - 1] === kinds.unused) count--;
   const scores = sentencePiece ? listOf(metadata, "scores", tokens.length, where) : null;
-  const pieces: Piece[] = [];
-  for (let i = 0; i < count; i++) pieces.push({ piece: tokens[i], score: scores?.[i] ?? 0, kind: types[i] });
+  const pieces: Pieces = { tokens: tokens.slice(0, count), scores: scores ?? [], kinds: types };
   let json: TokenizerJson;
   if (sentencePiece) {
     if (!scores) throw new FormatError(`${where}: has no tokenizer.ggml.scores; expected one for each token`);
@@ -79,14 +78,14 @@ function listOf(metadata: GgufMetadata, key: string, length: number, where: stri
 
 function sentencePieceJson(
   metadata: GgufMetadata,
-  pieces: Piece[],
+  pieces: Pieces,
   unk: number | null,
   prefix: number | null,
   where: string,
 ): TokenizerJson {
   const squeeze = metadata.findBool("tokenizer.ggml.remove_extra_whitespaces") ?? false;
   const spacePrefix = metadata.findBool("tokenizer.ggml.add_space_prefix") ?? true;
-  const unknown = unk !== null && pieces[unk]?.kind === kinds.unknown ? unk : null;
+  const unknown = unk !== null && pieces.kinds[unk] === kinds.unknown ? unk : null;
   const json = piecesToJson(pieces, { where, squeeze, byteFallback: true, unk: unknown, prefix });
   if (spacePrefix) return json;
   // Without a space in front only characters, one by one, can be run: what this project's own character tokenizers are.
@@ -95,14 +94,17 @@ function sentencePieceJson(
       `${where}: SentencePiece without a space before the text (add_space_prefix false) is not supported`,
     );
   const vocab = Object.fromEntries(
-    pieces.map(({ piece, kind }, id) => [kind === kinds.normal ? piece.replaceAll(SPACE_MARK, " ") : piece, id]),
+    pieces.tokens.map((piece, id) => [
+      pieces.kinds[id] === kinds.normal ? piece.replaceAll(SPACE_MARK, " ") : piece,
+      id,
+    ]),
   );
   return { ...json, normalizer: null, decoder: bytesDecoder, model: { ...json.model, fuse_unk: false, vocab } };
 }
 
 function byteLevelJson(
   metadata: GgufMetadata,
-  pieces: readonly Piece[],
+  pieces: Pieces,
   pre: string | undefined,
   prefix: number | null,
   where: string,
@@ -113,23 +115,19 @@ function byteLevelJson(
       `${where}: tokenizer.ggml.pre is ${JSON.stringify(pre ?? "absent")}; these can be run: ${Object.keys(preTokenizers).join(", ")}`,
     );
   const vocab = new Map<string, number>();
-  for (let id = 0; id < pieces.length; id++) {
-    const { piece, kind } = pieces[id];
-    if (kind === kinds.unused) continue;
+  for (let id = 0; id < pieces.tokens.length; id++) {
+    const piece = pieces.tokens[id];
+    if (pieces.kinds[id] === kinds.unused) continue;
     if (vocab.has(piece))
       throw new FormatError(`${where}: tokens ${vocab.get(piece)} and ${id} are both ${JSON.stringify(piece)}`);
     vocab.set(piece, id);
   }
-  const added = pieces.flatMap(({ piece, kind }, id) => {
-    if (kind === kinds.control || kind === kinds.unknown) return [specialToken(piece, id)];
-    return kind === kinds.userDefined ? [{ ...specialToken(piece, id), special: false }] : [];
-  });
   const bytes = { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true };
   return {
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: added,
+    added_tokens: addedTokens(pieces),
     normalizer: null,
     pre_tokenizer: {
       type: "Sequence",
@@ -141,7 +139,7 @@ function byteLevelJson(
     post_processor:
       prefix === null
         ? bytes
-        : { type: "Sequence", processors: [bytes, templateWithPrefix(pieces[prefix].piece, prefix)] },
+        : { type: "Sequence", processors: [bytes, templateWithPrefix(pieces.tokens[prefix], prefix)] },
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
       type: "BPE",
