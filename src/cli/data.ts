@@ -1,4 +1,4 @@
-/** `bitnet data generate`, with the others (data-prepare.ts, data-dedup.ts, data-filter.ts, data-inspect.ts). The work is data/'s; here are options, files and lines. */
+/** `bitnet data generate`, with the others (data-prepare.ts, data-dedup.ts, data-filter.ts, data-mix.ts, data-score.ts, data-stream.ts, data-inspect.ts). The work is data/'s; here are options, files and lines. */
 import { Command, Option } from "commander";
 import type { ArithmeticOperator, ProblemSet, ProblemSplit } from "../data/index.ts";
 import { filterCommand } from "./data-filter.ts";
@@ -7,6 +7,7 @@ import { inspectCommand } from "./data-inspect.ts";
 import { prepareCommand } from "./data-prepare.ts";
 import { mixCommand } from "./data-mix.ts";
 import { scoreCommand } from "./data-score.ts";
+import { streamCommand } from "./data-stream.ts";
 import { formatBytes, formatCount, formatDuration, formatRate } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { wholeNumber } from "./support/options.ts";
@@ -22,6 +23,7 @@ export function dataCommand(): Command {
     .addCommand(filterCommand())
     .addCommand(mixCommand())
     .addCommand(scoreCommand())
+    .addCommand(streamCommand())
     .addCommand(inspectCommand())
     .addCommand(generateCommand())
     .addHelpText(

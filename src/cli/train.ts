@@ -41,9 +41,9 @@ Examples:
   bitnet train tiny --data "crawl/**/*.jsonl.gz"
 
   # Datasets that bitnet data prepare made, by themselves or mixed by weight (bitnet data mix shows what comes of it)
-  bitnet train tiny --data stories --tokenizer tokenizer.json --epochs 1
+  bitnet train tiny --data stories --epochs 1
   bitnet train tiny --mix stories=0.7:stories,sums=0.3:sums.txt --steps 300
-  bitnet train tiny --data mixture.yaml --tokenizer tokenizer.json --tokens 100000000
+  bitnet train tiny --data mixture.yaml --tokens 100000000
 
   # The full-precision twin, three times over the text, with validation text of its own
   bitnet train tiny --variant full --data stories.txt --val-data more.txt --epochs 3
