@@ -17,12 +17,12 @@ import {
 } from "../formats/compact/index.ts";
 import { headWidth, type ModelConfig, modelConfigSchema, Transformer } from "../model/index.ts";
 import { FormatError } from "../platform/errors.ts";
-import { baseName, joinPath, listFolder, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
+import { baseName, joinPath, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import type { RowTypeName } from "../quant/row-types.ts";
 import { masterWeightsOf } from "../quant/ternary.ts";
 import { type ParameterRole, Runtime } from "../tensor/index.ts";
 import { createTokenizer, formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
-import { type LoadedModel, modelFiles, writeModelFiles } from "./model-folder.ts";
+import { holdsModelAlone, type LoadedModel, writeModelFiles } from "./model-folder.ts";
 
 /** The number type of every tensor that is not ternary, by what it is. */
 export interface CompactTypes {
@@ -226,7 +226,7 @@ export async function importCompact(
         await writeModelFiles(temporary, model, tokenizer);
         if (chatTemplate !== null) writeAtomically(joinPath(temporary, "chat_template.jinja"), chatTemplate);
       },
-      { mayReplace: (existing) => listFolder(existing).every((name) => modelFiles.includes(name)) },
+      { mayReplace: holdsModelAlone },
     );
     return { config, parameters: model.parameters.reduce((sum, { size }) => sum + size, 0) };
   } finally {

@@ -30,6 +30,10 @@ export const modelFiles = [
   ...besideTokenizer,
 ];
 
+/** Whether a model's files are all that a folder holds: then an import may put another model in its place. */
+export const holdsModelAlone = (folder: string): boolean =>
+  listFolder(folder).every((name) => modelFiles.includes(name));
+
 /**
  * Writes the model's files into an existing folder (the caller makes the folder whole: see writeFolderAtomically).
  *

@@ -1,8 +1,8 @@
 /** A model as a folder of its own, without training state: what imports write. */
 import type { Transformer } from "../model/index.ts";
-import { listFolder, writeFolderAtomically } from "../platform/files.ts";
+import { writeFolderAtomically } from "../platform/files.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { modelFiles, writeModelFiles } from "./model-folder.ts";
+import { holdsModelAlone, writeModelFiles } from "./model-folder.ts";
 
 /**
  * Writes a model's folder (model-folder.ts), whole or not at all. A folder that holds nothing but a model's files is
@@ -18,6 +18,6 @@ export async function saveModelFolder(
   source?: string,
 ): Promise<void> {
   await writeFolderAtomically(path, async (folder) => void (await writeModelFiles(folder, model, tokenizer, source)), {
-    mayReplace: (existing) => listFolder(existing).every((name) => modelFiles.includes(name)),
+    mayReplace: holdsModelAlone,
   });
 }

@@ -64,11 +64,11 @@ Examples:
     .action(run);
 }
 
-async function run(options: ChatOptions): Promise<void> {
+async function run(options: ChatOptions, command: Command): Promise<void> {
   const { PromptCache } = await import("../infer/index.ts");
   const { createLineReader } = await import("../platform/terminal.ts");
   const seed = seedOf(options);
-  const settings = await generationOptions(options, seed);
+  const settings = await generationOptions(options, seed, command);
   const opened = await openForWriting(options.model, options);
   let reader: LineReader | undefined;
   try {

@@ -6,8 +6,10 @@ import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts"
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 import {
   addSamplingOptions,
+  drawing,
   generationOptions,
   readText,
+  refuseGiven,
   type SamplingFlags,
   samplingHelp,
   seedOf,
@@ -56,12 +58,15 @@ Examples:
     .action(run);
 }
 
-async function run(options: GenerateOptions): Promise<void> {
+async function run(options: GenerateOptions, command: Command): Promise<void> {
   const { UsageError } = await import("../platform/errors.ts");
   if (options.logprobs > 0 && !options.json) throw new UsageError("--logprobs is printed with --json alone; add it");
   const prompt = await readPrompt(options);
   const seed = seedOf(options);
-  const chosen = await generationOptions(options, seed);
+  const chosen = await generationOptions(options, seed, command);
+  if (options.beams > 1)
+    await refuseGiven(command, [...drawing, ...(options.temp > 0 ? ["temp"] : []), "repeatLastN"], "for --beams");
+  else await refuseGiven(command, ["lengthPenalty"], "without --beams");
   const opened = await openForWriting(options.model, options);
   const interruption = listenForInterrupts();
   try {

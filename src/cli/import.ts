@@ -51,6 +51,8 @@ async function run(command: Command, input: string, options: ImportOptions): Pro
 
 async function formatOf(path: string) {
   for (const format of importFormats) if (await format.accepts(path)) return format;
+  const { exists } = await import("../platform/files.ts");
+  if (!exists(path)) throw new UsageError(`${path}: no such file or folder, nor a name on the hub (org/name)`);
   const known = importFormats.map(({ name, summary }) => `${name} (${summary})`).join(", ");
   throw new UsageError(`${path}: is of no format that can be told from its name; name one with --format: ${known}`);
 }

@@ -28,6 +28,9 @@ interface Subject {
   checkpoint?: string;
 }
 
+/** The most that a config file has: far more than all its keys need. */
+const configBytes = 1 << 20;
+
 const optimizerLabels: Record<OptimizerChoice["kind"], string> = {
   adamw: "AdamW's moments",
   adamw8bit: "AdamW's moments, of 8 bits where it pays",
@@ -157,7 +160,13 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
       checkpoint: folder,
     };
   }
-  const text = new TextDecoder().decode(readWhole(what, 1 << 20));
+  const { sizeBytes } = describePath(what);
+  const bytes = sizeBytes > configBytes ? null : readWhole(what, configBytes);
+  if (bytes === null || bytes.includes(0))
+    throw new UsageError(
+      `${what}: is no config file, and no model that is inspected; those are folders, GGUF files (.gguf) and compact files (.bitnet)`,
+    );
+  const text = new TextDecoder().decode(bytes);
   return subjectOf([{ from: what, patch: parseConfig(text, what) }]);
 }
 

@@ -45,13 +45,13 @@ Examples:
     .action(run);
 }
 
-async function run(word: string | undefined, options: RunOptions): Promise<void> {
+async function run(word: string | undefined, options: RunOptions, command: Command): Promise<void> {
   const { UsageError } = await import("../platform/errors.ts");
   const { generate } = await import("../infer/index.ts");
   const { systemClock } = await import("../platform/system.ts");
   const { readStandardInput } = await import("../platform/terminal.ts");
   const seed = seedOf(options);
-  const chosen = await generationOptions(options, seed);
+  const chosen = await generationOptions(options, seed, command);
   const text = word === undefined || word === "-" ? await readStandardInput() : word;
   if (text.trim() === "") throw new UsageError('there is no prompt: bitnet run -m MODEL "what to ask"');
   const opened = await openForWriting(options.model, options);

@@ -161,7 +161,7 @@ test("a folder appears whole, replaces only what it may, and leaves nothing behi
   const fill = (name: string) => (temporary: string) => writeFileSync(join(temporary, name), name);
   await writeFolderAtomically(`${path}/`, fill("one"));
   expect(readdirSync(path)).toEqual(["one"]);
-  await expect(writeFolderAtomically(path, fill("two"))).rejects.toThrow("exists and was not written by this command");
+  await expect(writeFolderAtomically(path, fill("two"))).rejects.toThrow("exists and is not empty");
   await writeFolderAtomically(path, fill("two"), { mayReplace: () => true });
   expect(readdirSync(path)).toEqual(["two"]);
   const failing = writeFolderAtomically(

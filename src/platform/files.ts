@@ -293,11 +293,12 @@ export function writeAtomically(path: string, content: Uint8Array | string | ((f
 export async function writeFolderAtomically<T>(
   path: string,
   fill: (temporary: string) => T | Promise<T>,
-  { mayReplace = (existing: string) => listFolder(existing).length === 0 } = {},
+  { mayReplace }: { mayReplace?: (existing: string) => boolean } = {},
 ): Promise<T> {
   const refuse = () => {
-    if (exists(path) && !mayReplace(path))
-      throw new FileError(`${path}: exists and was not written by this command; name another folder or remove it`);
+    if (!exists(path) || (mayReplace ?? ((existing) => listFolder(existing).length === 0))(path)) return;
+    const why = mayReplace ? "exists and was not written by this command" : "exists and is not empty";
+    throw new FileError(`${path}: ${why}; name another folder or remove it`);
   };
   refuse();
   makeFolder(nodePath.dirname(nodePath.resolve(path)));

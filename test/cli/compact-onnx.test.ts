@@ -1,6 +1,6 @@
 // `bitnet export --format compact` and `--format onnx`, `import`, and commands that open a compact file by its path, as
 // processes. Oracle: the checkpoint that was exported: the same words, the same losses, the same shares of -1, 0 and +1.
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -45,6 +45,25 @@ const run = async (...args: string[]) => {
   expect(result).toMatchObject({ code: 0 });
   return result.stdout;
 };
+
+test("a run's newest checkpoint is imported as a model folder; one with other files in it is not written over", async () => {
+  const config = readFileSync(join(at("bitnet"), "config.json"), "utf8");
+  cpSync(at("bitnet"), join(at("run"), "checkpoints", "step_000007"), { recursive: true });
+  expect(await run("import", "run", "-o", "of-run")).toMatch(/^wrote of-run: [\d,]+ parameters, variant bitnet\n$/);
+  const { architectures, hidden_size } = JSON.parse(config);
+  expect(JSON.parse(readFileSync(join(at("of-run"), "config.json"), "utf8"))).toMatchObject({
+    architectures,
+    hidden_size,
+  });
+  await run("export", "run", "--format", "compact", "-o", "run.bitnet");
+  for (const from of ["run", "run.bitnet"]) await run("import", from, "-o", "of-run");
+  writeFileSync(join(at("of-run"), "notes.txt"), "mine");
+  for (const from of ["run", "run.bitnet"]) {
+    const again = await bitnet(["import", from, "-o", "of-run"], { cwd: root });
+    expect(again).toMatchObject({ code: 1, stdout: "" });
+    expect(again.stderr).toMatch(/^bitnet: of-run: exists and was not written by this command; name another [^\n]*\n$/);
+  }
+});
 
 describe("a compact file", () => {
   test("is written, opened by its path, and read back: the same words, losses and weights", async () => {

@@ -66,6 +66,8 @@ test.for([
     ["inspect", "tinny"],
     '"tinny" is neither a preset, a file or folder, nor a name on the hub (org/name); presets are: arithmetic, tiny',
   ],
+  [["inspect", process.execPath], "is no config file, and no model that is inspected; those are folders, GGUF files"],
+  [["import", "nowhere", "-o", "x"], "nowhere: no such file or folder, nor a name on the hub (org/name)"],
   [["generate"], "required option '-m, --model <folder>' not specified"],
   [["generate", "-m", "x", "--temp", "-1"], "argument '-1' is invalid. Expected a number from 0."],
   [["generate", "-m", "x", "--top-p", "1.5"], "Expected a number from 0 to 1."],

@@ -117,6 +117,11 @@ describe("generate", () => {
     const refused: [string[], number, string][] = [
       [["--logprobs", "3"], 2, "--logprobs is printed with --json alone"],
       [["--beams", "2", "--draft-max", "3"], 2, "--draft-max has no meaning for --beams"],
+      [["--beams", "2", "--top-p", "0.5"], 2, "--top-p has no meaning for --beams; leave it out"],
+      [["--beams", "2", "--temp", "1"], 2, "--temp has no meaning for --beams"],
+      [["--length-penalty", "2"], 2, "--length-penalty has no meaning without --beams"],
+      [["--keep", "4"], 2, "--keep says what --context-shift does not forget; give that too"],
+      [["--context-shift", "--context-ring"], 2, "are two ways past the context's end; name one"],
       [["-l", "5*3"], 2, "Expected a token's number, + or -"],
       [["-l", "9999+3"], 2, "logitBias names token 9999; the vocabulary has 280"],
       [["--grammar", "root = 1"], 1, 'grammar, line 1, column 6: expected "::="'],

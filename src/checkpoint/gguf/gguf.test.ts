@@ -335,7 +335,9 @@ test("a chat template travels in the file, and into the folder that it is import
   const back = await loadModel(folder, runtime);
   expect(await ternaryDigests(back.model)).toEqual(await ternaryDigests(modelOf()));
   expect(back.tokenizer!.encode("the cat sat")).toEqual(tokenizer.encode("the cat sat"));
-  await expect(importGguf(file, folder, runtime)).rejects.toThrow(/exists/);
+  await importGguf(file, folder, runtime); // in place of a model; not of a folder with other things
+  writeFileSync(join(folder, "notes.txt"), "mine");
+  await expect(importGguf(file, folder, runtime)).rejects.toThrow(/exists and was not written by this command/);
 });
 
 /** The model's file with keys and tensors changed. */

@@ -12,7 +12,7 @@ import { joinPath, openFile, writeAtomically, writeFolderAtomically } from "../.
 import { masterWeightsOf, ternaryOf } from "../../quant/ternary.ts";
 import { type Parameter, Runtime } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import { writeModelFiles } from "../model-folder.ts";
+import { holdsModelAlone, writeModelFiles } from "../model-folder.ts";
 import { ggufArchitectures } from "./architecture.ts";
 import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerFromGguf } from "./tokenizer-from-gguf.ts";
@@ -269,7 +269,7 @@ function weightsOf(file: GgufFile, parameter: Named, config: ModelConfig): Float
  * A GGUF file as a model folder that eval, generate and train open: float32 master weights, config, tokenizer, and the
  * chat template where the file has one. Written whole or not at all.
  *
- * @throws as loadGguf; FileError where the folder is there and not empty
+ * @throws as loadGguf; FileError where the folder is there and holds other things than a model
  */
 export async function importGguf(
   path: string,
@@ -278,10 +278,14 @@ export async function importGguf(
 ): Promise<Pick<LoadedGguf, "config" | "tokenizer" | "chatTemplate"> & { parameters: number }> {
   const { model, config, tokenizer, chatTemplate } = await loadGguf(path, runtime);
   try {
-    await writeFolderAtomically(folder, async (temporary) => {
-      await writeModelFiles(temporary, model, tokenizer);
-      if (chatTemplate !== null) writeAtomically(joinPath(temporary, "chat_template.jinja"), chatTemplate);
-    });
+    await writeFolderAtomically(
+      folder,
+      async (temporary) => {
+        await writeModelFiles(temporary, model, tokenizer);
+        if (chatTemplate !== null) writeAtomically(joinPath(temporary, "chat_template.jinja"), chatTemplate);
+      },
+      { mayReplace: holdsModelAlone },
+    );
     const parameters = model.parameters.reduce((sum, { size }) => sum + size, 0);
     return { config, tokenizer, chatTemplate, parameters };
   } finally {

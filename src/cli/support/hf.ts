@@ -119,11 +119,11 @@ export function addHfImportOptions(command: Command): void {
     .option("--no-sub-norms", "hf, --to bitnet: add no norms in front of the output and down projections");
 }
 
-/** A folder with a config.json, or a name on the hub. */
+/** A folder with a config.json, a run of ours, or a name on the hub. */
 export async function acceptsHf(path: string): Promise<boolean> {
-  const { isHubName } = await import("../../checkpoint/index.ts");
+  const { checkpointsFolder, isHubName } = await import("../../checkpoint/index.ts");
   const { exists, joinPath } = await import("../../platform/files.ts");
-  return exists(joinPath(path, "config.json")) || isHubName(path);
+  return ["config.json", checkpointsFolder].some((name) => exists(joinPath(path, name))) || isHubName(path);
 }
 
 export async function importHf(request: ImportRequest): Promise<string> {

@@ -79,8 +79,43 @@ model ends it, before a reverse prompt, where the grammar's text is complete, af
 /** Chosen here, and told, so that a text can be had again. */
 export const seedOf = ({ seed }: Pick<SamplingFlags, "seed">): number => seed ?? Math.floor(Math.random() * 2 ** 32);
 
-/** The flags as the library has them, but for what comes of the model (stopTokens, startToken). */
-export async function generationOptions(flags: SamplingFlags, seed: number): Promise<SingleOptions> {
+/** Which of these options were given by hand, as words. */
+const givenOf = (command: Command, names: readonly string[]): string[] =>
+  command.options
+    .filter((option) => names.includes(option.attributeName()))
+    .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
+    .map((option) => option.long!);
+
+/** Draws: what no search and no greedy text makes. */
+export const drawing = ["topK", "topP", "minP", "typical", "seed"] as const;
+
+/** @throws UsageError for options that would change nothing, given the others */
+async function refuseIdle(command: Command, flags: SamplingFlags & { contextRing?: boolean }): Promise<void> {
+  const { UsageError } = await import("../../platform/errors.ts");
+  if (flags.contextShift && flags.contextRing)
+    throw new UsageError("--context-shift and --context-ring are two ways past the context's end; name one");
+  if (!flags.contextShift && givenOf(command, ["keep"]).length > 0)
+    throw new UsageError("--keep says what --context-shift does not forget; give that too");
+}
+
+/** @throws UsageError if an option of these names was given, which has no meaning for what was asked */
+export async function refuseGiven(command: Command, names: readonly string[], what: string): Promise<void> {
+  const { UsageError } = await import("../../platform/errors.ts");
+  const given = givenOf(command, names);
+  if (given.length > 0) throw new UsageError(`${given[0]} has no meaning ${what}; leave it out`);
+}
+
+/**
+ * The flags as the library has them, but for what comes of the model (stopTokens, startToken).
+ *
+ * @param command whose flags they are: it knows which were given
+ */
+export async function generationOptions(
+  flags: SamplingFlags & { contextRing?: boolean },
+  seed: number,
+  command: Command,
+): Promise<SingleOptions> {
+  await refuseIdle(command, flags);
   const grammar = await grammarOf(flags);
   return {
     maxTokens: flags.nPredict < 0 ? Number.MAX_SAFE_INTEGER : flags.nPredict,
