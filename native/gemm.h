@@ -47,7 +47,7 @@ constexpr size_t kLineWords = kBlockRows + kLanes;
 constexpr size_t kPad = 16;
 static_assert((kPackedWords + kPackedAWords + kLineWords) * 4 <= kScratchBytes, "no room to pack");
 static_assert(Int8Product::kStretch <= kMostStretch && Float32Product::kStretch <= kMostStretch, "no room for A");
-static_assert(kMostStretch * kTileColumns + kPad <= kPackedWords, "one panel must fit");
+static_assert(kMostStretch * kTileColumns + kPad <= kSetWords && kSetWords <= kPackedWords, "one panel must fit");
 
 // ---- where the sums go, stretch by stretch: `first` and `last` say whether this stretch of k is one
 
@@ -146,6 +146,22 @@ struct StoreBlockScaled {
     if (to.accumulate || !first) v += kWhole ? load(c) : load_part(c, count);
     kWhole ? store(c, v) : store_part(c, v, count);
   }
+};
+
+// An Out may want whole blocks: kBlockColumns columns, or multiples, which no thread or set of panels cuts; at most
+// kMostColumns of them and kBlockRows rows, of which it is told by `done` behind the last of their sums, while they are in
+// cache.
+template <class...>
+using Void = void;
+template <class Out, class = void>
+struct Blocks {
+  static constexpr size_t kColumns = kTileColumns, kMostColumns = ~size_t{0};
+  INLINE void done(const Out&, Range, Range) {}
+};
+template <class Out>
+struct Blocks<Out, Void<decltype(Out::kBlockColumns)>> {
+  static constexpr size_t kColumns = Out::kBlockColumns, kMostColumns = Out::kMostColumns;
+  INLINE void done(const Out& out, Range rows, Range columns) { Out::done(out, rows, columns); }
 };
 
 // ---- fetching ahead: what the next stretch packs comes from memory while this one is multiplied
@@ -302,7 +318,7 @@ INLINE Range part(size_t n, size_t grain, size_t index, size_t parts) {
 // This thread's rectangle of C: threads form a grid of rows by columns, the one whose busiest thread has least to do.
 // Every thread of a row of the grid reads the same rows of A, of a column the same columns of B; reading a byte of them
 // takes about as long as kByte multiplications.
-template <class A, class B>
+template <class A, class B, size_t kColumns>
 INLINE Share share(const Call& call, size_t m, size_t n) {
   constexpr double kByte = 5;
   size_t threads = static_cast<size_t>(call.threads), thread = static_cast<size_t>(call.thread), best = 1;
@@ -310,14 +326,14 @@ INLINE Share share(const Call& call, size_t m, size_t n) {
   for (size_t down = 1; down <= threads; down++) {
     if (threads % down) continue;
     size_t across = threads / down;
-    size_t row_blocks = (m + kTileRows - 1) / kTileRows, column_blocks = (n + kTileColumns - 1) / kTileColumns;
+    size_t row_blocks = (m + kTileRows - 1) / kTileRows, column_blocks = (n + kColumns - 1) / kColumns;
     double rows = static_cast<double>((row_blocks + down - 1) / down * kTileRows);
-    double columns = static_cast<double>((column_blocks + across - 1) / across * kTileColumns);
+    double columns = static_cast<double>((column_blocks + across - 1) / across * kColumns);
     double cost = rows * columns + kByte * (A::kBytes * rows + B::kBytes * columns);
     if (down == 1 || cost < least) least = cost, best = down;
   }
   size_t across = threads / best;
-  return {part(m, kTileRows, thread / across, best), part(n, kTileColumns, thread % across, across)};
+  return {part(m, kTileRows, thread / across, best), part(n, kColumns, thread % across, across)};
 }
 
 // ---- the loop
@@ -361,10 +377,15 @@ INLINE bool same(const Stretch& a, const Stretch& b) { return a.term == b.term &
 
 // Computes this thread's share of C. A has kPanels, kBytes (of one value), rows(row, rows, k, count, scratch, line),
 // which gives RowsOfA, and block(row, rows, k, count), the memory that `rows` will read; B has kBytes, pack(panels,
-// stride, column, columns, k, count), which fills panels `stride` words apart, and block(column, columns, k, count).
+// stride, column, columns, k, count), which fills panels `stride` words apart, block(column, columns, k, count), and kRoom,
+// words that are packed at once: kPackedWords, so that A is read seldom; or kSetWords, so that what is packed never leaves
+// the second cache, where A is short and stays in the third.
 template <class Product, class A, class B, class Scale, class Out>
 static void gemm(const Call& call, size_t m, size_t n, const Term<A, B, Scale>* terms, int term_count, const Out& out) {
-  const Share mine = share<A, B>(call, m, n);
+  constexpr size_t kColumns = Blocks<Out>::kColumns, kBlockPanels = kColumns / kTileColumns;
+  static_assert(kColumns % kTileColumns == 0 && kBlockPanels * kMostStretch * kTileColumns + kPad <= B::kRoom &&
+                B::kRoom <= kPackedWords);
+  const Share mine = share<A, B, kColumns>(call, m, n);
   const size_t row_begin = mine.rows.begin, row_end = mine.rows.end;
   if (row_begin == row_end || mine.columns.begin == mine.columns.end) return;
   int32_t* const packed = call.scratch<int32_t>();
@@ -375,7 +396,7 @@ static void gemm(const Call& call, size_t m, size_t n, const Term<A, B, Scale>* 
 
   size_t longest = 0;
   for (int t = 0; t < term_count; t++) longest = max(longest, panel_stride(all.at(t, 0)));
-  const size_t most_columns = kPackedWords / longest * kTileColumns;
+  const size_t most_columns = max(B::kRoom / longest / kBlockPanels, size_t{1}) * kColumns;
 
   for (size_t n0 = mine.columns.begin; n0 < mine.columns.end; n0 += most_columns) {
     const size_t n1 = min(n0 + most_columns, mine.columns.end);
@@ -383,7 +404,7 @@ static void gemm(const Call& call, size_t m, size_t n, const Term<A, B, Scale>* 
     const bool small = (row_end - row_begin) * (n1 - n0) <= kSmallC;
     for (Stretch from = all.at(0, 0), to; !all.ended(from); from = to) {
       // Pack B for as many stretches as there is room: one at least.
-      size_t room = small ? max(kPackedByCache, panels * panel_stride(from)) : kPackedWords, tiles = 0;
+      size_t room = small ? max(kPackedByCache, panels * panel_stride(from)) : max(B::kRoom, panels * panel_stride(from)), tiles = 0;
       int32_t* next = packed;
       for (to = from; !all.ended(to) && panels * panel_stride(to) <= room; to = all.after(to)) {
         terms[to.term].b.pack(next, panel_stride(to), n0, n1 - n0, to.k, to.count);
@@ -392,7 +413,12 @@ static void gemm(const Call& call, size_t m, size_t n, const Term<A, B, Scale>* 
         tiles += panels * tiles_down(row_end - row_begin);
       }
       Fetcher fetch_b{};
-      if (!all.ended(to)) fetch_b = Fetcher::over(terms[to.term].b.block(n0, n1 - n0, to.k, to.count), tiles);
+      if (!all.ended(to)) {
+        fetch_b = Fetcher::over(terms[to.term].b.block(n0, n1 - n0, to.k, to.count), tiles);
+      } else if (n1 < mine.columns.end) {
+        const size_t coming = min(most_columns, mine.columns.end - n1);
+        fetch_b = Fetcher::over(terms[0].b.block(n1, coming, 0, all.at(0, 0).count), tiles);
+      }
 
       for (size_t m0 = row_begin; m0 < row_end; m0 += kBlockRows) {
         const size_t m1 = min(m0 + kBlockRows, row_end);
@@ -417,7 +443,8 @@ static void gemm(const Call& call, size_t m, size_t n, const Term<A, B, Scale>* 
 
           // Rows outside, so that C is written along its rows, as far as the panels stay in cache. A in panels comes
           // with a B that does not: one panel, then, and all rows.
-          const size_t set = A::kPanels ? 1 : max(kSetWords / panel_stride(s), size_t{1});
+          const size_t set = A::kPanels ? 1 : min(max(kSetWords / panel_stride(s) / kBlockPanels, size_t{1}) * kBlockPanels,
+                                                  Blocks<Out>::kMostColumns / kColumns * kBlockPanels);
           const size_t tile_stride = A::kPanels ? a.stride : kTileRows * a.stride;
           for (size_t j0 = n0; j0 < n1; j0 += set * kTileColumns) {
             const size_t j1 = min(j0 + set * kTileColumns, n1);
@@ -430,6 +457,7 @@ static void gemm(const Call& call, size_t m, size_t n, const Term<A, B, Scale>* 
                                                   min(kTileColumns, n1 - j), terms[s.term].scale, first, last,
                                                   Fetcher::next(fetch_a), Fetcher::next(fetch_b));
             }
+            if (last) Blocks<Out>::done(out, {m0, m1}, {j0, j1});
           }
         }
       }

@@ -36,10 +36,10 @@ inline bool processor_has(const char* isa) {
                   all_of(seven.b, bit(3) | bit(5) | bit(8)) && all_of(extended.c, bit(5));
   if (!strcmp(isa, "avx2")) return v3;
 
-  // AVX-512 F, DQ, CD, BW, VL; VNNI; BF16.
+  // AVX-512 F, DQ, CD, BW, VL; VBMI, VNNI; BF16.
   if (!strcmp(isa, "avx512"))
     return v3 && all_of(saved, 0xe6) && all_of(seven.b, bit(16) | bit(17) | bit(28) | bit(30) | bit(31)) &&
-           all_of(seven.c, bit(11)) && all_of(seven_one.a, bit(5));
+           all_of(seven.c, bit(1) | bit(11)) && all_of(seven_one.a, bit(5));
   return false;
 }
 #else

@@ -23,8 +23,8 @@ const instructionSets = {
   x64: {
     x86_64_v2: ["-march=x86-64-v2"],
     avx2: ["-march=x86-64-v3"],
-    // Zen 4, Sapphire Rapids and later. An AVX-512 processor without VNNI or BF16 takes avx2.
-    avx512: ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16"],
+    // Zen 4, Sapphire Rapids and later. An AVX-512 processor without VNNI, VBMI or BF16 takes avx2.
+    avx512: ["-march=x86-64-v4", "-mavx512vnni", "-mavx512vbmi", "-mavx512bf16"],
   },
   arm64: { neon: ["-march=armv8-a"] },
 };

@@ -23,10 +23,10 @@ export function addEngineOptions(command: Command): Command {
         .default("auto"),
     )
     .addOption(
-      new Option("--weights-type <type>", "of ternary weights in memory (packed engine; default 2bit)").choices([
-        "2bit",
-        "trits",
-      ]),
+      new Option(
+        "--weights-type <type>",
+        "of ternary weights in memory (packed engine; default auto: what this machine reads fastest)",
+      ).choices(["auto", "2bit", "trits"]),
     )
     .addOption(
       new Option(

@@ -20,7 +20,7 @@ import { UsageError } from "../../platform/errors.ts";
 import { checkBatch, type Engine, rowsWanted, type Sequence, type Work } from "../engine.ts";
 import { type PackedEngineOptions, programRows, resolveOptions } from "./options.ts";
 import { PageList, PagePool } from "./pages.ts";
-import { roundsOf, type Segment } from "./rounds.ts";
+import { roundRowsOf, roundsOf, type Segment } from "./rounds.ts";
 import { PackedSequence } from "./sequence.ts";
 import { ModelStep } from "./step.ts";
 import { loadPackedWeights, type PackedWeights, type WeightSource, weightsOfModel } from "./weights.ts";
@@ -150,7 +150,7 @@ export class PackedEngine implements Engine {
       if (!this.sequences.has(sequence as PackedSequence))
         throw new UsageError("engine: a sequence of the batch is disposed of, or another engine's");
     const before = batch.map(({ sequence }) => sequence.length);
-    const rounds = roundsOf(batch);
+    const rounds = roundsOf(batch, roundRowsOf(this.config));
     const reads: Promise<void>[] = [];
     let workspace: Workspace | null = null;
     try {

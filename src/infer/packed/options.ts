@@ -1,5 +1,6 @@
 /** How the packed engine holds what it reads, and what it does at the context's end. */
-import type { ModelConfig } from "../../model/index.ts";
+import type { Backend } from "../../backends/backend.ts";
+import { headWidth, type ModelConfig } from "../../model/index.ts";
 import type { CacheFormat } from "../../ops/cached-attention/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { MatrixFormat } from "../../quant/matrix-rows.ts";
@@ -7,8 +8,11 @@ import type { TernaryFormat } from "../../quant/packed-ternary.ts";
 import type { WeightSource } from "./weights.ts";
 
 export interface PackedEngineOptions {
-  /** Ternary weights in memory: 2bit, or trits (five to a byte, 1.6 bits). Default 2bit. */
-  weights?: TernaryFormat;
+  /**
+   * Ternary weights in memory: 2bit, trits (five to a byte, 1.6 bits), or auto: what this machine reads fastest. The results
+   * are the same. Default auto.
+   */
+  weights?: TernaryFormat | "auto";
   /** Output head and embeddings. Default: what holds them as exactly as they came (f32; of a file in f16 or bf16, that). */
   head?: MatrixFormat;
   /** Matrices of a full-precision model. Default f32: exact. */
@@ -34,14 +38,36 @@ export interface PackedEngineOptions {
 /** New tokens in one recorded program. */
 export const programRows = 8;
 
+/** The options with nothing left to choose. */
+export type ResolvedOptions = Required<PackedEngineOptions> & { weights: TernaryFormat };
+
+/** Bytes of ternary weights of two bits from which on they come from memory, and not from a third cache (32 MiB on Zen 4). */
+const fromMemory = 64 * 2 ** 20;
+
+export function weightsFromMemory(config: ModelConfig): boolean {
+  const { width, heads, kvHeads, hiddenWidth, layers } = config;
+  const weights = layers * width * (2 * (heads + kvHeads) * headWidth(config) + 3 * hiddenWidth);
+  return weights / 4 >= fromMemory;
+}
+
+/**
+ * Trits are a fifth fewer bytes and twice the instructions. AVX-512 (with VBMI, to look digits up) makes 29 GB/s of them a
+ * thread, so two threads read them as fast as memory gives, and one does not (docs/inference.md has both).
+ */
+export function fastestWeights(backend: Pick<Backend, "isa" | "threads">, config: ModelConfig): TernaryFormat {
+  return backend.isa === "avx512" && backend.threads > 1 && weightsFromMemory(config) ? "trits" : "2bit";
+}
+
 /** The options with their defaults. @throws UsageError for what does not go together */
 export function resolveOptions(
   options: PackedEngineOptions,
   config: ModelConfig,
   source: Pick<WeightSource, "headFormat">,
-): Required<PackedEngineOptions> {
-  const all: Required<PackedEngineOptions> = {
-    weights: options.weights ?? "2bit",
+  backend: Pick<Backend, "isa" | "threads">,
+): ResolvedOptions {
+  const { weights = "auto" } = options;
+  const all: ResolvedOptions = {
+    weights: weights === "auto" ? fastestWeights(backend, config) : weights,
     head: options.head ?? source.headFormat ?? "f32",
     linear: options.linear ?? "f32",
     cache: options.cache ?? "f32",
@@ -51,7 +77,7 @@ export function resolveOptions(
   };
   if (!(Number.isInteger(all.gatherAbove) && all.gatherAbove >= 0))
     throw new UsageError(`packed engine: gatherAbove is ${all.gatherAbove}; expected a whole number from 0`);
-  if (config.variant === "full" && (options.weights || options.floatActivations))
+  if (config.variant === "full" && (weights !== "auto" || options.floatActivations))
     throw new UsageError(
       "packed engine: a full-precision model has no ternary weights and no int8 activations; leave out weights and floatActivations",
     );

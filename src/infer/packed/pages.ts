@@ -3,7 +3,7 @@
  * writes (copy on write), counted, and given back when the last sequence lets go. The pool grows to what is asked for, by a
  * quarter at least.
  */
-import type { Backend } from "../../backends/backend.ts";
+import type { Backend, NDArray } from "../../backends/backend.ts";
 import {
   type CacheShape,
   copyPages,
@@ -18,6 +18,11 @@ const leastGrowth = 8;
 const growthShare = 1 / 4;
 /** Kernels read whole vectors past what they use. */
 const paddingBytes = 64;
+/**
+ * Layers lie together in slabs of at least so many bytes, if there are as many: the system gives them huge pages, without
+ * which each head of a page of keys is looked up for itself (native/addon/addon.cc).
+ */
+const slabBytes = 4 * 2 ** 20;
 
 export class PagePool {
   layers: LayerPages[] = [];
@@ -93,22 +98,32 @@ export class PagePool {
     this.arrays.free(ids);
   }
 
-  /** One layer at a time, and what it had goes back to the system: no more than one layer is there twice. */
+  /** One slab at a time, and what it was copied from goes back to the system: no more than a slab or two are there twice. */
   private grow(by: number): void {
     const before = this.holders.length;
     const count = before + by;
     const all = Array.from({ length: before }, (_, i) => [i, i]).flat();
-    const create = () => this.arrays.create([count * pageBytes(this.shape) + paddingBytes], "u8");
-    for (let i = 0; i < this.layerCount; i++) {
-      const made = { keys: create(), values: create() };
-      const old = this.layers[i];
-      if (old) {
+    const side = Math.ceil((count * pageBytes(this.shape) + paddingBytes) / 64) * 64;
+    const slabs = Math.max(1, Math.min(this.layerCount, Math.floor((2 * side * this.layerCount) / slabBytes)));
+    const inSlab = Math.ceil(this.layerCount / slabs);
+    /** Of each old slab, layers that are still to be copied. */
+    const left = new Map<NDArray, number>();
+    for (const { keys } of this.layers) left.set(keys.array, (left.get(keys.array) ?? 0) + 1);
+    for (let first = 0; first < this.layerCount; first += inSlab) {
+      const layers = Math.min(inSlab, this.layerCount - first);
+      const array = this.arrays.create([2 * side * layers], "u8");
+      for (let i = 0; i < layers; i++) {
+        const made = { keys: { array, at: 2 * i * side }, values: { array, at: (2 * i + 1) * side } };
+        const old = this.layers[first + i];
+        this.layers[first + i] = made;
+        if (!old) continue;
         this.copy(all, [[old, made]]);
-        this.arrays.free(old.keys);
-        this.arrays.free(old.values);
+        const rest = (left.get(old.keys.array) as number) - 1;
+        left.set(old.keys.array, rest);
+        if (rest > 0) continue;
+        this.arrays.free(old.keys.array);
         this.backend.trim();
       }
-      this.layers[i] = made;
     }
     for (let page = count - 1; page >= before; page--) this.free.push(page);
     for (let page = before; page < count; page++) this.holders.push(0);

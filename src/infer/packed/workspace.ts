@@ -1,12 +1,12 @@
 /**
  * What one pass of some rows through the packed engine writes. A row takes four stretches: x (the residual), `wide` (q, k and
- * v; then gate and up before they become one), mixed (attention's output) and hidden (the feed-forward's). Nothing else grows
- * with the rows: at each point one or two of the four are idle, and what a kernel needs besides finds room there (step.ts).
+ * v; where the product makes gate and up apart, they), mixed (attention's output) and hidden (the feed-forward's). Nothing else
+ * grows with the rows: at each point one or two of the four are idle, and what a kernel needs besides finds room there (step.ts).
  */
 import type { Backend, NDArray } from "../../backends/backend.ts";
 import { headWidth, type ModelConfig } from "../../model/index.ts";
 import { pageTokens } from "../../ops/cached-attention/index.ts";
-import { weightRows } from "../../ops/packed-linear/index.ts";
+import { needsProduct, weightRows } from "../../ops/packed-linear/index.ts";
 import { DeviceArrays } from "./device-arrays.ts";
 import { programRows } from "./options.ts";
 
@@ -53,8 +53,9 @@ export function createWorkspace(
   // A sliding sequence holds a page more at each end of its window, and new tokens' pages.
   const pages = rows * (Math.ceil(contextLength / pageTokens) + 2) + Math.ceil(rows / pageTokens);
   const qkvWidth = (heads + 2 * kvHeads) * D;
-  // Few rows need no room before their end.
-  const gateUpWidth = rows > programRows ? weightRows(hiddenWidth, activation) : 0;
+  // Gate and up become one as they are made, where the product allows it.
+  const wholeGates = config.variant === "full" || needsProduct(backend, activation, width);
+  const gateUpWidth = rows > programRows && wholeGates ? weightRows(hiddenWidth, activation) : 0;
   try {
     const wide = create([rows, Math.max(qkvWidth, gateUpWidth)], "f32");
     return {

@@ -16,6 +16,7 @@ import {
   type CacheShape,
   copyPages,
   gatherCache,
+  type LayerPages,
   pageBytes,
   pageTokens,
 } from "./index.ts";
@@ -35,6 +36,13 @@ function dealPages(lengths: readonly number[]): number[][] {
   while (next >= 0)
     for (const [i, n] of lengths.entries()) if (lists[i].length * pageTokens < n && next >= 0) lists[i].push(next--);
   return lists;
+}
+
+/** A layer's pages, keys and values in one array and neither at its begin. */
+function placePages(backend: Backend, poolBytes: number): LayerPages {
+  const side = Math.ceil(poolBytes / 64) * 64;
+  const array = place(backend, [64 + 2 * side], "u8", new Uint8Array(64 + 2 * side));
+  return { keys: { array, at: 64 }, values: { array, at: 64 + side } };
 }
 
 interface Row {
@@ -74,13 +82,14 @@ forEachBackend(({ get }) => {
       const pages = dealPages(lengths);
       const poolBytes = (Math.max(...pages.flat()) + 1) * pageBytes(shape) + 64;
       const host = { keys: new Uint8Array(poolBytes), values: new Uint8Array(poolBytes) };
-      const device = {
-        keys: place(backend, [poolBytes], "u8", host.keys),
-        values: place(backend, [poolBytes], "u8", host.values),
-      };
+      const device = placePages(backend, poolBytes);
       const table = rotaryTable(300, D, 10000);
       const angle = (position: number) => table.subarray(position * D, (position + 1) * D);
-      const sizesOf = (rows: number) => ({ rows, heads, groups: kvHeads, width: D, format: cacheFormats[format] });
+      const places = { keysAt: 0, valuesAt: 0 };
+      const sizesOf = (rows: number) => ({
+        ...{ rows, heads, groups: kvHeads, width: D, format: cacheFormats[format] },
+        ...places,
+      });
       const run = async (rows: readonly Row[], seed: number) => {
         const m = rows.length;
         const inputs = {
@@ -167,8 +176,7 @@ forEachBackend(({ get }) => {
     const table = rotaryTable(T, D, 10000);
     const pages = dealPages([T])[0];
     const poolBytes = pages.length * pageBytes(shape) + 64;
-    const none = new Uint8Array(poolBytes);
-    const device = { keys: place(backend, [poolBytes], "u8", none), values: place(backend, [poolBytes], "u8", none) };
+    const device = placePages(backend, poolBytes);
     const inputsOf = (rows: readonly number[], firsts = rows.map(() => 0)) => ({
       qkv: place(
         backend,
@@ -223,10 +231,13 @@ forEachBackend(({ get }) => {
       Uint8Array.from({ length: 32 }, (_, i) => i),
     );
     const to = place(backend, [32], "u8", new Uint8Array(32));
-    copyPages(backend, place(backend, [2, 2], "i32", [0, 3, 2, 1]), from, to, 8);
+    const all = (array: NDArray) => ({ array, at: 0 });
+    copyPages(backend, place(backend, [2, 2], "i32", [0, 3, 2, 1]), all(from), all(to), 8);
     expect([...(await fetchArray(backend, to))].filter((_, i) => i % 8 === 0)).toEqual([0, 16, 0, 0]);
-    copyPages(backend, place(backend, [1, 2], "i32", [1, 2]), to, to, 8);
+    copyPages(backend, place(backend, [1, 2], "i32", [1, 2]), all(to), all(to), 8);
     expect([...(await fetchArray(backend, to))].filter((_, i) => i % 8 === 0)).toEqual([0, 16, 16, 0]);
+    copyPages(backend, place(backend, [1, 2], "i32", [0, 1]), { array: from, at: 24 }, { array: to, at: 16 }, 8);
+    expect([...(await fetchArray(backend, to))].filter((_, i) => i % 8 === 0)).toEqual([0, 16, 16, 24]);
   });
 });
 
@@ -238,7 +249,7 @@ test("the reference is training's attention over turned queries and keys", () =>
   const plan = planOf(Array.from({ length: T }, (_, position) => ({ position, first: 0, firstPage: 0, pages })));
   const pool = () => new Uint8Array(3 * pageBytes({ heads: H, kvHeads: G, headWidth: D, format: "f32" }));
   const cache = { keys: pool(), values: pool() };
-  const s = { rows: T, heads: H, groups: G, width: D, format: cacheFormats.f32 };
+  const s = { rows: T, heads: H, groups: G, width: D, format: cacheFormats.f32, keysAt: 0, valuesAt: 0 };
   const got = new Float32Array(T * H * D);
   reference({ qkv, angles, plan, ...cache, y: got }, s);
   const [q, k, v] = [H, G, G].map((heads) => new Float32Array(T * heads * D));

@@ -22,20 +22,20 @@ const chunkKeys = 256;
 const attend = defineKernel({
   name: "cached_attention",
   buffers: { qkv: "f32", angles: "f32", plan: "i32", keys: "u8", values: "u8", partial: "f32", y: "f32" },
-  params: ["rows", "heads", "groups", "width", "format", "chunks"],
+  params: ["rows", "heads", "groups", "width", "format", "chunks", "keysAt", "valuesAt"],
   reference,
 });
 const gather = defineKernel({
   name: "cache_gather",
   buffers: { qkv: "f32", angles: "f32", plan: "i32", keys: "u8", values: "u8", q: "f32", k: "f32", v: "f32" },
-  params: ["rows", "heads", "groups", "width", "format", "from", "count", "firstRow"],
+  params: ["rows", "heads", "groups", "width", "format", "from", "count", "firstRow", "keysAt", "valuesAt"],
   reference: cacheGather,
 });
 const copy = defineKernel({
   name: "cache_copy",
   buffers: { ids: "i32", from: "u8", to: "u8" },
-  params: ["count", "bytes"],
-  reference: (a, p) => cacheCopy(a.ids, a.from, a.to, p.count, p.bytes),
+  params: ["count", "bytes", "fromAt", "toAt"],
+  reference: (a, p) => cacheCopy(a.ids, a.from.subarray(p.fromAt), a.to.subarray(p.toAt), p.count, p.bytes),
 });
 
 export interface CacheShape {
@@ -45,11 +45,24 @@ export interface CacheShape {
   format: CacheFormat;
 }
 
-/** One layer's pages: u8, pages of kvHeads · pageHeadBytes, and 64 bytes more, for kernels read whole vectors. */
-export interface LayerPages {
-  readonly keys: NDArray;
-  readonly values: NDArray;
+/**
+ * Pages of keys or of values of one layer: u8, pages of kvHeads · pageHeadBytes, from byte `at` on, a multiple of 64; and 64
+ * bytes more, for kernels read whole vectors.
+ */
+export interface Pages {
+  readonly array: NDArray;
+  readonly at: number;
 }
+export interface LayerPages {
+  readonly keys: Pages;
+  readonly values: Pages;
+}
+
+const placed = ({ keys, values }: LayerPages) =>
+  [
+    { keys: keys.array, values: values.array },
+    { keysAt: keys.at, valuesAt: values.at },
+  ] as const;
 
 export const pageBytes = ({ kvHeads, headWidth, format }: CacheShape): number =>
   kvHeads * pageHeadBytes(headWidth, format);
@@ -101,7 +114,12 @@ export function cachedAttention(
   // One more: a window may begin within a chunk.
   const chunks = Math.ceil(longest / chunkKeys) + 1;
   const partial = cx.create([rows, shape.heads, chunks, shape.headWidth + 2], "f32");
-  cx.backend.launch(attend, { qkv, angles, plan, ...pages, partial, y }, { ...sizesOf(rows, shape), chunks });
+  const [arrays, places] = placed(pages);
+  cx.backend.launch(
+    attend,
+    { qkv, angles, plan, ...arrays, partial, y },
+    { ...sizesOf(rows, shape), chunks, ...places },
+  );
 }
 
 /**
@@ -120,14 +138,19 @@ export function gatherCache(
   const rows = sizeOf(q.shape) / (shape.heads * shape.headWidth);
   const count = sizeOf(k.shape) / (shape.kvHeads * shape.headWidth);
   if (firstRow + rows > all) throw new ShapeError(`cache-gather: rows ${firstRow} to ${firstRow + rows} of ${all}`);
+  const [arrays, places] = placed(pages);
   cx.backend.launch(
     gather,
-    { qkv, angles, plan, ...pages, q, k, v },
-    { ...sizesOf(rows, shape), from, count, firstRow },
+    { qkv, angles, plan, ...arrays, q, k, v },
+    { ...sizesOf(rows, shape), from, count, firstRow, ...places },
   );
 }
 
 /** Copies pages of one buffer to another, or to others of its own: ids i32 [count, 2], from and to. */
-export function copyPages(backend: Backend, ids: NDArray, from: NDArray, to: NDArray, bytes: number): void {
-  backend.launch(copy, { ids, from, to }, { count: sizeOf(ids.shape) / 2, bytes });
+export function copyPages(backend: Backend, ids: NDArray, from: Pages, to: Pages, bytes: number): void {
+  backend.launch(
+    copy,
+    { ids, from: from.array, to: to.array },
+    { count: sizeOf(ids.shape) / 2, bytes, fromAt: from.at, toAt: to.at },
+  );
 }

@@ -6,6 +6,7 @@
 #include "native/attention-sums.h"
 #include "native/half.h"
 #include "native/rows.h"
+#include "native/transpose.h"
 
 namespace bitnet::ISA_NS {
 
@@ -71,6 +72,10 @@ INLINE void put_token(const Shape& s, const float* x, uint8_t* head, size_t toke
     uint16_t halves[kLanes];
     for (size_t d = 0; d < s.width; d += kLanes) {
       const size_t n = part(d, s.width);
+      if (!kTransposed && n == kLanes) {
+        store_half(to + place(d), load(x + d));
+        continue;
+      }
       store_half(halves, load_part(x + d, n));
       for (size_t i = 0; i < n; i++) to[place(d + i)] = halves[i];
     }
@@ -96,20 +101,14 @@ INLINE void put_token(const Shape& s, const float* x, uint8_t* head, size_t toke
   }
 }
 
-// Turns and keeps the new tokens' keys, and keeps their values. All threads.
-INLINE void append(const Call& call, const Shape& s, const Plan& plan, const float* qkv, const float* angles,
-                   uint8_t* keys, uint8_t* values) {
-  const size_t stride = (s.heads + 2 * s.groups) * s.width;
-  const Range mine = call.split(s.rows * s.groups);
-  float* turned = call.scratch<float>();
-  for (size_t unit = mine.begin; unit < mine.end; unit++) {
-    const size_t row = unit / s.groups, g = unit % s.groups, position = plan.position(row);
-    const size_t at = s.at(plan.page(row, position), g);
-    const float* key = qkv + row * stride + (s.heads + g) * s.width;
-    turn(key, angles + row * s.width, s.width, 1, turned);
-    put_token<true>(s, turned, keys + at, position % kPage);
-    put_token<false>(s, key + s.groups * s.width, values + at, position % kPage);
-  }
+// Turns and keeps one new token's key of a group, and keeps its value.
+INLINE void put_row(const Shape& s, const Plan& plan, size_t row, size_t g, const float* qkv, const float* angles,
+                    uint8_t* keys, uint8_t* values, float* turned) {
+  const size_t position = plan.position(row), at = s.at(plan.page(row, position), g);
+  const float* key = qkv + (row * (s.heads + 2 * s.groups) + s.heads + g) * s.width;
+  turn(key, angles + row * s.width, s.width, 1, turned);
+  put_token<true>(s, turned, keys + at, position % kPage);
+  put_token<false>(s, key + s.groups * s.width, values + at, position % kPage);
 }
 
 // kLanes codes as floats, without their scale.
@@ -157,9 +156,56 @@ INLINE void page_scores(const Shape& s, const uint8_t* const* head, const float*
   }
 }
 
-// out_h += sum over a page's tokens of p_h · value.
+// out_h += sum over a page's tokens of p_h · value, for kVectors vectors of the head's columns from d on (of the last, n
+// lanes): each is a chain of sums in the order of the tokens, and several keep the processor busy. Where not all tokens of the
+// page are seen, those that are not may hold anything, and have weights of 0.
+template <int format, int kHeads, int kVectors, bool kAll>
+INLINE void add_columns(const Shape& s, const uint8_t* head, const float (&weights)[kHeads][kPage], float* out, size_t stride,
+                        size_t d, size_t n) {
+  const size_t half = s.width / 2;
+  constexpr bool kHalves = format == kCacheInt4;
+  VF low[kHeads][kVectors], high[kHeads][kVectors];
+  UNROLL for (int h = 0; h < kHeads; h++) {
+    UNROLL for (int v = 0; v < kVectors; v++) {
+      const float* at = out + static_cast<size_t>(h) * stride + d + static_cast<size_t>(v * kLanes);
+      low[h][v] = load(at);
+      high[h][v] = kHalves ? load(at + half) : VF{};
+    }
+  }
+  for (size_t j = 0; j < kPage; j++) {
+    if (!kAll) {
+      bool seen = false;
+      UNROLL for (int h = 0; h < kHeads; h++) seen = seen || weights[h][j] != 0;
+      if (!seen) continue;
+    }
+    UNROLL for (int v = 0; v < kVectors; v++) {
+      const size_t column = d + static_cast<size_t>(v * kLanes);
+      VF first, second = {};
+      if (kHalves) {
+        const VI bytes = load_u8(head + j * half + column);
+        first = to_float((bytes & splat(15)) - splat(8));
+        second = to_float((bytes >> 4) - splat(8));
+      } else {
+        first = codes_at<format>(head, j * s.width + column);
+      }
+      UNROLL for (int h = 0; h < kHeads; h++) {
+        low[h][v] = fma(first, splat(weights[h][j]), low[h][v]);
+        if (kHalves) high[h][v] = fma(second, splat(weights[h][j]), high[h][v]);
+      }
+    }
+  }
+  UNROLL for (int h = 0; h < kHeads; h++) {
+    UNROLL for (int v = 0; v < kVectors; v++) {
+      float* at = out + static_cast<size_t>(h) * stride + d + static_cast<size_t>(v * kLanes);
+      const size_t lanes = v + 1 < kVectors ? static_cast<size_t>(kLanes) : n;
+      store_part(at, low[h][v], lanes);
+      if (kHalves) store_part(at + half, high[h][v], lanes);
+    }
+  }
+}
+
 template <int format, int kHeads>
-INLINE void add_values(const Shape& s, const uint8_t* head, const float* p, float* out, size_t stride) {
+INLINE void add_values(const Shape& s, const uint8_t* head, const float* p, float* out, size_t stride, bool all) {
   float weights[kHeads][kPage];
   const float* scales = reinterpret_cast<const float*>(head + s.code_bytes());
   for (size_t j = 0; j < kPage; j++) {
@@ -169,35 +215,16 @@ INLINE void add_values(const Shape& s, const uint8_t* head, const float* p, floa
       weights[h][j] = format >= kCacheInt8 && w != 0 ? w * scales[j] : w;
     }
   }
-  const size_t half = s.width / 2, columns = format == kCacheInt4 ? half : s.width;
-  for (size_t d = 0; d < columns; d += kLanes) {
-    const size_t n = part(d, columns);
-    VF low[kHeads], high[kHeads];
-    UNROLL for (int h = 0; h < kHeads; h++) {
-      low[h] = load(out + static_cast<size_t>(h) * stride + d);
-      high[h] = format == kCacheInt4 ? load(out + static_cast<size_t>(h) * stride + half + d) : VF{};
-    }
-    for (size_t j = 0; j < kPage; j++) {
-      bool seen = false;
-      UNROLL for (int h = 0; h < kHeads; h++) seen = seen || weights[h][j] != 0;
-      if (!seen) continue;
-      VF first, second = {};
-      if (format == kCacheInt4) {
-        const VI bytes = load_u8(head + j * half + d);
-        first = to_float((bytes & splat(15)) - splat(8));
-        second = to_float((bytes >> 4) - splat(8));
-      } else {
-        first = codes_at<format>(head, j * s.width + d);
-      }
-      UNROLL for (int h = 0; h < kHeads; h++) {
-        low[h] = fma(first, splat(weights[h][j]), low[h]);
-        if (format == kCacheInt4) high[h] = fma(second, splat(weights[h][j]), high[h]);
-      }
-    }
-    UNROLL for (int h = 0; h < kHeads; h++) {
-      store_part(out + static_cast<size_t>(h) * stride + d, low[h], n);
-      if (format == kCacheInt4) store_part(out + static_cast<size_t>(h) * stride + half + d, high[h], n);
-    }
+  constexpr int kTogether = 4 / kHeads;
+  const size_t columns = format == kCacheInt4 ? s.width / 2 : s.width;
+  size_t d = 0;
+  if (all) {
+    for (; d + kTogether * kLanes <= columns; d += kTogether * kLanes)
+      add_columns<format, kHeads, kTogether, true>(s, head, weights, out, stride, d, kLanes);
+  }
+  for (; d < columns; d += kLanes) {
+    if (all) add_columns<format, kHeads, 1, true>(s, head, weights, out, stride, d, part(d, columns));
+    else add_columns<format, kHeads, 1, false>(s, head, weights, out, stride, d, part(d, columns));
   }
 }
 
@@ -282,7 +309,7 @@ static __attribute__((noinline)) void chunk_of(const Shape& s, const Plan& plan,
         sums[h] += e;
       }
     }
-    add_values<format, kHeads>(s, address(values, j), p, out, padded);
+    add_values<format, kHeads>(s, address(values, j), p, out, padded, j >= first && j + kPage <= end);
   }
   UNROLL for (int h = 0; h < kHeads; h++) {
     float* record = records + static_cast<size_t>(h) * record_stride;
@@ -294,40 +321,30 @@ static __attribute__((noinline)) void chunk_of(const Shape& s, const Plan& plan,
 
 template <int format>
 static void attend(const Call& call, const Shape& s, const Plan& plan, const float* qkv, const float* angles,
-                   const uint8_t* keys, const uint8_t* values, float* partial, size_t most_chunks, float* y) {
+                   uint8_t* keys, uint8_t* values, float* partial, size_t most_chunks, float* y) {
   const size_t stride = (s.heads + 2 * s.groups) * s.width, record = s.width + 2, group = s.group();
   float* q = call.scratch<float>();
   float* scratch = q + kMostHeads * s.width + 64;
   auto chunks_of = [&](size_t row) { return plan.position(row) / kChunk + 1; };
   auto first_chunk = [&](size_t row) { return plan.first(row) / kChunk; };
-  size_t units = 0;
-  for (size_t row = 0; row < s.rows; row++) units += (chunks_of(row) - first_chunk(row)) * s.groups;
-  const Range mine = call.split(units);
-  size_t unit = 0;
-  for (size_t row = 0; row < s.rows; row++) {
-    for (size_t chunk = first_chunk(row); chunk < chunks_of(row); chunk++) {
-      for (size_t g = 0; g < s.groups; g++, unit++) {
-        if (unit < mine.begin || unit >= mine.end) continue;
-        auto take = [&](size_t head, auto heads) {
-          constexpr int kHeads = sizeof(heads);
-          for (size_t h = 0; h < kHeads; h++)
-            turn(qkv + row * stride + (g * group + head + h) * s.width, angles + row * s.width, s.width,
-                 query_scale(s.width), q + h * s.width);
-          chunk_of<format, kHeads>(s, plan, row, g, chunk, keys, values, q, scratch,
-                                   partial + ((row * s.heads + g * group + head) * most_chunks + chunk - first_chunk(row)) * record,
-                                   most_chunks * record);
-        };
-        size_t head = 0;
-        for (; head + 4 <= group; head += 4) take(head, int32_t{});
-        for (; head + 2 <= group; head += 2) take(head, int16_t{});
-        for (; head < group; head++) take(head, int8_t{});
-      }
-    }
-  }
-  call.barrier();
-  const Range joined = call.split(s.rows * s.heads);
-  for (size_t i = joined.begin; i < joined.end; i++) {
-    const size_t row = i / s.heads, count = chunks_of(row) - first_chunk(row);
+  auto keep = [&](size_t row, size_t g) { put_row(s, plan, row, g, qkv, angles, keys, values, q); };
+  auto take_chunk = [&](size_t row, size_t chunk, size_t g) {
+    auto take = [&](size_t head, auto heads) {
+      constexpr int kHeads = sizeof(heads);
+      for (size_t h = 0; h < kHeads; h++)
+        turn(qkv + row * stride + (g * group + head + h) * s.width, angles + row * s.width, s.width,
+             query_scale(s.width), q + h * s.width);
+      chunk_of<format, kHeads>(s, plan, row, g, chunk, keys, values, q, scratch,
+                               partial + ((row * s.heads + g * group + head) * most_chunks + chunk - first_chunk(row)) * record,
+                               most_chunks * record);
+    };
+    size_t head = 0;
+    for (; head + 4 <= group; head += 4) take(head, int32_t{});
+    for (; head + 2 <= group; head += 2) take(head, int16_t{});
+    for (; head < group; head++) take(head, int8_t{});
+  };
+  auto join = [&](size_t row, size_t head) {
+    const size_t i = row * s.heads + head, count = chunks_of(row) - first_chunk(row);
     const float* p = partial + i * most_chunks * record;
     VF most = splat(-__builtin_inff()), total = {};
     float* to = y + i * s.width;
@@ -342,7 +359,37 @@ static void attend(const Call& call, const Shape& s, const Plan& plan, const flo
     }
     const float factor = 1 / total[0];
     for (size_t d = 0; d < s.width; d++) to[d] *= factor;
+  };
+
+  size_t units = 0;
+  for (size_t row = 0; row < s.rows; row++) units += (chunks_of(row) - first_chunk(row)) * s.groups;
+  if (s.groups % static_cast<size_t>(call.threads) == 0 || units == s.groups) {
+    // Each thread keeps to groups of its own, and none waits for another.
+    const Range own = call.split(s.groups);
+    for (size_t row = 0; row < s.rows; row++) {
+      for (size_t g = own.begin; g < own.end; g++) keep(row, g);
+    }
+    for (size_t row = 0; row < s.rows; row++) {
+      for (size_t chunk = first_chunk(row); chunk < chunks_of(row); chunk++) {
+        for (size_t g = own.begin; g < own.end; g++) take_chunk(row, chunk, g);
+      }
+      for (size_t head = own.begin * group; head < own.end * group; head++) join(row, head);
+    }
+    return;
   }
+  const Range kept = call.split(s.rows * s.groups), taken = call.split(units), joined = call.split(s.rows * s.heads);
+  for (size_t i = kept.begin; i < kept.end; i++) keep(i / s.groups, i % s.groups);
+  call.barrier();
+  size_t unit = 0;
+  for (size_t row = 0; row < s.rows; row++) {
+    for (size_t chunk = first_chunk(row); chunk < chunks_of(row); chunk++) {
+      for (size_t g = 0; g < s.groups; g++, unit++) {
+        if (unit >= taken.begin && unit < taken.end) take_chunk(row, chunk, g);
+      }
+    }
+  }
+  call.barrier();
+  for (size_t i = joined.begin; i < joined.end; i++) join(i / s.heads, i % s.heads);
 }
 
 INLINE Shape shape_of(const Call& call) {
@@ -355,11 +402,9 @@ KERNEL(cached_attention) {
   const Shape s = shape_of(call);
   const float *qkv = call.f32(0), *angles = call.f32(1);
   const Plan plan{call.i32(2), call.i32(2)};
-  uint8_t *keys = call.u8(3), *values = call.u8(4);
+  uint8_t *keys = call.u8(3) + call.size(6), *values = call.u8(4) + call.size(7);
   float *partial = call.f32(5), *y = call.f32(6);
   const size_t chunks = call.size(5);
-  append(call, s, plan, qkv, angles, keys, values);
-  call.barrier();
   switch (s.format) {
     case kCacheF32: return attend<kCacheF32>(call, s, plan, qkv, angles, keys, values, partial, chunks, y);
     case kCacheF16: return attend<kCacheF16>(call, s, plan, qkv, angles, keys, values, partial, chunks, y);
@@ -368,72 +413,100 @@ KERNEL(cached_attention) {
   }
 }
 
+namespace {
+
+// Tokens [begin, end) of one head's keys and values in a page, as floats: to rows of `stride` from k and v on, which are
+// token 0's.
+template <int format>
+INLINE void read_page(const Shape& s, const uint8_t* key, const uint8_t* value, size_t begin, size_t end, float* k, float* v,
+                      size_t stride) {
+  const float* key_scales = reinterpret_cast<const float*>(key + s.code_bytes());
+  const float* value_scales = reinterpret_cast<const float*>(value + s.code_bytes());
+  // Of kLanes tokens, dimension d.
+  auto key_at = [&](size_t d, size_t token) __attribute__((always_inline)) {
+    VF x;
+    if (format == kCacheInt4) {
+      const VI bytes = load_u8(key + d / 2 * kPage + token);
+      x = to_float((d % 2 ? bytes >> 4 : bytes & splat(15)) - splat(8));
+    } else {
+      x = codes_at<format>(key, d * kPage + token);
+    }
+    return format >= kCacheInt8 ? x * load(key_scales + token) : x;
+  };
+  for (size_t token = 0; token < kPage; token += kLanes) {
+    size_t d = 0;
+    for (; d + kLanes <= s.width; d += kLanes) {
+      VI block[kLanes];
+      UNROLL for (int i = 0; i < kLanes; i++) block[i] = (VI)key_at(d + static_cast<size_t>(i), token);
+      transpose(block);
+      UNROLL for (int i = 0; i < kLanes; i++) {
+        const size_t t = token + static_cast<size_t>(i);
+        if (t >= begin && t < end) store(k + t * stride + d, (VF)block[i]);
+      }
+    }
+    for (; d < s.width; d++) {
+      const VF x = key_at(d, token);
+      for (size_t i = 0; i < kLanes; i++)
+        if (token + i >= begin && token + i < end) k[(token + i) * stride + d] = x[i];
+    }
+  }
+  const size_t half = s.width / 2;
+  for (size_t token = begin; token < end; token++) {
+    float* to = v + token * stride;
+    const float scale = format >= kCacheInt8 ? value_scales[token] : 1;
+    if (format == kCacheInt4) {
+      for (size_t d = 0; d < s.width; d++) {
+        const int byte = value[token * half + d % half];
+        to[d] = static_cast<float>((d < half ? byte & 15 : byte >> 4) - 8) * scale;
+      }
+      continue;
+    }
+    for (size_t d = 0; d < s.width; d += kLanes) {
+      const VF x = codes_at<format>(value, token * s.width + d);
+      store_part(to + d, format == kCacheInt8 ? x * splat(scale) : x, part(d, s.width));
+    }
+  }
+}
+
+}  // namespace
+
 // For many new tokens of one sequence, rows `first` on, whose attention is that of training: keeps them, turns the queries, and gives all
-// keys and values from position `from` on as floats [S, G·D], in order.
+// keys and values from position `from` on as floats [S, G·D], in order. A page's head is kept and read while it is in cache.
 KERNEL(cache_gather) {
   const Shape s = shape_of(call);
-  const size_t first = call.size(7);
-  const float* qkv = call.f32(0) + first * (s.heads + 2 * s.groups) * s.width;
-  const float* angles = call.f32(1) + first * s.width;
+  const size_t from = call.size(5), count = call.size(6), first = call.size(7);
+  const size_t stride = (s.heads + 2 * s.groups) * s.width, width = s.groups * s.width;
+  const float *qkv = call.f32(0) + first * stride, *angles = call.f32(1) + first * s.width;
   const Plan plan{call.i32(2), call.i32(2) + kRowNumbers * first};
-  uint8_t *keys = call.u8(3), *values = call.u8(4);
+  uint8_t *keys = call.u8(3) + call.size(8), *values = call.u8(4) + call.size(9);
   float *q = call.f32(5), *k = call.f32(6), *v = call.f32(7);
-  const size_t from = call.size(5), count = call.size(6);
-  append(call, s, plan, qkv, angles, keys, values);
-  const size_t stride = (s.heads + 2 * s.groups) * s.width;
   const Range rows = call.split(s.rows);
   for (size_t row = rows.begin; row < rows.end; row++) {
     for (size_t h = 0; h < s.heads; h++)
       turn(qkv + row * stride + h * s.width, angles + row * s.width, s.width, 1, q + (row * s.heads + h) * s.width);
   }
-  call.barrier();
-  const size_t last = s.rows - 1, width = s.groups * s.width;
-  // Pages that hold positions from .. from + count: keys lie with their tokens side by side, and go out a dimension at a time.
-  const size_t first_page = from / kPage, pages = (from + count + kPage - 1) / kPage - first_page;
-  const Range mine = call.split(pages);
+  // Positions of the new tokens; pages that hold any position of interest.
+  const size_t begin = plan.position(0), end = begin + s.rows, last = s.rows - 1;
+  const size_t first_page = min(begin, from) / kPage, pages = (from + count + kPage - 1) / kPage - first_page;
+  const Range mine = call.split(pages * s.groups);
   for (size_t i = mine.begin; i < mine.end; i++) {
-    const size_t start = (first_page + i) * kPage, page = plan.page(last, max(start, from));
-    const size_t begin = max(start, from) - start, end = min(kPage, from + count - start);
-    for (size_t g = 0; g < s.groups; g++) {
-      const uint8_t *key = keys + s.at(page, g), *value = values + s.at(page, g);
-      const float* key_scales = reinterpret_cast<const float*>(key + s.code_bytes());
-      const float* value_scales = reinterpret_cast<const float*>(value + s.code_bytes());
-      const size_t half = s.width / 2;
-      for (size_t d = 0; d < s.width; d++) {
-        float numbers[kPage];
-        for (size_t j = 0; j < kPage; j += kLanes) {
-          const size_t at = d * kPage + j;
-          VF x;
-          if (s.format == kCacheF32) x = codes_at<kCacheF32>(key, at);
-          else if (s.format == kCacheF16) x = codes_at<kCacheF16>(key, at);
-          else if (s.format == kCacheInt8) x = codes_at<kCacheInt8>(key, at);
-          else {
-            const VI bytes = load_u8(key + d / 2 * kPage + j);
-            x = to_float((d % 2 ? bytes >> 4 : bytes & splat(15)) - splat(8));
-          }
-          store(numbers + j, s.format >= kCacheInt8 ? x * load(key_scales + j) : x);
-        }
-        for (size_t token = begin; token < end; token++)
-          k[(start + token - from) * width + g * s.width + d] = numbers[token];
-      }
-      for (size_t token = begin; token < end; token++) {
-        float* to = v + (start + token - from) * width + g * s.width;
-        const float scale = s.format >= kCacheInt8 ? value_scales[token] : 1;
-        if (s.format == kCacheInt4) {
-          for (size_t d = 0; d < s.width; d++) {
-            const int byte = value[token * half + d % half];
-            to[d] = static_cast<float>((d < half ? byte & 15 : byte >> 4) - 8) * scale;
-          }
-          continue;
-        }
-        for (size_t d = 0; d < s.width; d += kLanes) {
-          const size_t at = token * s.width + d;
-          const VF x = s.format == kCacheF32   ? codes_at<kCacheF32>(value, at)
-                       : s.format == kCacheF16 ? codes_at<kCacheF16>(value, at)
-                                               : codes_at<kCacheInt8>(value, at) * splat(scale);
-          store_part(to + d, x, part(d, s.width));
-        }
-      }
+    const size_t start = (first_page + i / s.groups) * kPage, g = i % s.groups;
+    for (size_t position = max(start, begin); position < min(start + kPage, end); position++)
+      put_row(s, plan, position - begin, g, qkv, angles, keys, values, call.scratch<float>());
+    const size_t low = max(start, from), high = min(start + kPage, from + count);
+    if (low >= high) continue;
+    const size_t at = s.at(plan.page(last, low), g);
+    // Of token 0 of the page, which may be before `from`; nothing before it is touched.
+    float* const to_k = k + g * s.width - (from - min(from, start)) * width + (start - min(from, start)) * width;
+    float* const to_v = v + (to_k - k);
+    auto read = [&](auto number) {
+      read_page<sizeof(number) - 1>(s, keys + at, values + at, low - start, high - start, to_k, to_v, width);
+    };
+    switch (s.format) {
+      case kCacheF32: read(BytesOf<1 + kCacheF32>{}); break;
+      case kCacheF16: read(BytesOf<1 + kCacheF16>{}); break;
+      case kCacheInt8: read(BytesOf<1 + kCacheInt8>{}); break;
+      default: read(BytesOf<1 + kCacheInt4>{});
     }
   }
 }
@@ -441,8 +514,8 @@ KERNEL(cache_gather) {
 // Copies pages (of keys or of values) of `bytes` bytes: page ids[2i] to page ids[2i + 1], perhaps of another buffer.
 KERNEL(cache_copy) {
   const int32_t* ids = call.i32(0);
-  const uint8_t* from = call.u8(1);
-  uint8_t* to = call.u8(2);
+  const uint8_t* from = call.u8(1) + call.size(2);
+  uint8_t* to = call.u8(2) + call.size(3);
   const size_t bytes = call.size(1);
   const Range mine = call.split(call.size(0));
   for (size_t i = mine.begin; i < mine.end; i++)

@@ -31,6 +31,9 @@ export interface CacheSizes {
   groups: number;
   width: number;
   format: number;
+  /** Of the first page, in bytes. */
+  keysAt: number;
+  valuesAt: number;
 }
 
 type Side = "keys" | "values";
@@ -124,8 +127,8 @@ function openCache(all: Arrays, s: CacheSizes, firstRow = 0) {
   };
   const format = nameOf(cacheFormats, s.format);
   const views = {
-    keys: new DataView(a.keys.buffer, a.keys.byteOffset),
-    values: new DataView(a.values.buffer, a.values.byteOffset),
+    keys: new DataView(a.keys.buffer, a.keys.byteOffset + s.keysAt),
+    values: new DataView(a.values.buffer, a.values.byteOffset + s.valuesAt),
   };
   const headAt = (row: number, position: number, g: number) => {
     const [, , firstPage, list] = a.rows.subarray(4 * row, 4 * row + 4);

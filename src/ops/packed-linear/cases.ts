@@ -23,11 +23,13 @@ const shapes: [m: number, n: number, k: number][] = [
   [15, 100, 80],
   [9, 19, 4500],
 ];
+/** More rows, and more columns, than a product's blocks hold. */
+const large: [m: number, n: number, k: number] = [101, 600, 24];
 const ends: LinearEnd[] = ["store", "add", "silu", "relu2"];
 
-export const cases: PackedCase[] = shapes.flatMap(([m, n, k], i) =>
+export const cases: PackedCase[] = [...shapes, large].flatMap(([m, n, k], i) =>
   (["2bit", "trits"] as const).flatMap((format) =>
-    (i < 2 || i === 6 ? ends : [ends[i % 4]]).map((end) => ({
+    (i < 2 || i === 6 || m > 100 ? ends : [ends[i % 4]]).map((end) => ({
       name: `[${m}, ${k}] by ${n} rows, ${format}, ${end}`,
       ...{ m, n, k, end, format, gain: i % 2 === 0 },
     })),

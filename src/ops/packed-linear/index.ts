@@ -16,6 +16,13 @@ const activationEps = 1e-5;
 /** Up to so many rows the kernel needs no workspace; as kFew in kernel.cc. */
 const fewRows = 8;
 
+/**
+ * Whether products of many rows need room for themselves before their end. Their end follows while they are in cache where all
+ * of k is run through at once: up to 1024 words of it, as kStretch in native/gemm-products.h.
+ */
+export const needsProduct = (backend: Backend, end: LinearEnd, k: number): boolean =>
+  end !== "store" && k > (backend.name === "wasm" ? 2048 : 4096);
+
 const kernel = defineKernel({
   name: "packed_linear",
   buffers: {
@@ -131,7 +138,7 @@ export function packedLinear(
       codes: work ? cx.create([m, Math.ceil(k / 4) * 4], "i8") : null,
       rowScales: work ? cx.create([m], "f32") : null,
       rowSums: work ? cx.create([m], "i32") : null,
-      product: work && end !== "store" ? cx.create([m, whole], "f32") : null,
+      product: work && needsProduct(cx.backend, end, k) ? cx.create([m, whole], "f32") : null,
     },
     {
       m,

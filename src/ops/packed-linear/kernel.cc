@@ -8,6 +8,9 @@ namespace bitnet::ISA_NS {
 
 namespace {
 
+// Behind what gemm.h packs: a block of gates and ups.
+constexpr size_t kBlockAt = (kPackedWords + kPackedAWords + kLineWords + 15) / 16 * 16;
+static_assert((kBlockAt + kBlockRows * (512 + 16)) * 4 <= kScratchBytes, "no room for a block");
 constexpr size_t kFew = 8;  // rows up to which weights are used as they are read, and not unpacked for gemm.h
 #if SIMD_AVX512
 constexpr int kAtOnce = 8;
@@ -142,12 +145,23 @@ INLINE void in_pieces(size_t rows, Body body) {
   take(Number<1>{});
 }
 
-// Where many rows of int8 activations go: y = (sums - row sum) · (row scale · the weight's scale).
+// A product of many rows: y = (sums - row sum) · (row scale · the weight's scale), and its end.
+struct Scales {
+  const int32_t* row_sums;
+  const float *row_scales, *scales;
+  INLINE VF value(const Scales& s, size_t row, size_t column, VI sums) {
+    const VF times = splat(s.row_scales[row]) * load(s.scales + column);  // scales are there for whole panels
+    return to_float(sums - splat(s.row_sums[row])) * times;
+  }
+};
+
+// Kept or added. Between stretches of k, sums lie in `partial`, which may be y where they are not added.
+template <bool kAdd>
 struct StoreScaled {
   float* y;
   size_t stride;
-  const int32_t* row_sums;
-  const float *row_scales, *scales;
+  float* partial;
+  Scales scales;
 
   INLINE void fetch(const StoreScaled& to, size_t row, size_t column) {
     float* y = to.y + row * to.stride + column;
@@ -155,11 +169,48 @@ struct StoreScaled {
   }
   template <bool kWhole>
   INLINE void put(const StoreScaled& to, size_t row, size_t column, size_t count, VI sums, float, bool first, bool last) {
-    float* y = to.y + row * to.stride + column;
-    if (!first) sums += (VI)(kWhole ? load(y) : load_part(y, count));
-    const VF times = splat(to.row_scales[row]) * load(to.scales + column);  // scales are there for whole panels
-    const VF v = last ? to_float(sums - splat(to.row_sums[row])) * times : (VF)sums;
-    kWhole ? store(y, v) : store_part(y, v, count);
+    const size_t at = row * to.stride + column;
+    auto old = [&](const float* p) { return kWhole ? load(p + at) : load_part(p + at, count); };
+    auto keep = [&](float* p, VF v) { kWhole ? store(p + at, v) : store_part(p + at, v, count); };
+    if (!first) sums += (VI)old(to.partial);
+    if (!last) return keep(to.partial, (VF)sums);
+    const VF v = Scales::value(to.scales, row, column, sums);
+    keep(to.y, kAdd ? old(to.y) + v : v);
+  }
+};
+
+// The gate's columns and up's take turns: both are put into a block that stays in cache, and become one there. Of a k of
+// one stretch.
+struct StoreGated {
+  // Whole tiles, and whole pairs of panels.
+  static constexpr size_t kPair = 2 * kPanelRows, kBlockColumns = kPair % kTileColumns == 0 ? kPair : 2 * kTileColumns;
+  static constexpr size_t kMostColumns = 512, kStride = kMostColumns + 16;
+  static_assert(kBlockColumns % kTileColumns == 0 && kBlockColumns % kPair == 0 && kMostColumns % kPair == 0);
+
+  float* y;
+  size_t n;
+  int end;
+  float* block;
+  Scales scales;
+
+  INLINE float* place(const StoreGated& to, size_t row, size_t column) {
+    return to.block + row % kBlockRows * kStride + column % kMostColumns;
+  }
+  INLINE void fetch(const StoreGated&, size_t, size_t) {}
+  template <bool kWhole>
+  INLINE void put(const StoreGated& to, size_t row, size_t column, size_t, VI sums, float, bool, bool) {
+    store(place(to, row, column), Scales::value(to.scales, row, column, sums));
+  }
+  INLINE void done(const StoreGated& to, Range rows, Range columns) {
+    for (size_t row = rows.begin; row < rows.end; row++) {
+      for (size_t c = columns.begin; c < columns.end; c += kPair) {
+        const float* gate = place(to, row, c);
+        const size_t first = c / 2, lanes = min(kPanelRows, to.n - first);
+        for (size_t j = 0; j < lanes; j += kLanes)
+          store_part(to.y + row * to.n + first + j, gated_end(to.end, load(gate + j), load(gate + kPanelRows + j)),
+                     part(j, lanes));
+      }
+    }
   }
 };
 
@@ -195,18 +246,25 @@ INLINE void run(const Call& call, Job job, bool floats) {
     for (size_t k = job.k; k < padded; k++) codes[row * padded + k] = 0;
   }
   call.barrier();
-  const bool straight = job.end == kEndStore;
-  const size_t columns = is_gated(job.end) ? 2 * job.panels() * kPanelRows : job.n;
-  const StoreScaled out{straight ? job.y : product, columns, sums, row_scales, job.scales};
+  const Scales scales{sums, row_scales, job.scales};
   const PackedColumns<Format> b{job.weights, job.panel_bytes()};
-  if (Int8Product::kGroup == 4) {
-    const Term<RowsInPlace<int8_t>, PackedColumns<Format>> term{{codes, padded}, b, padded, 1};
-    gemm<Int8Product>(call, job.m, columns, &term, 1, out);
-  } else {
-    const Term<RowsConverted<ByteWords<int8_t>>, PackedColumns<Format>> term{{{codes, padded}}, b, padded, 1};
-    gemm<Int8Product>(call, job.m, columns, &term, 1, out);
+  auto multiply = [&](size_t columns, auto out) {
+    if (Int8Product::kGroup == 4) {
+      const Term<RowsInPlace<int8_t>, PackedColumns<Format>> term{{codes, padded}, b, padded, 1};
+      gemm<Int8Product>(call, job.m, columns, &term, 1, out);
+    } else {
+      const Term<RowsConverted<ByteWords<int8_t>>, PackedColumns<Format>> term{{{codes, padded}}, b, padded, 1};
+      gemm<Int8Product>(call, job.m, columns, &term, 1, out);
+    }
+  };
+  if (job.end == kEndStore) return multiply(job.n, StoreScaled<false>{job.y, job.n, job.y, scales});
+  if (job.end == kEndAdd) return multiply(job.n, StoreScaled<true>{job.y, job.n, product, scales});
+  const size_t columns = 2 * job.panels() * kPanelRows;
+  if (!product) {
+    float* const block = reinterpret_cast<float*>(call.scratch<int32_t>() + kBlockAt);
+    return multiply(columns, StoreGated{job.y, job.n, job.end, block, scales});
   }
-  if (straight) return;
+  multiply(columns, StoreScaled<false>{product, columns, product, scales});
   call.barrier();
   apply_end(call, job.end, product, columns, job.y, job.m, job.n);
 }
