@@ -26,6 +26,7 @@ const sizes = { vocabSize: 32, width: 32, layers: 2, heads: 2, kvHeads: 1, hidde
 
 test.for(["bitnet", "full"] as const)(
   "%s: the loss falls from each of three epochs to the next",
+  { timeout: 60_000 },
   async (variant) => {
     const text = join(root, `${variant}.txt`);
     writeFileSync(text, Array.from({ length: 60 }, (_, i) => story(i)).join("\n<|endoftext|>\n"));
@@ -48,7 +49,6 @@ test.for(["bitnet", "full"] as const)(
     expect(losses[2]).toBeLessThan(0.7 * Math.log(sizes.vocabSize));
     expect(report.after!.loss).toBeLessThan(report.before!.loss);
   },
-  60_000,
 );
 
 test.for(["bitnet", "full"] as const)("%s: gradients flow to every parameter on a small batch", async (variant) => {
