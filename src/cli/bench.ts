@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import type { ModelConfig } from "../model/index.ts";
 import type { TimedModel, TimedResult } from "../report/index.ts";
+import { UsageError } from "../platform/errors.ts";
 import { formatBytes, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { modelName } from "./support/model-name.ts";
@@ -11,7 +12,7 @@ import { createProgressLine } from "./support/progress.ts";
 interface Options extends BackendOptions {
   model: string;
   compareModel?: string;
-  variant: ModelConfig["variant"];
+  variant?: ModelConfig["variant"];
   prompt: number;
   generate: number;
   samples: number;
@@ -33,7 +34,7 @@ export function benchCommand(): Command {
       "--compare-model <model>",
       "another; `full` or `bitnet`: the same shape in that variant, with random weights",
     )
-    .addOption(new Option("--variant <name>", "of a preset").choices(["bitnet", "full"]).default("bitnet"))
+    .addOption(new Option("--variant <name>", "of a preset; default bitnet").choices(["bitnet", "full"]))
     .option("-p, --prompt <n>", "tokens of the prompt; at most the context", wholeNumber(1), 512)
     .option("-n, --generate <n>", "tokens written one by one", wholeNumber(1), 128)
     .option("--samples <n>", "of each speed and model", wholeNumber(2), 6)
@@ -60,19 +61,21 @@ interface Opened extends TimedModel {
 }
 
 async function run(options: Options): Promise<void> {
+  const { presets } = await import("../model/index.ts");
+  const models = [options.model, options.compareModel ?? ""];
+  if (options.variant && !models.some((model) => Object.hasOwn(presets, model)))
+    throw new UsageError("--variant is of a preset; a model has its own");
   const { timeModels } = await import("../report/index.ts");
   const { systemClock, describeMachine, packageVersion } = await import("../platform/system.ts");
   const interruption = listenForInterrupts();
   const progress = createProgressLine("bench");
   const opened: Opened[] = [];
   try {
-    opened.push(await open(options.model, options.variant, options));
+    opened.push(await open(options.model, options));
     const { compareModel: other } = options;
     if (other !== undefined) {
       const twin = other === "full" || other === "bitnet";
-      opened.push(
-        twin ? await openRandom(opened[0].config, other, options) : await open(other, options.variant, options),
-      );
+      opened.push(twin ? await openRandom(opened[0].config, other, options) : await open(other, options));
     }
     let step = 0;
     // A check each; a try of each row, where a model has two engines; two rounds of each row.
@@ -105,8 +108,9 @@ async function run(options: Options): Promise<void> {
 }
 
 /** A model from disk, or a preset with random weights. */
-async function open(what: string, variant: ModelConfig["variant"], options: Options): Promise<Opened> {
+async function open(what: string, options: Options): Promise<Opened> {
   const { presetConfig, presets } = await import("../model/index.ts");
+  const { variant = "bitnet" } = options;
   if (Object.hasOwn(presets, what)) return openRandom(presetConfig(what, variant), variant, options, what);
   const { openTimed } = await import("../report/index.ts");
   const { loadModel } = await import("../checkpoint/index.ts");

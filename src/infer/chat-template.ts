@@ -95,7 +95,9 @@ export function createChatTemplate(
   try {
     template = new Template(source);
   } catch (cause) {
-    throw new FormatError(`chat template: cannot be read: ${(cause as Error).message}`, { cause });
+    // What is cut off amid a statement the library finds out by falling over.
+    const why = cause instanceof TypeError ? "it ends amid a statement; is an endfor or endif missing?" : cause;
+    throw new FormatError(`chat template: cannot be read: ${why instanceof Error ? why.message : why}`, { cause });
   }
   const render: ChatTemplate["render"] = (messages, { addGenerationPrompt = true } = {}) => {
     try {

@@ -25,17 +25,22 @@ const schema = z.strictObject({
   suffix: absent("suffix is not supported: these models write forward only", ""),
 });
 
-/** OpenAI's. */
+/** OpenAI's; where this server allows fewer, that. */
 const defaultMaxTokens = 16;
 
-export function readCompletionRequest(body: unknown, newSeed: () => number): { request: TextsRequest; reply: Reply } {
+export function readCompletionRequest(
+  body: unknown,
+  newSeed: () => number,
+  mostTokens: number,
+): { request: TextsRequest; reply: Reply } {
   const fields = parseRequest(schema, body);
   const logProbabilities = fields.logprobs ?? null;
   if (fields.echo && logProbabilities !== null)
     throw new HttpError(400, "logprobs: those of an echoed prompt are not computed; leave out echo or logprobs", {
       param: "logprobs",
     });
-  const settings = settingsOf(fields, { maxTokens: fields.max_tokens ?? defaultMaxTokens, logProbabilities, newSeed });
+  const maxTokens = fields.max_tokens ?? Math.min(defaultMaxTokens, mostTokens);
+  const settings = settingsOf(fields, { maxTokens, logProbabilities, newSeed });
   return {
     request: { prompts: promptsOf(fields.prompt ?? ""), copies: fields.n ?? 1, settings, echo: fields.echo ?? false },
     reply: {

@@ -38,6 +38,9 @@ export class RequestEnded extends Error {
 /** Names of errors (platform/errors.ts, infer/) that say what is wrong with a request. */
 const theirFault = new Set(["UsageError", "DataError", "UnsupportedError", "FormatError"]);
 
+/** Fields of requests, and what the engine calls them in its refusals. */
+const fieldNames: Record<string, string> = { max_tokens: "maxTokens", logit_bias: "logitBias" };
+
 /** Fastify's own, whose messages are for programmers of servers. */
 const ofFastify: Record<string, (limits: { bodyBytes: number }) => HttpError> = {
   FST_ERR_CTP_BODY_TOO_LARGE: ({ bodyBytes }) =>
@@ -78,6 +81,9 @@ export function toHttpError(error: unknown, limits: { bodyBytes: number; retryAf
     return new HttpError(503, message, { code: "queue_full", retryAfterSeconds: limits.retryAfterSeconds });
   if (name === "EngineGoneError") return new HttpError(503, message, { code: "engine_gone" });
   if (theirFault.has(name)) {
+    for (const [field, own] of Object.entries(fieldNames))
+      if (new RegExp(`\\b${own}\\b`).test(message))
+        return new HttpError(400, message.replace(own, field), { param: field, code: "invalid_value" });
     const tooLong = /the model's context \d+|tokens; at most \d+ are allowed/.test(message);
     return new HttpError(400, message, tooLong ? { code: "context_length_exceeded" } : {});
   }

@@ -17,11 +17,11 @@ export function addRoutes(server: FastifyInstance, serving: Serving): void {
   const addText = (
     path: string,
     shape: Shape,
-    read: (body: unknown, seed: () => number) => { request: TextsRequest; reply: Reply },
+    read: (body: unknown, seed: () => number, mostTokens: number) => { request: TextsRequest; reply: Reply },
   ) =>
     server.post(path, async (request, reply) => {
       checkModel(request.body, serving);
-      return answer(serving, shape, read(request.body, newSeed), request, reply);
+      return answer(serving, shape, read(request.body, newSeed, engine.facts.maxTokens), request, reply);
     });
   addText("/v1/completions", completionShape, readCompletionRequest);
   addText("/v1/chat/completions", chatShape, readChatRequest);

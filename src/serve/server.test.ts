@@ -272,7 +272,7 @@ describe("what is refused, with OpenAI's shape of errors", () => {
       { prompt: "a", logit_bias: { "999": 1 } },
       400,
       /token 999/,
-      null,
+      "logit_bias",
     ],
     [
       "a prompt's token that there is not",
@@ -330,7 +330,10 @@ describe("what is refused, with OpenAI's shape of errors", () => {
       413,
       expect.stringMatching(/2000 bytes/),
     ]);
-    expect(await send('{"prompt": "a", "max_tokens": 11}')).toEqual([400, "maxTokens is 11; at most 10 are allowed"]);
+    expect(await send('{"prompt": "a", "max_tokens": 11}')).toEqual([400, "max_tokens is 11; at most 10 are allowed"]);
+    // Without max_tokens OpenAI's 16 would be more than this server allows.
+    const short = await server.fastify.inject({ method: "POST", url: "/v1/completions", payload: { prompt: "a" } });
+    expect(short.json()).toMatchObject({ usage: { completion_tokens: 10 } });
   });
 
   test("a field that asks for nothing is taken: no tools, tool_choice none, one best of", async () => {

@@ -67,6 +67,7 @@ test.for([
     '"tinny" is neither a preset, a file or folder, nor a name on the hub (org/name); presets are: arithmetic, tiny',
   ],
   [["inspect", process.execPath], "is no config file, and no model that is inspected; those are folders, GGUF files"],
+  [["bench", "-m", "nowhere", "--variant", "full"], "--variant is of a preset; a model has its own"],
   [["import", "nowhere", "-o", "x"], "nowhere: no such file or folder, nor a name on the hub (org/name)"],
   [["generate"], "required option '-m, --model <folder>' not specified"],
   [["generate", "-m", "x", "--temp", "-1"], "argument '-1' is invalid. Expected a number from 0."],
