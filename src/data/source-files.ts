@@ -36,6 +36,20 @@ export function formatOfName(path: string): SourceFormat | undefined {
 const endings = Object.keys(formatOfEnding).join(", ");
 const known = `${endings} (or those of text with .gz or .zst)`;
 
+/** Names that tell a format which is not read, with what to do instead. */
+function unknownKind(path: string): UsageError {
+  const name = path.replace(/[?#].*$/, "");
+  if (/\.[ct]sv(\.gz|\.zst)?$/i.test(name)) {
+    const parquet = baseName(name).replace(/\.[ct]sv(\.gz|\.zst)?$/i, ".parquet");
+    return new UsageError(
+      `${path}: tables of comma or tab separated values are not read; turn it into Parquet first, with DuckDB for one: COPY (FROM read_csv('${name}')) TO '${parquet}'`,
+    );
+  }
+  return new UsageError(
+    `${path}: unknown kind of file; names end in ${known}, or say what it is with the format option (${sourceFormats.join(", ")})`,
+  );
+}
+
 /** One file of a source, here or far away. */
 export interface SourceFile {
   /** The path or address, for people, errors and manifests. */
@@ -77,10 +91,7 @@ export function expandSources(paths: readonly string[], format?: SourceFormat): 
       if (files.length === 0) throw new DataError(`${path}: no file in this folder ends in ${known}`);
       return files;
     }
-    if (!format && !formatOfName(path))
-      throw new UsageError(
-        `${path}: unknown kind of file; names end in ${known}, or say what it is with the format option (${sourceFormats.join(", ")})`,
-      );
+    if (!format && !formatOfName(path)) throw unknownKind(path);
     return [path];
   });
 }
@@ -138,10 +149,7 @@ async function locateDataset(path: string, options: LocateOptions): Promise<Sour
 function locateAddress(address: string, options: LocateOptions): SourceFile {
   const name = baseName(new URL(address).pathname);
   const format = options.format ?? formatOfName(name);
-  if (!format)
-    throw new UsageError(
-      `${address}: unknown kind of file; names end in ${known}, or say what it is with the format option (${sourceFormats.join(", ")})`,
-    );
+  if (!format) throw unknownKind(address);
   const copy = options.localCopy === undefined ? undefined : joinPath(options.localCopy, name);
   return {
     name: address,

@@ -1,13 +1,23 @@
 // What each filter counts on real pages. Oracles: quality columns that other programs published with their documents (IBM's
 // docq_*, RedPajama-V2's rps_*), and where there are none, the papers' rules written down here a second time, over strings
 // and sets of characters, without the filters' regular expressions and numbered n-grams.
+import { join } from "node:path";
 import { expect } from "vitest";
 import { readRows } from "../../../test/support/parquet-rows.ts";
 import { sharedPath, testShared } from "../../../test/support/shared.ts";
+import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
 import { runPipeline, type Stage } from "../pipeline.ts";
 import type { TextDocument } from "../records.ts";
-import { readTextDocuments } from "../sources.ts";
-import { c4Filter, createFilters, gopherRepetition, linesFilter, maskFilter, unicodeFilter } from "./index.ts";
+import { expandSources, readTextDocuments } from "../sources.ts";
+import {
+  c4Filter,
+  createFilters,
+  gopherRepetition,
+  linesFilter,
+  maskFilter,
+  scoreFilter,
+  unicodeFilter,
+} from "./index.ts";
 import { countOf, lengthOf, meanLength, shareOf, wordsOf } from "./text-measures.ts";
 
 const pages = [
@@ -341,5 +351,46 @@ testShared(
       };
       for (const [name, value] of Object.entries(ours)) expect(value, name).toBeCloseTo(Number(row[name]), 9);
     }
+  },
+);
+
+testShared(
+  "shared: score divides FineWeb-Edu's pages, made Parquet as the error for .csv says, as SQL over the table does",
+  ["data/text/fineweb_llm_scored.csv"],
+  async () => {
+    const csv = sharedPath("data/text/fineweb_llm_scored.csv");
+    const refusal = (() => {
+      try {
+        return expandSources([csv]).join();
+      } catch (error) {
+        return (error as Error).message;
+      }
+    })();
+    const [sql] = /COPY .*$/.exec(refusal)!;
+    const folder = temporaryFolder();
+    const { DuckDBInstance } = await import("@duckdb/node-api");
+    const instance = await DuckDBInstance.create(":memory:");
+    const connection = await instance.connect();
+    await connection.run(sql.replace(" TO '", ` TO '${folder}/`));
+    const counted = await connection.runAndReadAll(
+      `SELECT COUNT(*), COUNT(*) FILTER (score < 3), SUM(LENGTH(text)) FROM read_csv('${csv}')`,
+    );
+    const [[rows, low, characters]] = counted.getRows().map((row) => row.map(Number));
+    connection.closeSync();
+    instance.closeSync();
+    const documents = readTextDocuments(join(folder, "fineweb_llm_scored.parquet"), { fields: { score: "score" } });
+    let [read, length, kept] = [0, 0, 0];
+    async function* source() {
+      for await (const document of documents) {
+        read++;
+        length += lengthOf(document.text);
+        yield document;
+      }
+    }
+    const run = runPipeline(source(), [scoreFilter()]);
+    for await (const { score } of run.documents) if (score! >= 3) kept++;
+    expect([read, length]).toEqual([rows, characters]);
+    expect([kept, run.report()[0].dropped["low-score"].documents]).toEqual([rows - low, low]);
+    expect(low).toBeGreaterThan(5);
   },
 );
