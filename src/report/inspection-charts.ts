@@ -2,7 +2,7 @@
 import { scaleBand, scaleLinear } from "d3-scale";
 import { type Inspection, tokensPerByte } from "../data/index.ts";
 import type { DrawnChart } from "./page.ts";
-import { bandAxis, frame, type FrameOptions, label, plotArea, rectangle, xAxis } from "./svg.ts";
+import { bandAxis, frame, type FrameOptions, label, plotArea, rectangle, textWidth, xAxis } from "./svg.ts";
 
 const counted = (n: number): string => n.toLocaleString("en-US", { maximumFractionDigits: 0 });
 
@@ -18,8 +18,6 @@ interface Bar {
   parts: { value: number; color: string; title: string }[];
 }
 
-/** Pixels of a letter of 12 px text, at most. */
-const letter = 7;
 const barRow = 36;
 
 /** Bars with their names above them, so that long names fit on a phone too. */
@@ -40,7 +38,7 @@ function bars(
   const x = scaleLinear([0, most || 1], [area.left, area.right]);
   const body = rows.map(({ name, value, parts }, i) => {
     const top = area.top + i * barRow;
-    const room = Math.floor((area.right - area.left) / letter) - value.length - 2;
+    const room = area.right - area.left - textWidth(value) - 12;
     let from = 0;
     const drawn = parts.map((part) => {
       const left = x(from);
@@ -54,11 +52,14 @@ function bars(
   return frame(full, xAxis(x, area, Math.max(3, Math.floor(options.width / 130)), format) + body.join(""));
 }
 
-/** The beginning and the end of a name that is too long. */
+/** The beginning and the end of a name that is wider than `room` pixels. */
 function shortened(name: string, room: number): string {
-  if (name.length <= room) return name;
-  const head = Math.max(1, Math.floor(room / 3));
-  return `${name.slice(0, head)}…${name.slice(-(room - head - 1))}`;
+  if (textWidth(name) <= room) return name;
+  for (let kept = name.length - 1; ; kept--) {
+    const head = Math.max(1, Math.floor(kept / 3));
+    const short = `${name.slice(0, head)}…${name.slice(name.length - Math.max(1, kept - head))}`;
+    if (textWidth(short) <= room || kept <= 2) return short;
+  }
 }
 
 export function lengthChart(
@@ -78,14 +79,14 @@ export function lengthChart(
     heading: of === unit ? `Lengths in ${unit}` : `Lengths in ${unit}: ${of}`,
     caption: `Documents by length, each bin from a power of two to the next. ${counted(shortest)} to ${counted(longest)} ${unit}, ${mean.toFixed(1)} on average.`,
     draw(width) {
-      const longestName = Math.max(...shown.map(({ name }) => name.length));
+      const widest = Math.max(...shown.map(({ name }) => textWidth(name)));
       const options: FrameOptions = {
         width,
         height: 60 + shown.length * 24,
         title: `Documents by length in ${unit}`,
         xLabel: "documents",
         yLabel: "",
-        margin: { left: 14 + longestName * letter, right: 70, top: 8, bottom: 44 },
+        margin: { left: 14 + widest, right: 70, top: 8, bottom: 44 },
       };
       const area = plotArea(options);
       const x = scaleLinear([0, Math.max(...shown.map(({ count }) => count))], [area.left, area.right]);

@@ -32,15 +32,19 @@ export interface Margin {
   left: number;
 }
 
-/** Pixels, of 12 px text: a letter is 7 wide at most. */
-const letter = 7;
+/** Pixels of 12 px text, at most: in DejaVu Sans, the widest of the fonts that systems show a page in. */
+export function textWidth(text: string): number {
+  const widthOf = (letter: string) => (/[MWmw@%—]/.test(letter) ? 12 : /[A-Z&…–]/.test(letter) ? 9.6 : 7.7);
+  return Array.from(text).reduce((sum, letter) => sum + widthOf(letter), 0);
+}
+
 const legendRow = 18;
 
 /** Rows of the legend, as many names in each as fit. */
 function legendRows(legend: readonly Legend[], width: number): { entry: Legend; x: number; row: number }[] {
   let [x, row] = [0, 0];
   return legend.map((entry) => {
-    const taken = 30 + entry.name.length * letter;
+    const taken = 30 + textWidth(entry.name);
     if (x > 0 && x + taken > width) {
       x = 0;
       row++;
