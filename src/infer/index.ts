@@ -16,7 +16,7 @@ export { Grammar } from "./grammar/token-mask.ts";
 export { type OpenEngineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
 export {
   createPackedEngine,
-  type PackedEngine,
+  PackedEngine,
   type PackedEngineOptions,
   packModel,
 } from "./packed/engine.ts";

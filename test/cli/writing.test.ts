@@ -220,3 +220,30 @@ test("perplexity prints what the library computes, as a table and as JSON", asyn
   expect(short).toMatchObject({ code: 1, stdout: "" });
   expect(short.stderr).toContain("two windows of 200 are needed at least");
 });
+
+test("perplexity tells what a rounded head and cache cost, beside the same with nothing rounded", async () => {
+  const args = ["perplexity", "-m", at("model"), "-f", at("text.txt"), "-c", "24", "--engine", "packed"];
+  const rounded = ["--head-type", "int4", "--cache-type", "int8"];
+  const [exact, alone, effect, each, refused] = await Promise.all([
+    bitnet([...args, "--json"]),
+    bitnet([...args, ...rounded, "--json"]),
+    bitnet([...args, ...rounded, "--effect", "--json"]),
+    bitnet([...args, "--effect"]),
+    bitnet([...args.slice(0, -1), "float", "--effect"]),
+  ]);
+  const perplexityOf = ({ stdout }: { stdout: string }) => JSON.parse(stdout).perplexity as number;
+  const told = JSON.parse(effect.stdout);
+  const percent = 100 * (perplexityOf(alone) / perplexityOf(exact) - 1);
+  expect(percent).not.toBe(0);
+  expect(told.perplexity).toBe(perplexityOf(alone));
+  expect(told.effects).toMatchObject([
+    { head: "f32", cache: "f32", perplexity: perplexityOf(exact), percent: 0 },
+    { head: "int4", cache: "int8", perplexity: perplexityOf(alone), percent },
+  ]);
+  expect(told.effects[1].bytes_for_token).toBeLessThan(told.effects[0].bytes_for_token);
+  expect(each.stdout).toContain("nothing rounded");
+  for (const type of ["bf16 +f32", "f16 +f32", "int8 +f32", "int4 +f32", "f32 +f16", "f32 +int8", "f32 +int4"])
+    expect(each.stdout).toMatch(new RegExp(`^${type} +[\\d.]+ +[+-][\\d.]+ % `, "m"));
+  expect(refused).toMatchObject({ code: 2, stdout: "" });
+  expect(refused.stderr).toContain("--engine float rounds nothing");
+});
