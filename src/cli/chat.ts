@@ -6,6 +6,7 @@ import { chatPrompt, templateFor } from "./support/chat.ts";
 import { Interrupted } from "./support/interrupt.ts";
 import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
 
+import { modelWords } from "./support/options.ts";
 import {
   addSamplingOptions,
   generationOptions,
@@ -42,7 +43,7 @@ export function chatCommand(): Command {
     .description(
       "Asks a chat model through its chat template and keeps what was said. Only new messages are read by the model.",
     )
-    .requiredOption("-m, --model <folder>", "checkpoint, run folder (its newest checkpoint), or model folder")
+    .requiredOption("-m, --model <model>", modelWords)
     .option("--system-prompt <text>", "what the model is told first")
     .option("--chat-template <name>", "a template by name: chatml, llama2, llama3, zephyr, bitnet")
     .option("--chat-template-file <path>", "a Jinja template from a file")

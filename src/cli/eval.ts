@@ -8,7 +8,7 @@ import { formatCount, formatDuration, formatRate, formatTable } from "./support/
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
 import { type OpenedForUse, openModel, tokenizerOf } from "./support/model.ts";
 import { addEngineOptions } from "./support/engine-options.ts";
-import { wholeNumber } from "./support/options.ts";
+import { modelWords, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 
 interface EvalOptions extends TaskOptions {
@@ -37,10 +37,7 @@ export function evalCommand(): Command {
       "Scores every token of a text once, in order, or runs tasks of lm-evaluation-harness. Compare models of different tokenizers by bits per byte, never by perplexity.",
     )
     .argument("[model]", "the same as -m")
-    .option(
-      "-m, --model <model>",
-      "checkpoint, run folder (its newest checkpoint), model folder, compact or GGUF file, or a name on the hub",
-    )
+    .option("-m, --model <model>", modelWords)
     .addOption(new Option("--checkpoint <model>", "the same as -m").hideHelp())
     .option(
       "-d, --data <paths...>",

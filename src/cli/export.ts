@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { exportFormats } from "./support/export-formats.ts";
 import { ownOptions } from "./support/format-options.ts";
-import { addBackendOptions, type BackendOptions, readBackendOptions } from "./support/options.ts";
+import { addBackendOptions, type BackendOptions, modelWords, readBackendOptions } from "./support/options.ts";
 
 interface ExportOptions extends BackendOptions {
   format: string;
@@ -14,7 +14,7 @@ export function exportCommand(): Command {
   const command = new Command("export")
     .summary("write a model for other programs")
     .description("Writes a model as a file or folder that other programs load unchanged.")
-    .argument("<checkpoint>", "checkpoint, run folder (its newest checkpoint), model folder, or .gguf file")
+    .argument("<checkpoint>", modelWords)
     .addOption(
       new Option("-f, --format <name>", "what to write").choices(exportFormats.map(({ name }) => name)).default("gguf"),
     )

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import type { OpenedEngine, SingleOptions } from "../infer/index.ts";
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
 import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
-import { decimalNumber, wholeNumber } from "./support/options.ts";
+import { decimalNumber, modelWords, wholeNumber } from "./support/options.ts";
 import {
   addSamplingOptions,
   drawing,
@@ -33,7 +33,7 @@ export function generateCommand(): Command {
     .description(
       "Continues a prompt, token by token, with a key-value cache. Options are named as in llama.cpp, and mean the same.",
     )
-    .requiredOption("-m, --model <folder>", "checkpoint, run folder (its newest checkpoint), or model folder")
+    .requiredOption("-m, --model <model>", modelWords)
     .option("-p, --prompt <text>", "what to continue; without it, the start of a document")
     .option("-f, --file <path>", "read the prompt from a file");
   addSamplingOptions(command, 128)

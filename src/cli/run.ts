@@ -5,6 +5,7 @@ import { chatPrompt, templateFor } from "./support/chat.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
 
+import { modelWords } from "./support/options.ts";
 import { addSamplingOptions, generationOptions, type SamplingFlags, samplingHelp, seedOf } from "./support/sampling.ts";
 import { describeReport, openForWriting, printText } from "./support/writing.ts";
 
@@ -23,7 +24,7 @@ export function runCommand(): Command {
       "Prints the answer to one prompt, alone on the standard output. A model with a chat template is asked through it; any other continues the prompt.",
     )
     .argument("[prompt]", "what to ask; - or nothing: read from the standard input")
-    .requiredOption("-m, --model <folder>", "checkpoint, run folder (its newest checkpoint), or model folder")
+    .requiredOption("-m, --model <model>", modelWords)
     .option("--system-prompt <text>", "what the model is told first, where it is asked through a chat template")
     .option(
       "--chat-template <name>",

@@ -4,7 +4,7 @@ import type { ServeOptions } from "../serve/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { addEngineOptions, type EngineFlags, engineOptions } from "./support/engine-options.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
-import { backendChoice, decimalNumber, wholeNumber } from "./support/options.ts";
+import { backendChoice, decimalNumber, modelWords, wholeNumber } from "./support/options.ts";
 import { readText } from "./support/sampling.ts";
 
 interface ServeFlags extends EngineFlags {
@@ -40,7 +40,7 @@ export function serveCommand(): Command {
     .description(
       "Serves a model at http://127.0.0.1:8080: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /metrics, and a chat page at /.",
     )
-    .requiredOption("-m, --model <folder>", "checkpoint, run folder (its newest checkpoint), or model folder")
+    .requiredOption("-m, --model <model>", modelWords)
     .option("--host <address>", "where to listen; 0.0.0.0: to everybody (give --api-key then)", "127.0.0.1")
     .option("--port <n>", "port; 0: a free one", wholeNumber(0, 65535), 8080)
     .option("-a, --alias <name>", "what the model is called in requests (default: its folder's name)")

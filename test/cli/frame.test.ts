@@ -69,7 +69,7 @@ test.for([
   [["inspect", process.execPath], "is no config file, and no model that is inspected; those are folders, GGUF files"],
   [["bench", "-m", "nowhere", "--variant", "full"], "--variant is of a preset; a model has its own"],
   [["import", "nowhere", "-o", "x"], "nowhere: no such file or folder, nor a name on the hub (org/name)"],
-  [["generate"], "required option '-m, --model <folder>' not specified"],
+  [["generate"], "required option '-m, --model <model>' not specified"],
   [["generate", "-m", "x", "--temp", "-1"], "argument '-1' is invalid. Expected a number from 0."],
   [["generate", "-m", "x", "--top-p", "1.5"], "Expected a number from 0 to 1."],
   [["generate", "-m", "x", "--backend", "gpu"], "Allowed choices are auto, native, wasm, reference."],

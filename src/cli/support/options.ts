@@ -2,6 +2,10 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { BackendChoice } from "../../backends/index.ts";
 
+/** What a command takes as a model, for its help. */
+export const modelWords =
+  "a run's folder (its newest checkpoint), a checkpoint, a model folder, a .gguf or .bitnet file, or org/name on the hub";
+
 /** Parses a whole number from `least` on. For an option's third argument. */
 export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (word: string) => number {
   return (word) => {
