@@ -5,7 +5,7 @@ import type { OpenedEngine } from "../infer/index.ts";
 import { formatBytes, formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
-import { wholeNumber } from "./support/options.ts";
+import { modelWords, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 import { readText } from "./support/sampling.ts";
 import { openForWriting } from "./support/writing.ts";
@@ -26,7 +26,7 @@ export function perplexityCommand(): Command {
     .description(
       "Scores the second half of each window of a text, by the engine that writes; with --ppl-stride, overlapping windows. For loss on every token and bits per byte: bitnet eval.",
     )
-    .requiredOption("-m, --model <folder>", "checkpoint, run folder (its newest checkpoint), or model folder")
+    .requiredOption("-m, --model <model>", modelWords)
     .requiredOption("-f, --file <path>", "the text, taken as one document")
     .option("-c, --ctx-size <n>", "tokens of a window; default: 512, or the model's context if less", wholeNumber(2))
     .option("--ppl-stride <n>", "score the last n tokens of windows that lie n apart; 0: off", wholeNumber(0), 0)
