@@ -127,10 +127,11 @@ function mergeSources(reports: readonly SourceReport[]): SourceReport {
 
 /** One machine's report, or the shares of several: clusters are those that the first tells. Files by their own names. */
 function mergeDedup(shares: readonly DedupReport[]): DedupReport | undefined {
-  const plain = <T extends { source: string }>(one: T): T => ({ ...one, source: one.source.replace(/^\d+ /, "") });
+  const plainName = (name: string) => name.replace(/^\d+ /, "");
+  const plain = <T extends { source: string }>(one: T): T => ({ ...one, source: plainName(one.source) });
   const reports = shares.map((report) => ({
     ...report,
-    sources: report.sources.map((source) => ({ ...source, name: source.name.replace(/^\d+ /, "") })),
+    sources: report.sources.map((source) => ({ ...source, name: plainName(source.name) })),
     pairs: report.pairs.map((pair) => ({ ...pair, dropped: plain(pair.dropped), other: plain(pair.other) })),
   }));
   if (reports.length <= 1) return reports[0];
@@ -145,7 +146,11 @@ function mergeDedup(shares: readonly DedupReport[]): DedupReport | undefined {
     ) as Record<DropReason, number>,
     characters: total(({ characters }) => characters),
     keptCharacters: total(({ keptCharacters }) => keptCharacters),
-    sources: reports.flatMap(({ sources }) => sources),
+    // In the order of their numbers, as one machine has them.
+    sources: shares
+      .flatMap(({ sources }) => sources)
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .map((source) => ({ ...source, name: plainName(source.name) })),
     pairs: reports.flatMap(({ pairs }) => pairs).slice(0, reports[0].pairs.length),
   };
 }

@@ -402,6 +402,11 @@ test("stages one at a time, over several machines' shares, give the same bytes; 
   await run("finish");
   expect(shardBytes(set)).toEqual(shardBytes(whole));
   expect(readManifest(set)).toEqual(readManifest(whole));
+  // With the texts of every pair, whichever machine read them.
+  const report = readPrepareReport(set)!;
+  expect(report).toEqual(readPrepareReport(whole));
+  expect(report.dedup!.pairs.flatMap(({ dropped, other }) => [dropped.text, other.text])).not.toContain("");
+  expect(report.dedup!.pairs.length).toBeGreaterThan(0);
 });
 
 test("bad input keeps what is finished; a folder of something else is not touched; contradictions are refused", async () => {

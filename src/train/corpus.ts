@@ -12,23 +12,15 @@ import {
   type TokenStream,
 } from "../data/index.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
-import { loadTokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
-import {
-  checkPaths,
-  checkVocabulary,
-  encodeText,
-  hasManyDocuments,
-  makeTokenizer,
-  type TextOptions,
-} from "./encode-text.ts";
+import { checkPaths, encodeText, hasManyDocuments, makeTokenizer, type TextOptions } from "./encode-text.ts";
 import { checkMixturePaths, prepareMixture } from "./mixed-corpus.ts";
 import {
   type CorpusOptions,
   checkDataset,
   feedSettings,
   type TrainingData,
-  tokenizerOfDataset,
+  tokenizerOfRun,
   verifyDatasets,
 } from "./training-data.ts";
 import { type Validation, type ValidationSource, validationOf } from "./validation.ts";
@@ -65,11 +57,8 @@ export async function prepareCorpus(config: RunConfig, options: CorpusOptions = 
   const datasets = preparedDatasets(config);
   const source = datasets ? validationOfDatasets(datasets, config) : await chooseValidation(config, options);
   const held = (text: string) => source === "documents" && isValidationDocument(text, data.validFraction);
-  const own = datasets && config.tokenizer.file === null ? tokenizerOfDataset(datasets[0]) : null;
-  const tokenizer =
-    options.tokenizer ?? (own ? loadTokenizer(own) : await makeTokenizer(config, data.files, held, options));
-  // That of a model that is there may leave rows of its vocabulary unused, as published models often do.
-  if (!options.tokenizer || tokenizer.vocabSize > config.model.vocabSize) checkVocabulary(config, tokenizer);
+  const make = () => makeTokenizer(config, data.files, held, options);
+  const tokenizer = await tokenizerOfRun(config, { dataset: datasets?.[0] ?? null, make }, options);
   for (const folder of datasets ?? []) checkDataset(folder, tokenizer);
   const folders = datasets ?? [
     await encodeText(
@@ -151,7 +140,7 @@ async function chooseValidation(config: RunConfig, options: TextOptions): Promis
 }
 
 /** The datasets that `bitnet data prepare` made, where the training text is such. */
-function preparedDatasets({ data, tokenizer }: RunConfig): string[] | null {
+function preparedDatasets({ data }: RunConfig): string[] | null {
   const datasets = data.files.filter(isDataset);
   if (datasets.length === 0) return null;
   const other = data.files.find((path) => !isDataset(path));
@@ -162,10 +151,6 @@ function preparedDatasets({ data, tokenizer }: RunConfig): string[] | null {
   if (data.validFiles.length > 0)
     throw new UsageError(
       `${datasets[0]}: a prepared dataset brings its own validation text; leave out the validation files, or train on the text itself`,
-    );
-  if (tokenizer.file === null && !tokenizerOfDataset(datasets[0]))
-    throw new UsageError(
-      `${datasets[0]}: is a prepared dataset; name the tokenizer that it was encoded with (--tokenizer)`,
     );
   return datasets;
 }

@@ -20,22 +20,15 @@ import {
 } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { sha256Of } from "../platform/files.ts";
-import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
-import {
-  checkPaths,
-  checkVocabulary,
-  encodeText,
-  hasManyDocuments,
-  makeTokenizer,
-  type TextOptions,
-} from "./encode-text.ts";
+import { checkPaths, encodeText, hasManyDocuments, makeTokenizer, type TextOptions } from "./encode-text.ts";
 import {
   type CorpusOptions,
   checkDataset,
   feedSettings,
   type TrainingData,
-  tokenizerOfDataset,
+  tokenizerOfRun,
   verifyDatasets,
 } from "./training-data.ts";
 import { mixedValidationOf } from "./validation.ts";
@@ -87,19 +80,20 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
     );
   const texts = spec.sources.filter((source) => !told(source, () => isPrepared(source)));
   const prepared = spec.sources.filter((source) => !texts.includes(source));
-  const own =
-    prepared.length > 0 && config.tokenizer.file === null ? tokenizerOfDataset(pathsOf(prepared[0])[0]) : null;
-  if (prepared.length > 0 && config.tokenizer.file === null && !options.tokenizer && own === null)
-    throw new UsageError(
-      `source "${prepared[0].name}": ${pathsOf(prepared[0])[0]} is a prepared dataset; name the tokenizer that it was encoded with (--tokenizer)`,
-    );
   const shared = new Map<string, boolean>();
   if (data.validFraction > 0)
     for (const source of texts)
       shared.set(source.name, await told(source, () => hasManyDocuments(config, pathsOf(source), options)));
-  const tokenizer =
-    options.tokenizer ?? (own ? loadTokenizer(own) : await tokenizerFor(config, texts, shared, options));
-  if (!options.tokenizer || tokenizer.vocabSize > config.model.vocabSize) checkVocabulary(config, tokenizer);
+  const [first] = prepared;
+  const tokenizer = await tokenizerOfRun(
+    config,
+    {
+      dataset: first ? pathsOf(first)[0] : null,
+      make: () => tokenizerFor(config, texts, shared, options),
+      ...(first ? { from: `source "${first.name}": ` } : {}),
+    },
+    options,
+  );
   const sources: PreparedSource[] = [];
   for (const source of spec.sources) {
     const { name, weight, curriculum = true } = source;

@@ -3,9 +3,9 @@ import { type FeedSpec, openSplit, readManifest } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath } from "../platform/files.ts";
 import { nextTurn } from "../platform/turn.ts";
-import type { Tokenizer } from "../tokenizer/index.ts";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
-import type { TextOptions } from "./encode-text.ts";
+import { checkVocabulary, type TextOptions } from "./encode-text.ts";
 import { lossMarker, type Validation } from "./validation.ts";
 
 export interface TrainingData {
@@ -31,9 +31,31 @@ export function feedSettings({ train, data }: RunConfig, tokenizer: Tokenizer) {
   return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter: marker ? Array.from(marker) : null };
 }
 
-/** Where the tokenizer lies that a dataset brings; null where it brings none. */
-export const tokenizerOfDataset = (folder: string): string | null =>
-  exists(joinPath(folder, "tokenizer.json")) ? folder : null;
+/**
+ * The run's tokenizer: the caller's, or what the config names, or that of the first dataset, or one made of the text; its
+ * vocabulary the model's.
+ *
+ * @param dataset the first prepared dataset; null where there is text alone
+ * @param make    loads the config's, or trains one
+ * @param from    stands in front of the error: whose dataset it is
+ * @throws UsageError for a dataset that brings no tokenizer where none is named, or a vocabulary that is not the model's
+ */
+export async function tokenizerOfRun(
+  config: RunConfig,
+  { dataset, make, from = "" }: { dataset: string | null; make: () => Promise<Tokenizer>; from?: string },
+  options: CorpusOptions,
+): Promise<Tokenizer> {
+  const brings = dataset !== null && exists(joinPath(dataset, "tokenizer.json"));
+  const named = options.tokenizer !== undefined || config.tokenizer.file !== null;
+  if (dataset !== null && !brings && !named)
+    throw new UsageError(
+      `${from}${dataset} is a prepared dataset; name the tokenizer that it was encoded with (--tokenizer)`,
+    );
+  const tokenizer = options.tokenizer ?? (brings && !named ? loadTokenizer(dataset) : await make());
+  // That of a model that is there may leave rows of its vocabulary unused, as published models often do.
+  if (!options.tokenizer || tokenizer.vocabSize > config.model.vocabSize) checkVocabulary(config, tokenizer);
+  return tokenizer;
+}
 
 /** @throws UsageError for a dataset that was encoded with another tokenizer */
 export function checkDataset(folder: string, tokenizer: Tokenizer): void {
