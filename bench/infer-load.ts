@@ -12,7 +12,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     threads: { type: "string", default: "2" },
-    weights: { type: "string", default: "2bit" },
+    weights: { type: "string", default: "auto" },
     head: { type: "string", default: "int8" },
     cache: { type: "string", default: "f16" },
   },

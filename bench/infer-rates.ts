@@ -4,8 +4,11 @@
  */
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { BackendChoice } from "../src/backends/index.ts";
 import { openEngine, type PackedEngineOptions, type WeightSource } from "../src/infer/index.ts";
+import { fastestWeights } from "../src/infer/packed/options.ts";
 import { headWidth, type ModelConfig, presetConfig } from "../src/model/index.ts";
+import { pageBytes, pageTokens } from "../src/ops/cached-attention/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 
 /**
@@ -69,8 +72,10 @@ export interface Contender {
   threads: number;
   /** Of our engine. */
   head: string | null;
-  /** Bytes of weights that a token reads; null where unknown. */
+  weights: string | null;
+  /** Bytes of weights that a token reads, and of keys and values for each position that it sees; null where unknown. */
   bytesForToken: number | null;
+  bytesForPosition: number | null;
   /** Logits behind the last of these tokens, read as one prompt. */
   logits(tokens: readonly number[]): Promise<Float32Array>;
   /** The same read one by one; absent where a program only reads prompts. */
@@ -79,6 +84,11 @@ export interface Contender {
   promptRate(count: number): Promise<number>;
   decodeRate(count: number): Promise<number>;
   close(): Promise<void>;
+}
+
+export function cosine(x: Float32Array, y: Float32Array): number {
+  const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i], 0);
+  return dot(x, y) / Math.sqrt(dot(x, x) * dot(y, y));
 }
 
 const seconds = () => performance.now() / 1000;
@@ -90,8 +100,17 @@ function likeliest(logits: Float32Array): number {
   return best;
 }
 
-export async function ours(file: string, threads: number, packed: PackedEngineOptions): Promise<Contender> {
-  const { engine, close } = await openEngine(file, { backend: { backend: "auto", threads }, packed });
+export async function ours(
+  file: string,
+  threads: number,
+  packed: PackedEngineOptions,
+  choice: BackendChoice = { backend: "auto" },
+): Promise<Contender> {
+  const { engine, config, backend, close } = await openEngine(file, { backend: { ...choice, threads }, packed });
+  const { weights = "auto", cache = "f32" } = packed;
+  const { heads, kvHeads, layers } = config;
+  const page = pageBytes({ heads, kvHeads, headWidth: headWidth(config), format: cache });
+  const logits = new Float32Array(engine.vocabSize);
   const { bytesForToken } = (engine as unknown as { report: { bytesForToken: number } }).report;
   const fresh = async <T>(body: (forward: (tokens: readonly number[]) => Promise<Float32Array>) => Promise<T>) => {
     const sequence = engine.createSequence();
@@ -103,6 +122,8 @@ export async function ours(file: string, threads: number, packed: PackedEngineOp
   };
   return {
     ...{ program: "bitnet.ts", threads, head: packed.head ?? null, bytesForToken },
+    weights: weights === "auto" ? fastestWeights(backend, config) : weights,
+    bytesForPosition: (2 * layers * page) / pageTokens,
     logits: (tokens) => fresh((forward) => forward(tokens)),
     logitsOneByOne: (tokens) =>
       fresh(async (forward) => {
@@ -116,13 +137,18 @@ export async function ours(file: string, threads: number, packed: PackedEngineOp
         await forward(promptOf(count));
         return count / (seconds() - start);
       }),
-    decodeRate: (count) =>
-      fresh(async (forward) => {
-        let token = 1;
-        const start = seconds();
-        for (let i = 0; i < count; i++) token = likeliest(await forward([token]));
-        return count / (seconds() - start);
-      }),
+    async decodeRate(count) {
+      const sequence = engine.createSequence();
+      let token = 1;
+      const start = seconds();
+      for (let i = 0; i < count; i++) {
+        await engine.forward([{ sequence, tokens: [token], logits: "last", into: logits }]);
+        token = likeliest(logits);
+      }
+      const rate = count / (seconds() - start);
+      sequence.dispose();
+      return rate;
+    },
     async close() {
       close();
     },
@@ -167,7 +193,7 @@ export async function llamaCpp(file: string, threads: number): Promise<Contender
   const context = await model.createContext({ contextSize: 1024, batchSize: 512, threads });
   const sequence = context.getSequence();
   return {
-    ...{ program: "node-llama-cpp", threads, head: null, bytesForToken: null },
+    ...{ program: "node-llama-cpp", threads, head: null, weights: null, bytesForToken: null, bytesForPosition: null },
     async logits(tokens) {
       await sequence.clearHistory();
       const asked = tokens.map((token, i) =>

@@ -9,8 +9,9 @@
  *   npm run bench:infer -- --shapes 700m --heads int8 --weights trits --rounds 5
  *   npm run bench:infer -- --quick --shapes tiny               to see that it works; results go beside the build
  *
- * The floor of a token's time is its bytes of weights over the speed at which as many threads read memory; of a prompt's, its
- * int8 operations at the unit's peak and its attention at float32's. Files are kept in --folder (the system's temporary one).
+ * The floor of a token's time is its bytes of weights, and of keys and values so far, over the speed at which as many threads
+ * read memory; of a prompt's, its int8 operations at the unit's peak and its attention at float32's. Files are kept in
+ * --folder (the system's temporary one).
  */
 import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
@@ -19,7 +20,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { PackedEngineOptions } from "../src/infer/index.ts";
 import { writeRandomGguf } from "./infer-model.ts";
-import { type Contender, llamaCpp, ours, promptOperations, shapes } from "./infer-rates.ts";
+import { type Contender, cosine, llamaCpp, ours, promptOperations, shapes } from "./infer-rates.ts";
 import { medianOf, provenance, writeResult } from "./machine.ts";
 import { loadHelper } from "./native-helper.ts";
 
@@ -28,7 +29,7 @@ const { values } = parseArgs({
     shapes: { type: "string", default: "100m,700m,2b4t" },
     threads: { type: "string", default: "1,2" },
     rounds: { type: "string", default: "3" },
-    weights: { type: "string", default: "2bit" },
+    weights: { type: "string", default: "auto" },
     heads: { type: "string", default: "int8,int4" },
     cache: { type: "string", default: "f16" },
     folder: { type: "string", default: join(tmpdir(), "bitnet-bench-infer") },
@@ -59,11 +60,6 @@ const machine = threadCounts.map((threads) => ({
 }));
 for (const { threads, readGBs, int8Gops } of machine)
   console.log(`${threads} threads: memory ${readGBs.toFixed(1)} GB/s, int8 ${int8Gops.toFixed(0)} GOP/s`);
-
-function cosine(x: Float32Array, y: Float32Array): number {
-  const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i], 0);
-  return dot(x, y) / Math.sqrt(dot(x, x) * dot(y, y));
-}
 
 /**
  * Our engine's int8 per token against llama.cpp's per 256, and its F16 cache: through many random layers they drift, and a
@@ -140,14 +136,17 @@ for (const shape of wanted) {
       rates[i].decode.push(await contender.decodeRate(writtenTokens));
     }
   const operations = promptOperations(config, promptTokens);
-  for (const [i, { program, threads, head, bytesForToken }] of contenders.entries()) {
+  for (const [i, contender] of contenders.entries()) {
+    const { program, threads, head, weights, bytesForToken, bytesForPosition } = contender;
     const { readGBs, int8Gops, floatGflops } = machine.find((m) => m.threads === threads)!;
     const [pp512, tg128] = [medianOf(rates[i].prompt), medianOf(rates[i].decode)];
     const best = { pp512: Math.max(...rates[i].prompt), tg128: Math.max(...rates[i].decode) };
-    const decodeFloor = bytesForToken === null ? null : (readGBs * 1e9) / bytesForToken;
+    // Of the keys and values a token reads those of all positions so far, itself included.
+    const cacheBytes = (bytesForPosition ?? 0) * ((writtenTokens + 1) / 2);
+    const decodeFloor = bytesForToken === null ? null : (readGBs * 1e9) / (bytesForToken + cacheBytes);
     const promptSeconds = operations.int8 / (int8Gops * 1e9) + operations.float / (floatGflops * 1e9);
     const floors = { tg128: decodeFloor, pp512: program === "bitnet.ts" ? promptTokens / promptSeconds : null };
-    results.push({ shape, program, head, threads, pp512, tg128, best, bytesForToken, floors });
+    results.push({ shape, program, head, weights, threads, pp512, tg128, best, bytesForToken, cacheBytes, floors });
     const of = (rate: number, floor: number | null) =>
       floor === null ? "" : ` (${((100 * rate) / floor).toFixed(0)} % of ${floor.toFixed(0)})`;
     console.log(
