@@ -13,6 +13,8 @@ export interface Value {
   standardError: number | null;
   /** An accuracy that says no more than what needs no model. */
   atChance?: boolean;
+  /** An accuracy further below what needs no model than chance explains: not noise, and no knowledge either. */
+  belowChance?: boolean;
 }
 
 export interface Metric {
@@ -97,7 +99,7 @@ export function metricsOf(m: ModelMeasurement): Metric[] {
       value: {
         value: score.value,
         standardError: score.standardError,
-        ...(score.withinNoise === undefined ? {} : { atChance: score.withinNoise }),
+        ...(score.withinNoise === undefined ? {} : { atChance: score.withinNoise, belowChance: isBelow(score) }),
       },
     });
   const epochs = training?.epochs ?? [];
@@ -134,6 +136,9 @@ export function metricsOf(m: ModelMeasurement): Metric[] {
 
 export const taskRowName = ({ task, metric, fewshot }: TaskScore): string =>
   `${task} ${metric}${fewshot ? ` (${fewshot}-shot)` : ""}`;
+
+const isBelow = ({ value, withinNoise, baselines = [] }: TaskScore): boolean =>
+  withinNoise === false && baselines.length > 0 && value < Math.min(...baselines);
 
 /** Shares of items: of 0 to 1, and what charts of accuracy show. */
 export const isShare = ({ metric }: TaskScore): boolean => /^(acc|pass@|exact_match)/.test(metric);

@@ -39,7 +39,7 @@ export function formatUnit(value: number, unit: Unit): string {
 export function formatValue(value: Value | null, unit: Unit): string {
   if (value === null) return "not measured";
   const error = value.standardError === null ? "" : ` ± ${formatError(value.standardError, unit)}`;
-  return `${formatUnit(value.value, unit)}${error}${value.atChance ? `, ${chanceWord}` : ""}`;
+  return `${formatUnit(value.value, unit)}${error}${value.atChance ? `, ${chanceWord}` : value.belowChance ? ", below chance" : ""}`;
 }
 
 function formatError(error: number, unit: Unit): string {

@@ -50,6 +50,16 @@ test("a difference of two accuracies that are both at chance is within noise, ho
   expect([word(true), word(false)]).toEqual(["within noise", "significant deficiency"]);
 });
 
+test("an accuracy far below what needs no model is called below chance, not taken for knowledge", () => {
+  const low = (of: ModelMeasurement) => ({
+    ...of,
+    tasks: of.tasks.map((score) => (score.task === "arc_easy" ? { ...score, value: 0.15, withinNoise: false } : score)),
+  });
+  const report = build(low(bitnet()), full());
+  expect(toMarkdown(report)).toContain("15.00 % ± 2.00, below chance");
+  expect(report.summary.join(" ")).toMatch(/at chance are \d+ \(and 1 below\) of \d+ accuracies of tiny-bitnet/);
+});
+
 test("models of different tokenizers are compared by bits per byte alone, and the report says so", () => {
   const other = full({ tokenizer: { name: "other", vocabSize: 4096, hash: "ff".repeat(32) } });
   const { comparison } = build(bitnet(), other);

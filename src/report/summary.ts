@@ -76,7 +76,9 @@ function tasksSentence(rows: readonly Row[], a: string, b: string): string | nul
   if (tasks.length === 0) return null;
   const chance = (value: (row: Row) => Value | null) => {
     const judged = tasks.flatMap((row) => value(row) ?? []).filter(({ atChance }) => atChance !== undefined);
-    return `${judged.filter(({ atChance }) => atChance).length} of ${judged.length}`;
+    const count = (of: (value: Value) => boolean | undefined) => judged.filter(of).length;
+    const below = count(({ belowChance }) => belowChance);
+    return `${count(({ atChance }) => atChance)}${below > 0 ? ` (and ${below} below)` : ""} of ${judged.length}`;
   };
   const count = (wanted: (row: Row) => boolean) => tasks.filter(wanted).length;
   const better = count(({ interpretation }) => good.includes(interpretation));
