@@ -14,6 +14,7 @@ import { type EncodedDocument, writeRun } from "./packing/encoded-run.ts";
 import { orderDocuments } from "./packing/document-order.ts";
 import { shardName, type ShardPlan, shardsOf, type WrittenShard, writeShard } from "./packing/write-shards.ts";
 import type { BlockFilter } from "./filter-chunks.ts";
+import { encodeGroups } from "./encode-groups.ts";
 import type { DocumentEncoder } from "./prepare.ts";
 import {
   type Block,
@@ -217,10 +218,6 @@ function droppedOf(context: StageContext, file: InputFile): AsyncIterable<Droppe
 
 /** Blocks under way at once: one is encoded while the next is read. */
 const blocksInFlight = 2;
-/** Handed to the tokenizer at once. */
-const groupCharacters = 1 << 20;
-const groupsInFlight = 3;
-
 /** Encodes what is left of the documents into runs, by block and split. */
 export async function encodeStage(context: StageContext, encoder: DocumentEncoder): Promise<void> {
   const { given, files, work, mine, say } = context;
@@ -289,42 +286,15 @@ async function encodeBlock(
   block: number,
   documents: readonly TextDocument[],
 ): Promise<EncodedBlock["runs"]> {
-  const encodeMany = (texts: string[]) =>
-    encoder.encodeMany ? encoder.encodeMany(texts) : Promise.resolve(texts.map((text) => encoder.encode(text)));
-  const underway: Promise<readonly ArrayLike<number>[]>[] = [];
-  const tokens: ArrayLike<number>[] = [];
-  const collect = async (most: number) => {
-    while (underway.length > most) for (const ids of await underway.shift()!) tokens.push(ids);
-  };
-  let group: string[] = [];
-  let characters = 0;
-  const send = async () => {
-    if (group.length === 0) return;
-    given.signal?.throwIfAborted();
-    const encoded = encodeMany(group);
-    encoded.catch(() => {}); // awaited in collect
-    underway.push(encoded);
-    group = [];
-    characters = 0;
-    await collect(groupsInFlight - 1);
-  };
-  for (const { text } of documents) {
-    group.push(text);
-    characters += text.length;
-    if (characters >= groupCharacters) await send();
-  }
-  await send();
-  await collect(0);
-  if (tokens.length !== documents.length)
-    throw new Error(`the tokenizer gave ${tokens.length} results for ${documents.length} documents`);
   const splits: Record<SplitName, EncodedDocument[]> = { train: [], valid: [] };
-  for (const [i, { text, score }] of documents.entries())
-    splits[splitOf(file, text, given.validFraction)].push({
-      tokens: tokens[i],
-      key: given.shuffle === null ? 0 : unitHash(text, orderSeed(given.shuffle)),
-      textBytes: utf8Length(text),
-      score: score ?? Number.NaN,
-    });
+  for await (const { items, tokens } of encodeGroups(documents, encoder, given.signal))
+    for (const [i, { text, score }] of items.entries())
+      splits[splitOf(file, text, given.validFraction)].push({
+        tokens: tokens[i],
+        key: given.shuffle === null ? 0 : unitHash(text, orderSeed(given.shuffle)),
+        textBytes: utf8Length(text),
+        score: score ?? Number.NaN,
+      });
   const runs: EncodedBlock["runs"] = {};
   const { vocabSize, endOfText } = encoder;
   for (const split of ["train", "valid"] as const)

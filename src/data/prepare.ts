@@ -11,6 +11,7 @@ import {
   type SplitName,
   type SplitSummary,
 } from "./dataset.ts";
+import { encodeGroups } from "./encode-groups.ts";
 import { runPipeline, type Stage } from "./pipeline.ts";
 import { checkCommon, checkEncoder, checkSides, checkWhole, findPrepared, nothingLeft } from "./prepare-checks.ts";
 import { writePrepareReport } from "./prepare-report.ts";
@@ -19,6 +20,7 @@ import { createShard, type ShardWriter } from "./shards.ts";
 import { identityOf, locateSources } from "./source-files.ts";
 import { defaultMaxDocumentBytes, defaultSeparator, readSourceFile, type SourceOptions } from "./sources.ts";
 import { isValidationDocument } from "./split.ts";
+import { utf8Length } from "./utf8-length.ts";
 
 /** What data/ needs of a tokenizer; src/tokenizer gives objects of this shape. */
 export interface DocumentEncoder {
@@ -78,12 +80,6 @@ export interface PreparedDataset {
 
 /** The index of a shard's documents is kept in memory while it is written: 8 MiB at this many. */
 const maxShardDocuments = 1 << 20;
-/** Handed to the tokenizer at once: enough to share over threads, little enough to hold. */
-const groupCharacters = 1 << 20;
-const groupDocuments = 1 << 14;
-/** Groups under way at once, so that encoding goes on while one is written. */
-const groupsInFlight = 3;
-
 type WriteOptions = PrepareOptions & { shardTokens: number; endOfText: number };
 
 interface ResolvedSource {
@@ -242,50 +238,22 @@ async function writeSplits(
 ): Promise<DatasetManifest["splits"]> {
   const { tokenizer, validFraction = 0 } = options;
   const writers = { train: splitWriter(folder, "train", options), valid: splitWriter(folder, "valid", options) };
-  const encodeMany = (texts: string[]) =>
-    tokenizer.encodeMany ? tokenizer.encodeMany(texts) : Promise.resolve(texts.map((text) => tokenizer.encode(text)));
-  const utf8 = new TextEncoder();
-  let scratch = new Uint8Array(1 << 16);
-  const utf8Length = (text: string): number => {
-    if (text.length * 3 > scratch.length) scratch = new Uint8Array(text.length * 3);
-    return utf8.encodeInto(text, scratch).written;
-  };
-  let group: { text: string; split: SplitName }[] = [];
-  let characters = 0;
-  const underway: { group: typeof group; tokens: Promise<readonly ArrayLike<number>[]> }[] = [];
-  const writeOldest = async () => {
-    const { group, tokens } = underway.shift()!;
-    const encoded = await tokens;
-    if (encoded.length !== group.length)
-      throw new Error(`the tokenizer gave ${encoded.length} results for ${group.length} documents`);
-    for (const [i, { text, split }] of group.entries()) {
-      writers[split].add(encoded[i], utf8Length(text));
-      progress.documents++;
-      progress.tokens += encoded[i].length + 1;
-    }
-    report();
-  };
-  const send = async () => {
-    if (group.length === 0) return;
-    const tokens = encodeMany(group.map(({ text }) => text));
-    // Awaited later; without this, a failure meanwhile would count as unhandled.
-    tokens.catch(() => {});
-    underway.push({ group, tokens });
-    group = [];
-    characters = 0;
-    if (underway.length >= groupsInFlight) await writeOldest();
-  };
-  try {
-    for (const run of [runs.main, runs.valid]) {
+  async function* documents(): AsyncGenerator<{ text: string; split: SplitName }> {
+    for (const run of [runs.main, runs.valid])
       for await (const { text } of run?.documents ?? []) {
         const held = run === runs.valid || isValidationDocument(text, validFraction);
-        group.push({ text, split: held ? "valid" : "train" });
-        characters += text.length;
-        if (characters >= groupCharacters || group.length >= groupDocuments) await send();
+        yield { text, split: held ? "valid" : "train" };
       }
+  }
+  try {
+    for await (const { items, tokens } of encodeGroups(documents(), tokenizer)) {
+      for (const [i, { text, split }] of items.entries()) {
+        writers[split].add(tokens[i], utf8Length(text));
+        progress.documents++;
+        progress.tokens += tokens[i].length + 1;
+      }
+      report();
     }
-    await send();
-    while (underway.length > 0) await writeOldest();
     const train = writers.train.finish();
     const valid = writers.valid.finish();
     if (train.documents + valid.documents === 0) {
