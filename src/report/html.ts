@@ -17,11 +17,11 @@ export function toHtml(report: Report): string {
   const { title, summary, comparison, others, notes, configDifferences, models } = report;
   const charts = chartsOf(models).map(figure);
   const sections = [
-    `<section><h2>Summary</h2>${summary.map((sentence) => `<p>${e(sentence)}</p>`).join("")}</section>`,
-    `<section><h2>Comparison</h2>${comparisonTable(comparison)}<p class="note">Delta is zero-based and signed: positive is always better for ${e(comparison.a)}, 0 % is parity. ${e(thresholdText(report))}</p></section>`,
+    `<section><h2>Summary</h2>${summary.map((sentence) => `<p>${whole(sentence)}</p>`).join("")}</section>`,
+    `<section><h2>Comparison</h2>${comparisonTable(comparison)}<p class="note">Delta is zero-based and signed: positive is always better for ${e(comparison.a)}, 0&nbsp;% is parity. ${whole(thresholdText(report))}</p></section>`,
     ...others.map(
       (other) =>
-        `<section><h2>${e(other.a)} against ${e(other.b ?? "")}</h2>${comparisonTable(other)}${other.caveats.length > 0 ? `<p class="note">${e(caveatText(other))}</p>` : ""}</section>`,
+        `<section><h2>${e(other.a)} against ${e(other.b ?? "")}</h2>${comparisonTable(other)}${other.caveats.length > 0 ? `<p class="note">${whole(caveatText(other))}</p>` : ""}</section>`,
     ),
     charts.length > 0 ? `<section><h2>Charts</h2>${charts.join("")}</section>` : "",
     configDifferences.length > 0
@@ -41,6 +41,9 @@ export function toHtml(report: Report): string {
   return pageOf({ title, createdMs: report.createdMs, sections });
 }
 
+/** Text in which no line breaks between a number and its sign of per cent. */
+const whole = (text: string): string => e(text.replace(/(\d) %/g, "$1\u00a0%"));
+
 const slug = (text: string): string => text.replaceAll(" ", "-");
 
 function comparisonTable({ a, b, rows }: Comparison): string {
@@ -50,7 +53,7 @@ function comparisonTable({ a, b, rows }: Comparison): string {
     list.map((row, i) => {
       const head = i === 0 ? `<th class="category" scope="rowgroup" rowspan="${list.length}">${e(category)}</th>` : "";
       const cells = [
-        `<td data-label="metric">${e(row.name)} <span class="arrow">${row.higherIsBetter ? "↑" : "↓"}</span></td>`,
+        `<td data-label="metric"><span>${e(row.name)}&nbsp;<span class="arrow">${row.higherIsBetter ? "↑" : "↓"}</span></span></td>`,
         `<td class="number" data-label="${e(a)}">${e(formatValue(row.a, row.unit))}</td>`,
         `<td class="number" data-label="${e(b ?? "no twin")}">${b === null ? "–" : e(formatValue(row.b, row.unit))}</td>`,
         `<td class="number" data-label="delta">${e(formatDelta(row.delta))}</td>`,

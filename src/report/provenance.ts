@@ -54,7 +54,7 @@ function madeText(parts: readonly Made[]): string {
   return [
     `from ${new Date(start).toISOString()}, ${formatDuration(elapsed)} in all`,
     ...(knownMs > 0 ? [`other programs took ${(100 * others).toFixed(0)} % of the processors meanwhile`] : []),
-    `${machine.processor}, ${machine.processors} processors, ${formatBytes(machine.memoryBytes)}, ${machine.system}, Node ${machine.node}; ${backend.name} ${backend.isa}, ${backend.threads} threads`,
+    `${machine.processor}, ${machine.processors} processors, ${formatBytes(machine.memoryBytes)}, ${machine.system}, Node ${machine.node}; ${backend.name} ${backend.isa}, ${backend.threads} ${backend.threads === 1 ? "thread" : "threads"}`,
     `bitnet.ts ${software.version}, commit ${software.commit ?? "unknown"}`,
   ].join("; ");
 }
@@ -75,7 +75,7 @@ function ofModel(m: ModelMeasurement): [string, string][] {
       `${m.text.files.join(", ")}; ${m.text.tokens.toLocaleString("en-US")} tokens${m.text.whole ? "" : " (a part)"} in windows of ${m.text.sequence}; sha256 ${m.text.sha256}`,
     ]);
   for (const [source, { sha256, names }] of taskSources(m))
-    rows.push([at(`tasks ${names.join(", ")}`), `${source}; sha256 ${sha256}`]);
+    rows.push([at(`${names.length === 1 ? "task" : "tasks"} ${names.join(", ")}`), `${source}; sha256 ${sha256}`]);
   if (m.speed) {
     const { prompt, decode, firstToken } = m.speed.engines;
     rows.push([

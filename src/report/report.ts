@@ -65,13 +65,17 @@ export function buildReport(models: readonly ModelMeasurement[], options: Report
     })),
     noiseRule,
     configDifferences: b ? configDifferences(a.training?.config, b.training?.config) : [],
-    notes: [
-      ...models.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`)),
-      ...(b ? [] : trainingCaveats(a)),
-    ],
+    notes: [...notesOf(models), ...(b ? [] : trainingCaveats(a))],
     // The pair first: charts give them the first colours.
     models: [a, ...(b ? [b] : []), ...rest],
   };
+}
+
+/** What several models say in the same words is said once. */
+function notesOf(models: readonly ModelMeasurement[]): string[] {
+  const said = new Map<string, string[]>();
+  for (const { name, notes } of models) for (const note of notes) said.set(note, [...(said.get(note) ?? []), name]);
+  return [...said].map(([note, names]) => `${names.join(", ")}: ${note}`);
 }
 
 function pairOf(models: readonly ModelMeasurement[]): [ModelMeasurement, ModelMeasurement | null] {
