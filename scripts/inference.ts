@@ -1,6 +1,6 @@
 /**
- * Writes docs/inference.md from bench/results/infer.json and infer-heads.json, which `npm run bench:infer` and
- * bench/infer-heads.ts make: no number there is typed in but the targets and other programs' published ones, which say so.
+ * Writes docs/inference.md from bench/results/infer.json, infer-heads.json and infer-isas.json, which `npm run bench:infer`,
+ * bench/infer-heads.ts and bench/infer-isas.ts make: no number there is typed in but the targets and other programs' published ones, which say so.
  * `npm run docs:results`; a test compares the page with what this makes.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -13,11 +13,14 @@ export interface SpeedRow {
   shape: string;
   program: "bitnet.ts" | "node-llama-cpp";
   head: string | null;
+  weights: string | null;
   threads: number;
   pp512: number;
   tg128: number;
   best: { pp512: number; tg128: number };
+  /** Bytes that a token reads: of weights, and of keys and values of the positions so far, on average. */
   bytesForToken: number | null;
+  cacheBytes: number;
   floors: { tg128: number | null; pp512: number | null };
 }
 export interface InferResult extends Provenance {
@@ -46,9 +49,20 @@ export interface HeadsResult extends Provenance {
   contextTokens: number;
   rows: { head: string; cache: string; perplexity: number; bytesForToken: number }[];
 }
+export interface IsasResult extends Provenance {
+  shape: string;
+  threads: number;
+  rounds: number;
+  head: string;
+  cache: string;
+  rows: { isa: string; weights: string; cosine: number; pp512: number; tg128: number }[];
+}
 export interface InferenceResults {
   infer: InferResult | null;
   heads: HeadsResult | null;
+  /** Of the full-precision twin. */
+  twinHeads: HeadsResult | null;
+  isas: IsasResult | null;
 }
 
 export function readInference(folder: string): InferenceResults {
@@ -56,7 +70,12 @@ export function readInference(folder: string): InferenceResults {
     const path = resolve(folder, `${name}.json`);
     return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : null;
   };
-  return { infer: read("infer"), heads: read("infer-heads") };
+  return {
+    infer: read("infer"),
+    heads: read("infer-heads"),
+    twinHeads: read("infer-heads-full"),
+    isas: read("infer-isas"),
+  };
 }
 
 /** Tokens a second on two threads of a 2-core Zen 4 that were asked for, and the best that anyone has there. */
@@ -93,7 +112,7 @@ export function inferenceTargets({ peaks, loads, results }: InferResult): Target
     add(
       "written, tokens/s",
       `at least ${tg128}`,
-      `${round(fastest.tg128)} (${fastest.head} head)`,
+      `${round(fastest.tg128)} (${fastest.weights} weights, ${fastest.head} head)`,
       fastest.tg128 >= tg128,
     );
     add("read, tokens/s", `at least ${pp512}`, round(reader.pp512), reader.pp512 >= pp512);
@@ -134,20 +153,20 @@ function speeds(result: InferResult): string {
   return `## Speed
 
 Files of random weights in TQ2_0 with embeddings in Q6_K and a tied head, the same for both programs, in turns; ${options.rounds} rounds, median. Read: a prompt of 512
-tokens; written: 128 likeliest tokens, one by one. Ours with ${options.weights} weights and a cache in ${options.cache}. Allowed at most, measured in the same run: ${machine}.
-A floor is what reading the weights once for each token (written), or the operations of the prompt at these rates (read), would take.
+tokens; written: 128 likeliest tokens, one by one. Ours with a cache in ${options.cache}${options.weights === "auto" ? ", and with the form of weights that the engine chooses" : ""}. Allowed at most, measured in the same run: ${machine}.
+A floor is what reading the weights, and the keys and values of all tokens so far, once for each token (written), or the operations of the prompt at these rates (read), would take.
 
 ${table(
   ["shape", "program", "threads", "read, tokens/s", "floor", "written, tokens/s", "floor", "MB a token"],
   results.map((r) => [
     r.shape,
-    r.program + (r.head ? `, ${r.head} head` : ""),
+    r.program + (r.head ? `, ${r.weights} weights, ${r.head} head` : ""),
     r.threads,
     round(r.pp512),
     share(r.pp512, r.floors.pp512),
     round(r.tg128, 1),
     share(r.tg128, r.floors.tg128),
-    r.bytesForToken === null ? "" : megabytes(r.bytesForToken),
+    r.bytesForToken === null ? "" : megabytes(r.bytesForToken + r.cacheBytes),
   ]),
 )}
 
@@ -172,9 +191,9 @@ function cosines(llama: Record<string, number> | number | null): string {
 const loading = ({ loads }: InferResult) => `## Opening, and memory
 
 A process of its own opens the file, reads a prompt of 512 and writes 128 tokens; its tokenizer stays. Kernels make the engine's packing of rows as the file has them, where the
-system has mapped it; no copy is made, and no floats. Of prompts 256 rows are read at a time. The share asked for is of the file and the cache; beside it that of
+system has mapped it; no copy is made, and no floats. Of prompts 256 tokens pass at a time, of models whose weights come from memory 512. The share asked for is of the file and the cache; beside it that of
 the weights as they are held, which a head in int8 makes larger than a file's in Q6_K. What comes on top of both is JavaScript's heap, the vocabulary's tables above all
-(some 30 MB of 32,000 tokens, 60 of 128,000), the rows' workspace, and what kernels pack prompts' operands into.
+(some 25 MB of 32,000 tokens, 55 of 128,000), the rows' workspace, and what kernels pack prompts' operands into.
 
 ${table(
   [
@@ -210,9 +229,7 @@ ${table(
 
 function headsOf({ rows, about, tokens, contextTokens }: HeadsResult): string {
   const [exact] = rows;
-  return `## What the formats cost
-
-Perplexity of ${about || "a trained model"} (${tokens} tokens scored, windows of ${contextTokens}), by the format of the output head (tied: the embeddings' too) and of
+  return `Perplexity of ${about || "a trained model"} (${tokens} tokens scored, windows of ${contextTokens}), by the format of the output head (tied: the embeddings' too) and of
 the cache.
 
 ${table(
@@ -227,6 +244,24 @@ ${table(
 )}
 `;
 }
+
+const isasOf = ({
+  shape,
+  threads,
+  rounds,
+  head,
+  cache,
+  rows,
+}: IsasResult) => `## Instruction sets, and forms of the weights
+
+The ${shape} file on ${threads} threads, ${head} head, cache in ${cache}; in turns, ${rounds} rounds, median, tokens/s. 2bit: two bits a weight; trits: five to a byte.
+Least cosine of the logits of a prompt with the first row's: ${round(Math.min(...rows.map((r) => r.cosine)), 6)}.
+
+${table(
+  ["instruction set", "weights", "read", "written"],
+  rows.map((r) => [r.isa, r.weights, round(r.pp512), round(r.tg128, 1)]),
+)}
+`;
 
 /** Sections of the log that say in their title that inference tried something in vain, whole. */
 function tried(): string {
@@ -243,11 +278,11 @@ const origin = ({ date, commit, command, loadAverage, machine }: Provenance) =>
     loadAverage === undefined ? "" : `; load as it began ${loadAverage}`
   }.\n`;
 
-export function inferencePage({ infer, heads }: InferenceResults): string {
+export function inferencePage({ infer, heads, twinHeads, isas }: InferenceResults): string {
   const parts = [
     `# Inference: speed and memory
 
-Made by \`npm run docs:results\` from what \`npm run bench:infer\` and \`bench/infer-heads.ts\` leave in \`bench/results/\`. How the engine works: ARCHITECTURE.md and
+Made by \`npm run docs:results\` from what \`npm run bench:infer\`, \`bench/infer-heads.ts\` and \`bench/infer-isas.ts\` leave in \`bench/results/\`. How the engine works: ARCHITECTURE.md and
 \`src/infer/packed/engine.ts\`; its options: [generation](generation.md).
 `,
   ];
@@ -261,8 +296,11 @@ ${table(
 `);
     parts.push(speeds(infer), loading(infer), origin(infer));
   } else parts.push("Not measured yet: `npm run bench:infer`.\n");
-  if (heads) parts.push(headsOf(heads), origin(heads));
+  if (heads) parts.push("## What the formats cost\n", headsOf(heads), origin(heads));
   else parts.push("Not measured yet: `npx tsx bench/infer-heads.ts`.\n");
+  if (heads && twinHeads) parts.push(headsOf(twinHeads), origin(twinHeads));
+  if (isas) parts.push(isasOf(isas), origin(isas));
+  else parts.push("Not measured yet: `npx tsx bench/infer-isas.ts`.\n");
   parts.push(tried());
   return parts.join("\n");
 }

@@ -26,9 +26,11 @@ test("what was not measured is called that", () => {
 
 test("targets take the best of our head types on most threads, and of node-llama-cpp's threads", () => {
   const row = (program: SpeedRow["program"], threads: number, pp512: number, tg128: number): SpeedRow => ({
-    ...{ shape: "700m", program, head: program === "bitnet.ts" ? "int8" : null, threads, pp512, tg128 },
+    ...{ shape: "700m", program, threads, pp512, tg128 },
+    ...(program === "bitnet.ts" ? { head: "int8", weights: "trits" } : { head: null, weights: null }),
     best: { pp512, tg128 },
     bytesForToken: 1,
+    cacheBytes: 0,
     floors: { tg128: 200, pp512: 1000 },
   });
   const result = {
@@ -49,7 +51,7 @@ test("targets take the best of our head types on most threads, and of node-llama
   } as unknown as InferResult;
   const is = inferenceTargets(result).map(({ is, reached }) => [is, reached]);
   expect(is).toEqual([
-    ["150 (int8 head)", true],
+    ["150 (trits weights, int8 head)", true],
     ["450", true],
     ["1.50", false],
     ["2.81", false],
