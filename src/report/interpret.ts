@@ -31,7 +31,7 @@ export const noiseRule = `within noise: the values are at most ${noiseStandardEr
 
 /** What stands behind an accuracy that says nothing, and what it means. */
 export const chanceWord = "at chance";
-export const chanceRule = `${chanceWord}: within ${noiseStandardErrors} standard errors of what needs no model, such as guessing, the shortest answer, or always the same one; where both are, so is their difference within noise`;
+export const chanceRule = `${chanceWord}: within ${noiseStandardErrors} standard errors of what needs no model, such as guessing, the shortest answer, or always the same one; where both are, their difference is within noise; below chance: further below all of that`;
 
 /** Share by which a is better than b; null where b is 0 (and a is not), or one of them is missing. */
 export function deltaOf(a: number | null, b: number | null, higherIsBetter: boolean): number | null {

@@ -41,5 +41,5 @@ main{padding:1rem .8rem 3rem}.wide{display:none}.narrow{display:block}
 .comparison td{border:0;padding:.1rem .2rem;text-align:right;display:flex;justify-content:space-between;gap:1rem}
 .comparison td::before{content:attr(data-label);color:var(--muted);text-align:left}
 .comparison .category{border:0;padding:.4rem .5rem;margin:.4rem 0}}
-@media print{main{max-width:none;padding:0}details{display:none}.wide{display:block}.narrow{display:none}h2{break-after:avoid}tr{break-inside:avoid}}
+@media print{main{max-width:none;padding:0}details{display:none}.wide{display:block}.narrow{display:none}h2{break-after:avoid}td{break-inside:avoid}}
 `;
