@@ -2,9 +2,10 @@
 //
 // A file that is cut while it is mapped would end the process: a page without a file behind it is SIGBUS. So sizes are
 // looked at before mapping, and a handler puts zeros where a page is gone and takes a note; whoever unmaps is told, and throws
-// away what was made of it. Signals at other addresses go where they went before.
+// away what was made of it. The handler is there while there are maps; signals at other addresses go where they went before.
 #pragma once
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -25,13 +26,17 @@ class FileMap {
     if (fstat(descriptor, &about) != 0 || !S_ISREG(about.st_mode)) return kRefused;
     const uint64_t size = static_cast<uint64_t>(about.st_size);
     if (offset > size || bytes > size - offset) return kShort;
-    if (!watch()) return kRefused;
     FileMap* map = take_place();
     if (!map) return kRefused;
+    if (!watch()) {
+      map->taken_.store(false);
+      return kRefused;
+    }
     const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE)), begin = offset / page * page;
     const size_t length = static_cast<size_t>(offset + bytes - begin);
     void* base = mmap(nullptr, length, PROT_READ, MAP_PRIVATE, descriptor, static_cast<off_t>(begin));
     if (base == MAP_FAILED) {
+      unwatch();
       map->taken_.store(false, std::memory_order_release);
       return kRefused;
     }
@@ -59,6 +64,7 @@ class FileMap {
     const size_t length = map->length_.load();
     map->base_.store(0, std::memory_order_release);
     munmap(base, length);
+    unwatch();
     // Of a page that the file ends in, no signal comes: the rest of it reads as zeros.
     struct stat about;
     const bool whole = map->whole_.load() && fstat(map->descriptor_, &about) == 0 &&
@@ -81,23 +87,41 @@ class FileMap {
     return nullptr;
   }
 
-  static struct sigaction& before() {
-    static struct sigaction action;
-    return action;
+  struct Watch {
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    size_t maps = 0;
+    struct sigaction before = {};
+  };
+  static Watch& the_watch() {
+    static Watch watch;
+    return watch;
   }
 
-  // Once for the process.
+  // For the first map, and until the last is closed: the addon may leave the process before it ends.
   static bool watch() {
-    static const bool watching = [] {
-      places();
-      before();
+    Watch& state = the_watch();
+    pthread_mutex_lock(&state.mutex);
+    bool watching = state.maps > 0;
+    if (!watching) {
       struct sigaction action = {};
       action.sa_sigaction = on_fault;
       action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
       sigemptyset(&action.sa_mask);
-      return sigaction(SIGBUS, &action, &before()) == 0;
-    }();
+      watching = sigaction(SIGBUS, &action, &state.before) == 0;
+    }
+    if (watching) state.maps++;
+    pthread_mutex_unlock(&state.mutex);
     return watching;
+  }
+
+  static void unwatch() {
+    Watch& state = the_watch();
+    pthread_mutex_lock(&state.mutex);
+    struct sigaction now = {};
+    // Whoever has put a handler over this one goes on to call it: then it stays.
+    if (--state.maps == 0 && sigaction(SIGBUS, nullptr, &now) == 0 && now.sa_sigaction == on_fault)
+      sigaction(SIGBUS, &state.before, nullptr);
+    pthread_mutex_unlock(&state.mutex);
   }
 
   static void on_fault(int signal, siginfo_t* info, void* context) {
@@ -115,10 +139,12 @@ class FileMap {
       map.whole_.store(false);
       return;
     }
-    const struct sigaction& old = before();
+    const struct sigaction& old = the_watch().before;
     if (old.sa_flags & SA_SIGINFO) return old.sa_sigaction(signal, info, context);
-    if (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN) return old.sa_handler(signal);
-    sigaction(SIGBUS, &old, nullptr);  // it comes again, and ends the process as it would have
+    if (old.sa_handler == SIG_IGN) return;
+    if (old.sa_handler != SIG_DFL) return old.sa_handler(signal);
+    sigaction(SIGBUS, &old, nullptr);
+    raise(signal);  // ends the process as it would have
   }
 
   std::atomic<bool> taken_{false}, whole_{true};
