@@ -227,12 +227,15 @@ export async function llamaCpp(file: string, threads: number): Promise<Contender
 }
 
 /**
- * Operations of a prompt of T tokens: int8 by ternary, two for each weight and token; and of attention in float32, of what
- * causality leaves, two products.
+ * Operations of a prompt of T tokens whose last logits are wanted: int8 by ternary, two for each weight and token, but that
+ * the last layer's behind attention are one token's; and of attention in float32, of what causality leaves, two products.
  */
 export function promptOperations(config: ModelConfig, T: number): { int8: number; float: number } {
   const { width: C, hiddenWidth: F, heads, kvHeads, layers } = config;
   const D = headWidth(config);
-  const weights = layers * (C * (heads + 2 * kvHeads) * D + heads * D * C + 3 * C * F);
-  return { int8: 2 * weights * T, float: layers * 4 * heads * D * ((T * (T + 1)) / 2) };
+  const [qkv, rest] = [C * (heads + 2 * kvHeads) * D, heads * D * C + 3 * C * F];
+  return {
+    int8: 2 * (layers * (qkv + rest) * T - rest * (T - 1)),
+    float: layers * 4 * heads * D * ((T * (T + 1)) / 2),
+  };
 }

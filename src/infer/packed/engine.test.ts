@@ -124,6 +124,23 @@ forEachBackend(({ get }) => {
       trits.dispose();
     }));
 
+  test("a prompt's last logits are the same bits whether the others are asked for or not, alone and beside others", () =>
+    withModel({}, async (model) => {
+      const engine = await packModel(model);
+      const [all, last, none, other] = Array.from({ length: 4 }, () => engine.createSequence());
+      const every = (await engine.forward([work(all, 0, 40, "all")]))[0];
+      const [one] = await engine.forward([work(last, 0, 40)]);
+      expect(one).toEqual(every.subarray(39 * V));
+      // Of a batch with nobody's logits and a last one's; the next tokens see what the first pass kept.
+      const [nothing, beside] = await engine.forward([work(none, 0, 33, "none"), work(other, 0, 21)]);
+      expect(nothing).toEqual(new Float32Array(0));
+      expect(beside).toEqual(every.subarray(20 * V, 21 * V));
+      const later = await engine.forward([work(none, 33, 40, "all"), work(other, 21, 40)]);
+      expect(later[0]).toEqual(every.subarray(33 * V));
+      expect(later[1]).toEqual(every.subarray(39 * V));
+      engine.dispose();
+    }));
+
   test("a full-precision model gives training's logits", () =>
     withModel({ variant: "full" }, async (model) => {
       const engine = await packModel(model);

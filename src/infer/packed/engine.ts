@@ -250,16 +250,20 @@ export class PackedEngine implements Engine {
   ): void {
     for (const { sequence, start, tokens } of round) sequence.pages.makeRoom(start, start + tokens.length);
     this.uploadRound(w, round, rows);
+    // Of a ternary model a row's products are the same to the bit whatever rows are beside it.
+    const few = this.config.variant === "bitnet" && !into.states && wanted.length <= logitRows;
+    if (few) this.uploadSelection(w, wanted);
     this.step.runBody(
       w,
       rows,
       round.map(({ tokens, start }) => ({ count: tokens.length, start })),
+      few ? wanted.length : null,
     );
     if (into.states) into.reads.push(this.backend.read(w.x.buffer, into.states));
     for (let from = 0; from < wanted.length; from += logitRows) {
       const some = wanted.slice(from, from + logitRows);
-      this.uploadSelection(w, some);
-      this.step.runHead(w, some.length, rows);
+      if (!few) this.uploadSelection(w, some);
+      this.step.runHead(w, some.length, rows, few);
       this.readRows(w, some, into);
     }
   }

@@ -33,6 +33,13 @@ export interface StepParts {
   firstSeen(position: number): number;
 }
 
+/** Rows of floats as a matrix whose rows can be chosen. */
+const bytesOfRows = (array: NDArray, rows: number, width: number): NDArray => ({
+  ...array,
+  dtype: "u8",
+  shape: [rowsBytes(rows, width)],
+});
+
 export class ModelStep {
   constructor(private readonly parts: StepParts) {}
 
@@ -41,8 +48,10 @@ export class ModelStep {
    *
    * @param spans short ones first, those of more than `gatherAbove` rows behind them; null: all rows attend over pages, and
    *   what kernels need besides lives as long as the workspace, for a program
+   * @param wanted the last layer's states are wanted only of the first so many rows in w.select, and left in w.chosen (of the
+   *   others only keys and values are, for the cache); null: of all
    */
-  runBody(w: Workspace, rows: number, spans: readonly Span[] | null): void {
+  runBody(w: Workspace, rows: number, spans: readonly Span[] | null, wanted: number | null = null): void {
     const { backend, config, weights, options } = this.parts;
     const { normEps, activation } = config;
     /** Makes what kernels need besides; it is freed behind each, and in a program with the workspace. */
@@ -77,6 +86,16 @@ export class ModelStep {
         this.attendOverPages(shared, w, i, rows);
       } else {
         within((arrays) => this.attend(arrays, w, i, rows, spans));
+      }
+      if (wanted !== null && i === weights.layers.length - 1) {
+        within((arrays) => {
+          const few = wanted === 0 ? null : this.chooseRows(arrays, w, wanted, rows);
+          if (!few) return;
+          apply([], few.mixed, layer.attentionSubNorm, layer.output, few.x, "add");
+          apply([], few.x, layer.feedForwardNorm, layer.gateUp, few.hidden, activation);
+          apply([], few.hidden, layer.feedForwardSubNorm, layer.down, few.x, "add");
+        });
+        return;
       }
       apply([w.wide, w.hidden], w.mixed, layer.attentionSubNorm, layer.output, w.x, "add");
       apply([w.mixed, w.wide], w.x, layer.feedForwardNorm, layer.gateUp, w.hidden, activation);
@@ -126,19 +145,41 @@ export class ModelStep {
     }
   }
 
-  /** Final norm and head of the first `wanted` rows in w.select, to w.logits. */
-  runHead(w: Workspace, wanted: number, rows: number): void {
+  /** The first `wanted` rows in w.select: of w.x in w.chosen, of w.mixed beside it; and room for their hidden activations. */
+  private chooseRows(
+    arrays: DeviceArrays,
+    w: Workspace,
+    wanted: number,
+    rows: number,
+  ): Record<"x" | "mixed" | "hidden", NDArray> {
+    const { width, hiddenWidth, heads } = this.parts.config;
+    const k = heads * headWidth(this.parts.config);
+    const cx = contextOver(arrays, [w.wide, w.hidden]);
+    const mixed = cx.create([wanted, k], "f32");
+    const x = { ...w.chosen, shape: [wanted, width] };
+    const select = { ...w.select, shape: [wanted] };
+    matrixRows(cx, select, { packed: bytesOfRows(w.mixed, rows, k), rows, k, format: "f32" }, mixed);
+    matrixRows(cx, select, { packed: bytesOfRows(w.x, rows, width), rows, k: width, format: "f32" }, x);
+    return { x, mixed, hidden: cx.create([wanted, hiddenWidth], "f32") };
+  }
+
+  /**
+   * Final norm and head of the first `wanted` rows in w.select, to w.logits.
+   *
+   * @param chosen they are in w.chosen already, as runBody leaves them where it is told what is wanted
+   */
+  runHead(w: Workspace, wanted: number, rows: number, chosen = false): void {
     const { backend, config, weights } = this.parts;
     const { width, normEps, vocabSize } = config;
     const arrays = new DeviceArrays(backend);
     try {
       const cx = contextOver(wanted > programRows ? arrays : w.arrays);
-      const chosen = { ...w.chosen, shape: [wanted, width] };
-      const bytes = { ...w.x, dtype: "u8" as const, shape: [rowsBytes(rows, width)] };
+      const states = { ...w.chosen, shape: [wanted, width] };
       const select = { ...w.select, shape: [wanted] };
-      matrixRows(cx, select, { packed: bytes, rows, k: width, format: "f32" }, chosen);
+      if (!chosen)
+        matrixRows(cx, select, { packed: bytesOfRows(w.x, rows, width), rows, k: width, format: "f32" }, states);
       const logits = { ...w.logits, shape: [wanted, vocabSize] };
-      matrixLinear(cx, chosen, weights.finalNorm, weights.head, logits, { end: "store", normEps });
+      matrixLinear(cx, states, weights.finalNorm, weights.head, logits, { end: "store", normEps });
     } finally {
       arrays.dispose();
     }

@@ -66,7 +66,7 @@ export function createWorkspace(
       angles: create([rows, D], "f32"),
       plan: create([4 * rows + pages], "i32"),
       x: { ...create([rowsBytes(rows, width) / 4], "f32"), shape: [rows, width] },
-      mixed: create([rows, heads * D], "f32"),
+      mixed: { ...create([rowsBytes(rows, heads * D) / 4], "f32"), shape: [rows, heads * D] },
       hidden: create([rows, hiddenWidth], "f32"),
       keys: create([Math.max(1, seen), kvHeads * D], "f32"),
       values: create([Math.max(1, seen), kvHeads * D], "f32"),
