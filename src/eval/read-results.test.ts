@@ -40,7 +40,7 @@ test("scores of lm-evaluation-harness 0.4, with errors, items, shots and filters
     "wikitext word_perplexity none",
     "gsm8k exact_match strict-match",
   ]);
-  expect(scores[0]).toMatchObject({ value: 0.5513, standardError: 0.0102, items: 2376, fewshot: 0 });
+  expect(scores[0]).toMatchObject({ value: 0.5513, standardError: 0.0102, items: 2376, totalItems: 2376, fewshot: 0 });
   expect(scores[2]).toMatchObject({ standardError: null, higherIsBetter: false, items: null });
   expect(scores[3]).toMatchObject({ higherIsBetter: true, fewshot: 5 });
 });

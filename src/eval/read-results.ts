@@ -17,6 +17,8 @@ export interface ReadScore {
   higherIsBetter: boolean;
   /** Items that were scored; null: the file does not say. */
   items: number | null;
+  /** Items that there are; null: the file does not say. */
+  totalItems: number | null;
   fewshot: number | null;
   /** As our own files say it; absent elsewhere. */
   withinNoise?: boolean;
@@ -98,6 +100,7 @@ function scoresOf(path: string, json: Json, task: string, fields: Json): ReadSco
         standardError: typeof error === "number" ? error : null,
         higherIsBetter: typeof says === "boolean" ? says : !lowerIsBetter.test(metric),
         items: isObject(samples) && typeof samples.effective === "number" ? samples.effective : null,
+        totalItems: isObject(samples) && typeof samples.original === "number" ? samples.original : null,
         fewshot: typeof shots === "number" ? shots : null,
         ...(typeof within === "boolean" ? { withinNoise: within } : {}),
       },

@@ -16,6 +16,7 @@ import {
   openTaskData,
   readHarnessResults,
   readProblems,
+  type ReadScore,
   refuseWithoutConsent,
   type TaskData,
   type TaskFiles,
@@ -257,6 +258,16 @@ async function wikiText(
   return { scores: toScores("wikitext", metrics, { items: pages, fewshot: 0, source: path, sha256 }), notes: [] };
 }
 
+/** Tasks of which not all items were scored. */
+function partsOf(scores: readonly ReadScore[]): string[] {
+  const parts = scores.flatMap(({ task, items, totalItems }) =>
+    items !== null && totalItems !== null && items < totalItems
+      ? [`${task}: only ${count(items)} of ${count(totalItems)} items`]
+      : [],
+  );
+  return [...new Set(parts)];
+}
+
 /** Scores of a results file as they stand in a report. @throws as readHarnessResults */
 export function scoresOfFile(path: string): TaskPart {
   const { scores, model, sha256 } = readHarnessResults(path);
@@ -271,6 +282,7 @@ export function scoresOfFile(path: string): TaskPart {
       }),
     ),
     notes: [
+      ...partsOf(scores),
       `${path}: scores were read from there${model === null ? "" : `, of ${model}`}; nothing was run for them here`,
     ],
   };
