@@ -150,7 +150,7 @@ export async function importHf(request: ImportRequest): Promise<string> {
     if (convert)
       lines.push(
         `its matrices are ternary from now on${added.length > 0 ? `, and ${added.length} sub-norms were added (gain 1)` : ""}: what it could do is largely gone until it is trained on`,
-        `next        bitnet train tiny --from ${request.output} --quant-ramp 1000 --data FILE`,
+        `next        bitnet train tiny --from ${request.output} --data FILE`,
       );
     return `${lines.join("\n")}\n`;
   } finally {
