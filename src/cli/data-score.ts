@@ -73,7 +73,7 @@ async function run(folder: string, options: ScoreOptions): Promise<void> {
   const start = systemClock.monotonicMs();
   const split = openSplit(folder, options.split);
   try {
-    const sequence = options.sequence ?? split.sequence;
+    const sequence = options.sequence ?? split.sequence ?? split.manifest.packing?.sequence ?? null;
     if (sequence === null)
       throw new UsageError(`${folder}: was not packed for one sequence length; name yours with --sequence`);
     const where = { folder, split: options.split, sequence, name: options.name ?? options.by };

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { prepareTokens } from "../data/index.ts";
+import { prepareShards, prepareTokens } from "../data/index.ts";
 import { dataCommand } from "./data.ts";
 import { describeError, throwErrors } from "./support/run.ts";
 
@@ -93,6 +93,17 @@ test("int32 files hold each step's tokens and targets; a dataset alone is stream
     ...lines[k + 1].targets,
   ];
   expect(numbers).toEqual([...step(0), ...step(2)]);
+});
+
+test("the length that a dataset was packed for is the default", async () => {
+  const folder = temporaryFolder();
+  const text = join(folder, "text.txt");
+  writeFileSync(text, "abcdefgh".repeat(20));
+  const outDir = join(folder, "packed");
+  const packing = { kind: "concatenate", sequence: 16 } as const;
+  await prepareShards({ inputs: [{ name: "text", paths: [text] }], tokenizer: bytes, packing, outDir, threads: 0 });
+  const [line] = (await run(outDir, "--steps", "1", "--batch", "1")).split("\n");
+  expect(JSON.parse(line).tokens).toHaveLength(16);
 });
 
 test("what cannot be streamed is refused in one line, and nothing is left", async () => {

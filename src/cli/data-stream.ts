@@ -9,7 +9,7 @@ import { openOutput } from "./support/token-files.ts";
 
 interface StreamOptions {
   mix?: string[];
-  share: { index: number; count: number };
+  share?: { index: number; count: number };
   batch: number;
   sequence?: number;
   steps: number;
@@ -32,7 +32,7 @@ export function streamCommand(): Command {
     .argument("[mixture]", "a mixture.yaml, or the folder of a prepared dataset")
     .option("--mix <sources>", "or: name=weight:path, with commas between several; may be repeated", collect)
     .requiredOption("--steps <n>", "steps; each is --batch sequences on each machine", wholeNumber(1))
-    .option("--share <I/N>", "machine I of N, counted from 0", parseShare, { index: 0, count: 1 })
+    .option("--share <I/N>", "machine I of N, counted from 0 (default: 0/1)", parseShare)
     .option("--batch <n>", "sequences a step", wholeNumber(1), 32)
     .option("-T, --sequence <n>", "tokens of a sequence (default: what the dataset was packed for)", wholeNumber(1))
     .option("-s, --seed <n>", "of the order", wholeNumber(0), 0)
@@ -87,12 +87,12 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
   const packedFor = () => {
     const split = openSplit(folders[0], options.split);
     split.close();
-    return split.sequence;
+    return split.sequence ?? split.manifest.packing?.sequence ?? null;
   };
   const sequence = options.sequence ?? packedFor();
   if (sequence === null)
     throw new UsageError(`${folders[0]}: was not packed for one sequence length; name yours with --sequence`);
-  const { batch, steps, position, format } = options;
+  const { batch, steps, position, format, share = { index: 0, count: 1 } } = options;
   const mixture = openMixture({
     kind: "mixture",
     sources: spec.sources.map((source) => ({
@@ -108,8 +108,8 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
     seed: options.seed,
     documentStarts: false,
     lossAfter: null,
-    rank: options.share.index,
-    world: options.share.count,
+    rank: share.index,
+    world: share.count,
   });
   const interruption = listenForInterrupts();
   const line = createProgressLine("streaming");
