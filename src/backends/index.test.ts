@@ -1,6 +1,8 @@
 // Which backend is chosen, by setting and by environment. Oracle: the rules in index.ts, on an addon that is there (skipped
 // by name where it is not built) and on one that is not.
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { relative } from "node:path";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { packageFile } from "../platform/machine.ts";
 import { createBackend, listBackends } from "./index.ts";
 
 const here = listBackends().filter(({ absent }) => !absent);
@@ -69,20 +71,40 @@ describe.skipIf(!hasWasm)(`with wasm/bitnet.wasm${hasWasm ? "" : " (not there)"}
     expect(await chosen({ backend: "auto", threads: 2 })).toBe("wasm simd128 2");
   });
 
-  test("it serves where the addon is absent, and native is refused with the reason", async () => {
-    vi.stubEnv("BITNET_ADDON", "no/such/addon.node");
+  test("it serves where the addon is not built, and native is refused with the reason", async () => {
+    vi.doMock("../platform/machine.ts", async (original) => {
+      const machine = await original<typeof import("../platform/machine.ts")>();
+      return { ...machine, fileExists: (path: string) => !path.endsWith("bitnet.node") && machine.fileExists(path) };
+    });
+    onTestFinished(() => void vi.doUnmock("../platform/machine.ts"));
     vi.resetModules(); // the addon that this file's first import loaded would be remembered
     const fresh = await import("./index.ts");
     const backend = await fresh.createBackend({ backend: "auto", threads: 1 });
     expect(`${backend.name} ${backend.isa}`).toBe("wasm simd128");
     backend.close();
     await expect(fresh.createBackend({ backend: "native" })).rejects.toThrow(
-      'backend "native" with instruction set "auto": BITNET_ADDON names no/such/addon.node, which is not there; what is here: wasm simd128, reference typescript',
-    );
-    expect(fresh.listBackends().find(({ choice }) => choice.backend === "native")?.absent).toBe(
-      "BITNET_ADDON names no/such/addon.node, which is not there",
+      /backend "native" with instruction set "auto": the native addon is not built; .* builds it; what is here: wasm simd128, reference typescript/,
     );
   });
+});
+
+test("an addon that is named and not there is an error, whatever else is here", async () => {
+  vi.stubEnv("BITNET_ADDON", "no/such/addon.node");
+  vi.resetModules();
+  const fresh = await import("./index.ts");
+  const reason = "BITNET_ADDON names no/such/addon.node, which is not there";
+  for (const backend of ["auto", "native"] as const)
+    await expect(fresh.createBackend({ backend })).rejects.toThrow(
+      `backend "${backend}" with instruction set "auto": ${reason}; what is here: `,
+    );
+  expect(fresh.listBackends().find(({ choice }) => choice.backend === "native")?.absent).toBe(reason);
+});
+
+test.skipIf(native.length === 0)("an addon may be named from the working directory", async () => {
+  vi.stubEnv("BITNET_ADDON", relative(process.cwd(), packageFile("build/bitnet.node")));
+  vi.resetModules();
+  const fresh = await import("./index.ts");
+  expect(fresh.listBackends().some(({ choice, absent }) => choice.backend === "native" && !absent)).toBe(true);
 });
 
 test("a file that is no addon is a reason, not a crash", async () => {

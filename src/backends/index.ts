@@ -69,11 +69,18 @@ function resolve(choice: BackendChoice): Required<BackendChoice> {
       (backend === "auto" ? entry.backend !== "reference" : entry.backend === backend) &&
       (isa === "auto" || entry.isa === isa || entry.isa === "auto"),
   );
-  const found = fitting.find(({ absent }) => !absent);
+  // An addon that is named is meant: nothing else steps in for it.
+  const lost =
+    backend === "auto" &&
+    environmentVariable("BITNET_ADDON") !== undefined &&
+    fitting.some((entry) => entry.backend === "native" && entry.isa === "auto" && entry.absent);
+  const found = lost ? undefined : fitting.find(({ absent }) => !absent);
   if (!found) {
     const here = all.filter(({ absent }) => !absent).map((entry) => `${entry.backend} ${entry.isa}`);
     const why =
-      fitting.length > 0 ? fitting.map(({ absent }) => absent).join("; ") : "there is no such instruction set";
+      fitting.length > 0
+        ? fitting.flatMap(({ absent }) => absent ?? []).join("; ")
+        : "there is no such instruction set";
     throw new UsageError(
       `backend "${backend}" with instruction set "${isa}": ${why}; what is here: ${here.join(", ")}`,
     );

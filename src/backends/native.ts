@@ -3,6 +3,7 @@
  * (native/addon/ is the other side of `Addon`). Buffers and checks are in processor.ts.
  */
 import { UsageError } from "../platform/errors.ts";
+import { absolutePath } from "../platform/files.ts";
 import { environmentVariable, fileExists, loadAddon, packageFile } from "../platform/machine.ts";
 import type { Backend, TypedArray } from "./backend.ts";
 import { createProcessorBackend, maxArguments } from "./processor.ts";
@@ -38,7 +39,7 @@ let loaded: Addon | string | undefined;
 
 function load(): Addon | string {
   const named = environmentVariable("BITNET_ADDON");
-  const path = named ?? packageFile("build/bitnet.node");
+  const path = named ? absolutePath(named) : packageFile("build/bitnet.node");
   if (named && !fileExists(named)) return `BITNET_ADDON names ${named}, which is not there`;
   if (!fileExists(path)) return `the native addon is not built; \`${howToBuild}\` builds it`;
   let addon: Addon;
