@@ -142,8 +142,10 @@ type Model = TimedResult & {
 };
 
 function describe(models: readonly Model[]): string {
+  // Never in powers of ten.
+  const digits = (x: number, many: number) => Number(x.toPrecision(many)).toLocaleString("en-US");
   const rate = ({ mean, deviation }: { mean: number; deviation: number | null }) =>
-    `${mean.toPrecision(4)}${deviation === null ? "" : ` ± ${deviation.toPrecision(2)}`}`;
+    `${digits(mean, 4)}${deviation === null ? "" : ` ± ${digits(deviation, 2)}`}`;
   const rows = models.map(({ name, prompt, decode, firstToken, loadedBytes, peakBytes, backend }) => [
     name,
     `${rate(prompt)} tokens/s`,
