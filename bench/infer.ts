@@ -54,12 +54,12 @@ const [promptTokens, writtenTokens] = [512, 128];
 const helper = await loadHelper();
 const machine = threadCounts.map((threads) => ({
   threads,
-  readGBs: helper.readRate(threads),
   int8Gops: helper.peak("int8", threads),
   floatGflops: helper.peak("float32", threads),
+  /** Of every round: what a shared machine's memory gives changes by the minute. */
+  reads: [] as number[],
 }));
-for (const { threads, readGBs, int8Gops } of machine)
-  console.log(`${threads} threads: memory ${readGBs.toFixed(1)} GB/s, int8 ${int8Gops.toFixed(0)} GOP/s`);
+for (const { threads, int8Gops } of machine) console.log(`${threads} threads: int8 ${int8Gops.toFixed(0)} GOP/s`);
 
 /**
  * Our engine's int8 per token against llama.cpp's per 256, and its F16 cache: through many random layers they drift, and a
@@ -128,17 +128,21 @@ for (const shape of wanted) {
     await contender.promptRate(64);
     await contender.decodeRate(8);
   }
-  for (let round = 0; round < rounds; round++)
+  const firstRead = machine[0].reads.length;
+  for (let round = 0; round < rounds; round++) {
+    for (const { threads, reads } of machine) reads.push(helper.readRate(threads));
     for (const [i, contender] of contenders.entries()) {
       // Another program's threads may spin a little after their turn.
       await new Promise((done) => setTimeout(done, 50));
       rates[i].prompt.push(await contender.promptRate(promptTokens));
       rates[i].decode.push(await contender.decodeRate(writtenTokens));
     }
+  }
   const operations = promptOperations(config, promptTokens);
   for (const [i, contender] of contenders.entries()) {
     const { program, threads, head, weights, bytesForToken, bytesForPosition } = contender;
-    const { readGBs, int8Gops, floatGflops } = machine.find((m) => m.threads === threads)!;
+    const { reads, int8Gops, floatGflops } = machine.find((m) => m.threads === threads)!;
+    const readGBs = medianOf(reads.slice(firstRead));
     const [pp512, tg128] = [medianOf(rates[i].prompt), medianOf(rates[i].decode)];
     const best = { pp512: Math.max(...rates[i].prompt), tg128: Math.max(...rates[i].decode) };
     // Of the keys and values a token reads those of all positions so far, itself included.
@@ -146,7 +150,9 @@ for (const shape of wanted) {
     const decodeFloor = bytesForToken === null ? null : (readGBs * 1e9) / (bytesForToken + cacheBytes);
     const promptSeconds = operations.int8 / (int8Gops * 1e9) + operations.float / (floatGflops * 1e9);
     const floors = { tg128: decodeFloor, pp512: program === "bitnet.ts" ? promptTokens / promptSeconds : null };
-    results.push({ shape, program, head, weights, threads, pp512, tg128, best, bytesForToken, cacheBytes, floors });
+    results.push({
+      ...{ shape, program, head, weights, threads, pp512, tg128, best, bytesForToken, cacheBytes, readGBs, floors },
+    });
     const of = (rate: number, floor: number | null) =>
       floor === null ? "" : ` (${((100 * rate) / floor).toFixed(0)} % of ${floor.toFixed(0)})`;
     console.log(
@@ -156,9 +162,10 @@ for (const shape of wanted) {
   for (const contender of contenders) await contender.close();
   agreements.push({ shape, fileBytes: statSync(file).size, ...agreement });
   // After each shape: what was measured stays if a later one fails.
+  const peaks = machine.map(({ reads, ...peak }) => ({ ...peak, readGBs: medianOf(reads) }));
   writeResult(
     values.name,
-    { ...about, options: { ...common, rounds }, peaks: machine, loads, agreements, results, leftOut },
+    { ...about, options: { ...common, rounds }, peaks, loads, agreements, results, leftOut },
     values.quick,
   );
 }

@@ -153,7 +153,7 @@ function speeds(result: InferResult): string {
   return `## Speed
 
 Files of random weights in TQ2_0 with embeddings in Q6_K and a tied head, the same for both programs, in turns; ${options.rounds} rounds, median. Read: a prompt of 512
-tokens; written: 128 likeliest tokens, one by one. Ours with a cache in ${options.cache}${options.weights === "auto" ? ", and with the form of weights that the engine chooses" : ""}. Allowed at most, measured in the same run: ${machine}.
+tokens; written: 128 likeliest tokens, one by one. Ours with a cache in ${options.cache}${options.weights === "auto" ? ", and with the form of weights that the engine chooses" : ""}. Allowed at most, measured in the same run (memory in each round, the median of all here, of a shape's rounds for its floors): ${machine}.
 A floor is what reading the weights, and the keys and values of all tokens so far, once for each token (written), or the operations of the prompt at these rates (read), would take.
 
 ${table(
