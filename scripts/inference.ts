@@ -39,7 +39,7 @@ export interface InferResult extends Provenance {
     /** Absent in results from before files were mapped. */
     mappedBytes?: number;
   }[];
-  agreements: { shape: string; fileBytes: number; onePiece: number; llama: Record<string, number> | number | null }[];
+  agreements: { shape: string; fileBytes: number; onePiece: number; llama: Record<string, number> | null }[];
   results: SpeedRow[];
   leftOut: string[];
 }
@@ -180,9 +180,8 @@ The best that others had on such a machine (two threads; read, written): ${Objec
 `;
 }
 
-function cosines(llama: Record<string, number> | number | null): string {
+function cosines(llama: Record<string, number> | null): string {
   if (llama === null) return "not measured";
-  if (typeof llama === "number") return round(llama, 5);
   return Object.entries(llama)
     .map(([head, value]) => `${head} head ${round(value, 5)}`)
     .join(", ");
