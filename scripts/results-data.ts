@@ -1,4 +1,5 @@
 /** The part of docs/results.md about whole preparations: from bench/results/data.json (bench/data.ts). */
+import type { DataRun } from "../bench/data.ts";
 
 export interface DataResult {
   date: string;
@@ -10,17 +11,7 @@ export interface DataResult {
   filters: unknown[];
   vocabSize: number;
   sequence: number;
-  runs: {
-    threads: number;
-    wallMs: number;
-    processorMs: number;
-    peakBytes: number;
-    stages: { stage: string; wallMs: number; processorMs: number; peakBytes: number }[];
-    documents: { read: number; filtered: number; duplicates: number; train: number; valid: number };
-    keptBytes: number;
-    tokens: number;
-    shards: number;
-  }[];
+  runs: DataRun[];
 }
 
 const what: Record<string, string> = {
