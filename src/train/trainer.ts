@@ -21,8 +21,8 @@ export interface TrainableModel {
   readonly parameters: readonly Parameter[];
   /** Layers with ternary weights, empty for a full-precision model. */
   readonly ternaryLayers: readonly TernaryLayer[];
-  /** How far quantisation is let in: moved to the step's lambda by a ramp, and back to 1. */
-  readonly ramp?: { lambda: number };
+  /** Progressive quantization: how far each layer is quantized, from 0 to 1; set for a step, and back to 1. */
+  setLambda?(lambda: number | ((layer: string) => number)): void;
   /** Mean cross-entropy in nats over the targets that are not -100. */
   loss(
     batch: { tokens: Int32Array; batch: number; length: number; documentStart?: Int32Array },
@@ -166,12 +166,12 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
 /** Forward and backward at a step's lambda; what is measured, written and saved meanwhile is the ternary model. */
 async function withLambda<T>(model: TrainableModel, lambda: number | undefined, body: () => Promise<T>): Promise<T> {
   if (lambda === undefined) return body();
-  if (!model.ramp) throw new UsageError("training: this model's quantisation cannot be let in by degrees");
-  model.ramp.lambda = lambda;
+  if (!model.setLambda) throw new UsageError("training: this model cannot be quantized by degrees");
+  model.setLambda(lambda);
   try {
     return await body();
   } finally {
-    model.ramp.lambda = 1;
+    model.setLambda(1);
   }
 }
 
