@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { defineFilter, type Inspection, inspectSources } from "../src/data/index.ts";
+import { defineFilter, type Inspection, inspectSources } from "../src/corpus/index.ts";
 import { withTemporaryFolder } from "../src/platform/temporary.ts";
 import { inspectionPage } from "../src/report/index.ts";
 import { browserReason, expectGoodPage, launchBrowser, noBrowser } from "./support/browser.ts";

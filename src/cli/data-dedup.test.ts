@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } fr
 import { join, resolve } from "node:path";
 import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { planText, readDedupReport, resolveDedup } from "../data/index.ts";
+import { planText, readDedupReport, resolveDedup } from "../corpus/index.ts";
 import { dataCommand } from "./data.ts";
 import { describeError, throwErrors } from "./support/run.ts";
 

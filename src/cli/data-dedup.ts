@@ -1,6 +1,6 @@
-/** `bitnet data dedup`. The work is data/dedup's; here are options and lines. */
+/** `bitnet data dedup`. The work is corpus/dedup's; here are options and lines. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import type { DedupOptions, DedupProgress, DedupReport, DedupStage, PlanDialect, ShownPair } from "../data/index.ts";
+import type { DedupOptions, DedupProgress, DedupReport, DedupStage, PlanDialect, ShownPair } from "../corpus/index.ts";
 import { describeSources } from "./support/data-report.ts";
 import { formatCount, formatDuration, formatShare, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
@@ -149,7 +149,7 @@ function parseShard(word: string): { index: number; count: number } {
 }
 
 async function runDedup(paths: string[], options: DedupCommandOptions): Promise<void> {
-  const { dedupStages, deduplicate, fileSources, planText, resolveDedup } = await import("../data/index.ts");
+  const { dedupStages, deduplicate, fileSources, planText, resolveDedup } = await import("../corpus/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   const { systemClock } = await import("../platform/system.ts");
   const asked: DedupOptions = {

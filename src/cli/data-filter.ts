@@ -1,6 +1,6 @@
 /** `bitnet data filter`: documents through filters, and the account of what they leave out. */
 import { Command } from "commander";
-import type { FilterReport, TextDocument } from "../data/index.ts";
+import type { FilterReport, TextDocument } from "../corpus/index.ts";
 import { describeLengths, describeSamples, describeSources, describeStages } from "./support/data-report.ts";
 import { formatCount, formatRate } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
@@ -62,7 +62,7 @@ Examples:
 }
 
 async function runFilter(paths: string[], options: FilterCommandOptions): Promise<void> {
-  const { documentLine, filterDocuments, readFilters } = await import("../data/index.ts");
+  const { documentLine, filterDocuments, readFilters } = await import("../corpus/index.ts");
   const { systemClock } = await import("../platform/system.ts");
   const stages = options.filters === undefined ? [] : await readFilters(options.filters);
   await checkFilterFields(stages, options);

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { inspectSources } from "../data/index.ts";
+import { inspectSources } from "../corpus/index.ts";
 import { saveTokenizer, trainBpe } from "../tokenizer/index.ts";
 import { inspectCommand } from "./data-inspect.ts";
 import { dataCommand } from "./data.ts";

@@ -1,6 +1,6 @@
-/** `bitnet data inspect`: what text, a prepared dataset or a deduplication holds. The work is data/inspect's; here are options and files. */
+/** `bitnet data inspect`: what text, a prepared dataset or a deduplication holds. The work is corpus/inspect's; here are options and files. */
 import { Command, Option } from "commander";
-import type { Inspection } from "../data/index.ts";
+import type { Inspection } from "../corpus/index.ts";
 import { checkFilterFields } from "./data-filter.ts";
 import { printDataset } from "./support/dataset-text.ts";
 import { formatCount } from "./support/format.ts";
@@ -73,7 +73,7 @@ Examples:
 }
 
 async function runInspect(paths: string[], options: InspectCommandOptions): Promise<void> {
-  const { kindOfFolder } = await import("../data/index.ts");
+  const { kindOfFolder } = await import("../corpus/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   const kinds = paths.map(kindOfFolder);
   const prepared = kinds.findIndex((kind) => kind !== null);
@@ -83,7 +83,7 @@ async function runInspect(paths: string[], options: InspectCommandOptions): Prom
   await refuseOthers(kind, options);
   if (kind === "sources") return lookIntoText(paths, options);
   if (kind === "dataset") return lookIntoDataset(paths[0], options);
-  const { inspectDeduplication } = await import("../data/index.ts");
+  const { inspectDeduplication } = await import("../corpus/index.ts");
   await show(inspectDeduplication(paths[0]), options);
 }
 
@@ -109,7 +109,7 @@ async function refuseOthers(kind: "sources" | "dataset" | "deduplication", optio
 const defaultSamples = 2;
 
 async function lookIntoText(paths: string[], options: InspectCommandOptions): Promise<void> {
-  const { inspectSources, readFilters } = await import("../data/index.ts");
+  const { inspectSources, readFilters } = await import("../corpus/index.ts");
   const { createDocumentEncoder, loadTokenizer } = await import("../tokenizer/index.ts");
   const stages = options.filters === undefined ? [] : await readFilters(options.filters);
   await checkFilterFields(stages, options);
@@ -140,7 +140,8 @@ async function lookIntoText(paths: string[], options: InspectCommandOptions): Pr
 }
 
 async function lookIntoDataset(folder: string, options: InspectCommandOptions): Promise<void> {
-  const { inspectDataset, readManifest } = await import("../data/index.ts");
+  const { inspectDataset } = await import("../corpus/index.ts");
+  const { readManifest } = await import("../data/index.ts");
   const manifest = readManifest(folder);
   if (options.verify) await verify(folder);
   const inspection = inspectDataset(folder);

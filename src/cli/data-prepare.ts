@@ -7,7 +7,7 @@ import type {
   PrepareShardsProgress,
   PrepareStage,
   TokenizerSource,
-} from "../data/index.ts";
+} from "../corpus/index.ts";
 import { checkFilterFields } from "./data-filter.ts";
 import { printDataset } from "./support/dataset-text.ts";
 import { describeEstimate } from "./support/estimate-text.ts";
@@ -147,7 +147,7 @@ function parseShare(word: string): { index: number; count: number } {
 }
 
 async function runPrepare(paths: string[], options: PrepareCommandOptions): Promise<void> {
-  const { estimatePreparation, isRecipe, prepareShards, recipeText } = await import("../data/index.ts");
+  const { estimatePreparation, isRecipe, prepareShards, recipeText } = await import("../corpus/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   const { exists, joinPath } = await import("../platform/files.ts");
   const { systemClock } = await import("../platform/system.ts");
@@ -221,7 +221,7 @@ async function runPrepare(paths: string[], options: PrepareCommandOptions): Prom
 interface Chosen {
   name: string;
   options: Omit<PrepareShardsOptions, "outDir" | "cacheDir">;
-  expected: Parameters<typeof import("../data/index.ts").estimatePreparation>[1];
+  expected: Parameters<typeof import("../corpus/index.ts").estimatePreparation>[1];
 }
 
 /** What options say of packing and the like, for files and over a recipe. */
@@ -252,7 +252,7 @@ async function fromFiles(
   signal: AbortSignal,
   line: ProgressLine,
 ): Promise<Chosen> {
-  const { readFilters } = await import("../data/index.ts");
+  const { readFilters } = await import("../corpus/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   for (const name of ["local", "only", "without"] as const)
     if (options[name] !== undefined) throw new UsageError(`--${name} is for recipes; name the files that you want`);
@@ -311,7 +311,7 @@ async function fromRecipe(
 ): Promise<Chosen> {
   const { isHubFile } = await import("../platform/hub-file.ts");
   const { joinPath } = await import("../platform/files.ts");
-  const { optionsOfRecipe, readRecipe } = await import("../data/index.ts");
+  const { optionsOfRecipe, readRecipe } = await import("../corpus/index.ts");
   const { FileError, UsageError } = await import("../platform/errors.ts");
   for (const name of [...recipeSays, "format", "filters", "val"] as const)
     if (options[name] !== undefined)

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { prepareShards, prepareTokens } from "../data/index.ts";
+import { prepareShards, prepareTokens } from "../corpus/index.ts";
 import { dataCommand } from "./data.ts";
 import { describeError, throwErrors } from "./support/run.ts";
 

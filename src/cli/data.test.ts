@@ -4,16 +4,8 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import {
-  arithmetic,
-  createArithmetic,
-  openShards,
-  problemText,
-  pythonSubset,
-  readManifest,
-  readPrepareReport,
-  take,
-} from "../data/index.ts";
+import { arithmetic, createArithmetic, problemText, pythonSubset, readPrepareReport, take } from "../corpus/index.ts";
+import { openShards, readManifest } from "../data/index.ts";
 import { loadTokenizer } from "../tokenizer/index.ts";
 import { dataCommand } from "./data.ts";
 import { describeError, throwErrors } from "./support/run.ts";

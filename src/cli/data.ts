@@ -1,6 +1,6 @@
 /** `bitnet data generate`, with the others (data-prepare.ts, data-dedup.ts, data-filter.ts, data-mix.ts, data-score.ts, data-stream.ts, data-inspect.ts). The work is data/'s; here are options, files and lines. */
 import { Command, Option } from "commander";
-import type { ArithmeticOperator, ProblemSet, ProblemSplit } from "../data/index.ts";
+import type { ArithmeticOperator, ProblemSet, ProblemSplit } from "../corpus/index.ts";
 import { filterCommand } from "./data-filter.ts";
 import { dedupCommand } from "./data-dedup.ts";
 import { inspectCommand } from "./data-inspect.ts";
@@ -77,7 +77,7 @@ Examples:
 const problemsAtOnce = 2000;
 
 async function runGenerate(name: string, options: GenerateCommandOptions): Promise<void> {
-  const { problemText, take, takeDistinct } = await import("../data/index.ts");
+  const { problemText, take, takeDistinct } = await import("../corpus/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   const { systemClock } = await import("../platform/system.ts");
   const { split, seed, count, output: path } = options;
@@ -117,7 +117,7 @@ async function runGenerate(name: string, options: GenerateCommandOptions): Promi
 }
 
 async function chooseSet(name: string, operators: ArithmeticOperator[] | undefined): Promise<ProblemSet> {
-  const { createArithmetic, problemSets } = await import("../data/index.ts");
+  const { createArithmetic, problemSets } = await import("../corpus/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   if (!Object.hasOwn(problemSets, name))
     throw new UsageError(`unknown set "${name}"; sets are: ${Object.keys(problemSets).join(", ")}`);

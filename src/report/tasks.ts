@@ -3,7 +3,7 @@
  * the model itself), or read from a results file of lm-evaluation-harness. docs/evaluation.md defines the numbers.
  */
 import type { OpenedModel } from "../checkpoint/index.ts";
-import { readDocuments } from "../data/index.ts";
+import { readDocuments } from "../corpus/index.ts";
 import {
   defaultSandboxLimits,
   evaluateTask,

@@ -1,5 +1,5 @@
 /** What happened to documents, for people: what was read, what each stage dropped and why, how long they are. */
-import type { LengthHistogram, SourceReport, StageReport } from "../../data/index.ts";
+import type { LengthHistogram, SourceReport, StageReport } from "../../corpus/index.ts";
 import { formatCount, formatShare, formatTable } from "./format.ts";
 
 /** Reading, and the bad records by name. */

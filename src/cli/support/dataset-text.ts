@@ -9,7 +9,8 @@ export async function printDataset(
   json?: boolean,
   samples = 0,
 ): Promise<void> {
-  const { histogramOfLengths, openShards, readPrepareReport } = await import("../../data/index.ts");
+  const { histogramOfLengths, readPrepareReport } = await import("../../corpus/index.ts");
+  const { openShards } = await import("../../data/index.ts");
   const account = readPrepareReport(folder);
   const lengths = Object.fromEntries(
     (Object.keys(manifest.splits) as SplitName[]).map((split) => {

@@ -1,5 +1,5 @@
 /** What `bitnet data prepare --dry-run` says: sources, what is left of them, tokens, shards, disk and time. */
-import type { PrepareEstimate } from "../../data/index.ts";
+import type { PrepareEstimate } from "../../corpus/index.ts";
 import { formatBytes, formatCount, formatDuration, formatShare, formatTable } from "./format.ts";
 
 export function describeEstimate(

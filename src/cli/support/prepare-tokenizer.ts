@@ -1,6 +1,6 @@
 /** Tokenizers for `bitnet data prepare`: of a file, of the hub, or trained on the text; kept beside the shards. */
-import type { Recipe, TokenizerSource } from "../../data/index.ts";
-import type { LocateOptions } from "../../data/index.ts";
+import type { Recipe, TokenizerSource } from "../../corpus/index.ts";
+import type { LocateOptions } from "../../corpus/index.ts";
 
 interface Use {
   threads?: number;

@@ -1,6 +1,6 @@
 /** Options of commands that read documents: how files are taken apart, which fields mean what, where copies lie. */
 import { type Command, Option } from "commander";
-import type { SourceFormat, SourceOptions } from "../../data/index.ts";
+import type { SourceFormat, SourceOptions } from "../../corpus/index.ts";
 import { formatBytes } from "./format.ts";
 import { wholeNumber } from "./options.ts";
 import type { ProgressLine } from "./progress.ts";

@@ -3,7 +3,7 @@
  * begin, and say of text that leaves nothing.
  */
 import { DataError, UsageError } from "../platform/errors.ts";
-import { type DatasetManifest, isDataset, openShards, readManifest } from "./dataset.ts";
+import { type DatasetManifest, isDataset, openShards, readManifest } from "../data/dataset.ts";
 import type { StageReport } from "./pipeline.ts";
 import type { DocumentEncoder } from "./prepare.ts";
 import type { SourceReport } from "./records.ts";

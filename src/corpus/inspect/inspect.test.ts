@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
-import { readManifest } from "../dataset.ts";
+import { readManifest } from "../../data/dataset.ts";
 import { deduplicate, fileSources } from "../dedup/index.ts";
 import { readFilters } from "../filters/index.ts";
 import { type DocumentEncoder, prepareTokens } from "../prepare.ts";

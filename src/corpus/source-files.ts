@@ -7,7 +7,8 @@ import { DataError, UsageError } from "../platform/errors.ts";
 import { baseName, describePath, exists, joinPath, listFolder, sha256OfFile } from "../platform/files.ts";
 import { type FetchOptions, fetchAddress } from "../platform/fetch-file.ts";
 import { globMatcher } from "./glob.ts";
-import { type DatasetFilesOptions, isHubDataset, listDatasetFiles } from "./hub-dataset.ts";
+import { isAddress, isHubDataset } from "../data/source-names.ts";
+import { type DatasetFilesOptions, listDatasetFiles } from "./hub-dataset.ts";
 
 export const sourceFormats = ["text", "jsonl", "wikitext", "parquet", "arrow"] as const;
 export type SourceFormat = (typeof sourceFormats)[number];
@@ -68,7 +69,6 @@ export interface LocateOptions extends DatasetFilesOptions, FetchOptions {
   format?: SourceFormat;
 }
 
-export const isAddress = (path: string): boolean => /^https?:\/\//i.test(path);
 const isGlob = (path: string): boolean => /[*?[]/.test(path) && !exists(path);
 
 /**

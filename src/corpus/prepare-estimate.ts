@@ -12,7 +12,7 @@ import { nothingLeft } from "./prepare-checks.ts";
 import { locateInput, type PrepareInput } from "./prepare-inputs.ts";
 import { defaultShardTokens, type PrepareShardsOptions } from "./prepare-shards.ts";
 import { createSourceReport } from "./records.ts";
-import { bytesPerTokenFor } from "./shard-header.ts";
+import { bytesPerTokenFor } from "../data/shard-header.ts";
 import type { SourceFile } from "./source-files.ts";
 import { readSourceFile } from "./sources.ts";
 import { utf8Length } from "./utf8-length.ts";

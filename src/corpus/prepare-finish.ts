@@ -3,7 +3,7 @@
  * tells of time, machine or interruptions, so the same documents and settings give the same bytes.
  */
 import { joinPath, sha256Of, writeAtomically } from "../platform/files.ts";
-import { type DatasetManifest, datasetVersion, manifestName, type SplitSummary } from "./dataset.ts";
+import { type DatasetManifest, datasetVersion, manifestName, type SplitSummary } from "../data/dataset.ts";
 import { cut, type DropReason, dropReasons } from "./dedup/write.ts";
 import type { DedupReport } from "./dedup/report.ts";
 import type { PackingCounts, ShardPlan } from "./packing/write-shards.ts";

@@ -8,7 +8,7 @@
 import type { Random } from "../../platform/random.ts";
 import { DataError, UsageError } from "../../platform/errors.ts";
 import type { DocumentSource } from "../prepare.ts";
-import { unitHash } from "../split.ts";
+import { unitHash } from "../../data/split.ts";
 
 export type ProblemSplit = "train" | "heldout";
 

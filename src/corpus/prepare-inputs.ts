@@ -6,7 +6,8 @@ import { FileError, UsageError } from "../platform/errors.ts";
 import { describePath, exists } from "../platform/files.ts";
 import type { Stage } from "./pipeline.ts";
 import type { SourceReport, TextDocument } from "./records.ts";
-import { identityOf, isAddress, locateSources, type SourceFile } from "./source-files.ts";
+import { isAddress } from "../data/source-names.ts";
+import { identityOf, locateSources, type SourceFile } from "./source-files.ts";
 import { readSourceFile, type SourceOptions } from "./sources.ts";
 
 /** A source with all that reading it takes. */

@@ -10,16 +10,16 @@ import {
   manifestName,
   type SplitName,
   type SplitSummary,
-} from "./dataset.ts";
+} from "../data/dataset.ts";
 import { encodeGroups } from "./encode-groups.ts";
 import { runPipeline, type Stage } from "./pipeline.ts";
 import { checkCommon, checkEncoder, checkSides, checkWhole, findPrepared, nothingLeft } from "./prepare-checks.ts";
 import { writePrepareReport } from "./prepare-report.ts";
 import { createSourceReport, type SourceReport, type TextDocument } from "./records.ts";
-import { createShard, type ShardWriter } from "./shards.ts";
+import { createShard, type ShardWriter } from "../data/shards.ts";
 import { identityOf, locateSources } from "./source-files.ts";
 import { defaultMaxDocumentBytes, defaultSeparator, readSourceFile, type SourceOptions } from "./sources.ts";
-import { isValidationDocument } from "./split.ts";
+import { isValidationDocument } from "../data/split.ts";
 import { utf8Length } from "./utf8-length.ts";
 
 /** What data/ needs of a tokenizer; src/tokenizer gives objects of this shape. */

@@ -7,14 +7,14 @@ import { gzipSync } from "node:zlib";
 import { expect, test, vi } from "vitest";
 import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { openShards, openTokens, readManifest, type SplitName } from "./dataset.ts";
+import { openShards, openTokens, readManifest, type SplitName } from "../data/dataset.ts";
 import { lengthFilter } from "./filters/spec.ts";
 import { defineFilter } from "./pipeline.ts";
 import type { DocumentEncoder } from "./prepare.ts";
 import { readPrepareReport } from "./prepare-report.ts";
 import { type PrepareShardsOptions, prepareShards } from "./prepare-shards.ts";
-import { openSplit } from "./sequences.ts";
-import { isValidationDocument } from "./split.ts";
+import { openSplit } from "../data/sequences.ts";
+import { isValidationDocument } from "../data/split.ts";
 
 vi.mock("node:fs", async (original) => {
   const actual = await original<typeof import("node:fs")>();

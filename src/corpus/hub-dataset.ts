@@ -23,9 +23,6 @@ const scheme = "hf://datasets/";
 const pattern =
   /^hf:\/\/datasets\/([A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95})(?:@([\w][\w.%-]{0,199}))?(?:\/(.*))?$/;
 
-/** Does a path mean a data set on the hub? */
-export const isHubDataset = (path: string): boolean => path.startsWith("hf://");
-
 export interface DatasetFilesOptions {
   /** Cache, address, token, offline; as for models. */
   hub?: HubOptions;

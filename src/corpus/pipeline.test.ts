@@ -3,7 +3,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { openShards, readManifest } from "./dataset.ts";
+import { openShards, readManifest } from "../data/dataset.ts";
 import { defineFilter, runPipeline, type Stage } from "./pipeline.ts";
 import { histogramOfLengths, prepareReportName, readPrepareReport } from "./prepare-report.ts";
 import { type DocumentEncoder, prepareTokens } from "./prepare.ts";

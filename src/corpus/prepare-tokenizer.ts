@@ -7,7 +7,7 @@ import { joinPath, listFolder, readWhole } from "../platform/files.ts";
 import type { DocumentEncoder } from "./prepare.ts";
 import { blocksOf, splitOf, type StageContext } from "./prepare-stages.ts";
 import { readTextBlock } from "./prepare-blocks.ts";
-import { unitHash } from "./split.ts";
+import { unitHash } from "../data/split.ts";
 
 export interface TokenizerSource {
   /** Changes whenever the tokenizer would: its file's hash, or how it is trained. */

@@ -3,7 +3,7 @@
  * (inspect-dataset.ts), of a deduplication. report/ draws it as a page, cli/ as lines.
  */
 import { exists, joinPath, readWhole } from "../../platform/files.ts";
-import { isDataset } from "../dataset.ts";
+import { isDataset } from "../../data/dataset.ts";
 import { type DedupReport, readDedupReport, reportName } from "../dedup/report.ts";
 import type { StageReport } from "../pipeline.ts";
 import type { SourceReport } from "../records.ts";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { openShards, openTokens, readManifest, type SplitName } from "./dataset.ts";
+import { openShards, openTokens, readManifest, type SplitName } from "../data/dataset.ts";
 import { type DocumentEncoder, type PrepareOptions, prepareTokens } from "./prepare.ts";
-import { isValidationDocument } from "./split.ts";
+import { isValidationDocument } from "../data/split.ts";
 
 const bytes: DocumentEncoder = {
   vocabSize: 257,

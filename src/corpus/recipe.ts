@@ -69,7 +69,7 @@ const recipeSchema = z.strictObject({
   sources: z.array(sourceSchema).nonempty(),
   /** As `bitnet data filter` takes them. */
   filters: z.array(z.unknown()).optional(),
-  /** As `bitnet data dedup` (src/data/dedup/options.ts); null: none. */
+  /** As `bitnet data dedup` (src/corpus/dedup/options.ts); null: none. */
   dedup: z
     .strictObject({
       near: z.boolean().optional(),

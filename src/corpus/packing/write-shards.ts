@@ -5,8 +5,8 @@
  * that was ended, or another machine, takes up at any of them.
  */
 import { joinPath } from "../../platform/files.ts";
-import type { SplitName, SplitSummary } from "../dataset.ts";
-import { createShard, type ShardWriter } from "../shards.ts";
+import type { SplitName, SplitSummary } from "../../data/dataset.ts";
+import { createShard, type ShardWriter } from "../../data/shards.ts";
 import { fitPieces } from "./best-fit.ts";
 import type { DocumentOrder } from "./document-order.ts";
 

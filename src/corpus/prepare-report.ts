@@ -7,7 +7,7 @@ import { exists, joinPath, readWhole, writeAtomically } from "../platform/files.
 import type { DedupReport } from "./dedup/report.ts";
 import type { StageReport } from "./pipeline.ts";
 import type { SourceReport } from "./records.ts";
-import type { Shard } from "./shards.ts";
+import type { Shard } from "../data/shards.ts";
 
 export const prepareReportName = "report.json";
 

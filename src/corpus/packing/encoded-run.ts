@@ -8,7 +8,7 @@
  */
 import { DataError, FormatError } from "../../platform/errors.ts";
 import { openFile, type ReadableFile, writeAtomically } from "../../platform/files.ts";
-import { bytesPerTokenFor, padding } from "../shard-header.ts";
+import { bytesPerTokenFor, padding } from "../../data/shard-header.ts";
 
 const magic = "BNTRUN01";
 const runHeaderBytes = 32;

@@ -2,13 +2,13 @@
 import { FileError, UsageError } from "../platform/errors.ts";
 import { exists, joinPath } from "../platform/files.ts";
 import type { DedupOptions } from "./dedup/options.ts";
-import { isHubDataset } from "./hub-dataset.ts";
+import { isAddress, isHubDataset } from "../data/source-names.ts";
 import type { Packing } from "./packing/write-shards.ts";
 import { decodePiece, readPieces } from "./pieces.ts";
 import type { PrepareInput } from "./prepare-inputs.ts";
 import type { PrepareShardsOptions } from "./prepare-shards.ts";
 import { filtersOf, type LoadedRecipe, type RecipeSource } from "./recipe.ts";
-import { formatOfName, isAddress, locateSources } from "./source-files.ts";
+import { formatOfName, locateSources } from "./source-files.ts";
 import type { SourceOptions } from "./sources.ts";
 
 export interface RecipeChoices {

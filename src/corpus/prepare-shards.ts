@@ -10,7 +10,7 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
-import { isDataset } from "./dataset.ts";
+import { isDataset } from "../data/dataset.ts";
 import { createBlockFilter } from "./filter-chunks.ts";
 import type { DedupOptions } from "./dedup/options.ts";
 import type { DedupSource } from "./dedup/sources.ts";

@@ -1,4 +1,4 @@
-/** Deduplication and decontamination of documents: part of the public door of data/ (`bitnet.ts/data`). */
+/** Deduplication and decontamination of documents: part of the public door of corpus/ (`bitnet.ts/corpus`). */
 export {
   type DedupProgress,
   type DedupStage,

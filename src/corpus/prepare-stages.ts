@@ -5,7 +5,7 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder } from "../platform/files.ts";
-import type { SplitName } from "./dataset.ts";
+import type { SplitName } from "../data/dataset.ts";
 import { type DedupStage, deduplicate } from "./dedup/dedup.ts";
 import { type DedupReport, readDedupReport, readDropped } from "./dedup/report.ts";
 import type { DedupSource } from "./dedup/sources.ts";
@@ -29,7 +29,7 @@ import type { InputFile } from "./prepare-inputs.ts";
 import type { ResolvedPrepare } from "./prepare-shards.ts";
 import type { PrepareWork } from "./prepare-work.ts";
 import { createSourceReport, type TextDocument } from "./records.ts";
-import { isValidationDocument, unitHash } from "./split.ts";
+import { isValidationDocument, unitHash } from "../data/split.ts";
 import { utf8Length } from "./utf8-length.ts";
 
 /** What all stages share. */

@@ -7,7 +7,7 @@
  *   run.report()
  */
 import type { TextDocument } from "./records.ts";
-import { unitHash } from "./split.ts";
+import { unitHash } from "../data/split.ts";
 
 /** Why a document was left out. */
 export interface Drop {

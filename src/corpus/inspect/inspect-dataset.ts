@@ -1,5 +1,5 @@
 /** A prepared dataset as an inspection: its manifest, its shards' indexes, and the account of its preparation. */
-import { openShards, readManifest, type SplitName } from "../dataset.ts";
+import { openShards, readManifest, type SplitName } from "../../data/dataset.ts";
 import { histogramOfLengths, readPrepareReport } from "../prepare-report.ts";
 import type { InspectedGroup, Inspection } from "./inspection.ts";
 import type { InspectedLengths } from "./lengths.ts";
