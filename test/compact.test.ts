@@ -7,7 +7,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createReferenceBackend } from "../src/backends/index.ts";
-import { type CompactOptions, describeModel, loadModel, saveCompact, importCompact } from "../src/checkpoint/index.ts";
+import { type CompactOptions, describeModel, loadModel, saveCompact, importCompact } from "../src/exchange/index.ts";
 import { openCompact, writeCompact } from "../src/formats/compact/index.ts";
 import { type ModelConfig, presets, Transformer } from "../src/model/index.ts";
 import { FormatError, UnsupportedError } from "../src/platform/errors.ts";

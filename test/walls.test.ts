@@ -15,6 +15,7 @@ const floors: readonly (readonly string[])[] = [
   ["nn"],
   ["model", "tokenizer", "data", "formats"],
   ["checkpoint", "corpus"],
+  ["exchange"],
   ["train", "infer"],
   ["eval", "analysis"],
   ["serve", "report"],

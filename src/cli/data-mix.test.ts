@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { createReferenceBackend } from "../backends/index.ts";
-import { loadModel } from "../checkpoint/index.ts";
+import { loadModel } from "../exchange/index.ts";
 import { createBatches, openScores, openSplit } from "../data/index.ts";
 import { DataError, FormatError, UsageError } from "../platform/errors.ts";
 import { createRandom } from "../platform/random.ts";

@@ -7,7 +7,7 @@ import { expect } from "vitest";
 import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { createBackend } from "../backends/index.ts";
-import { loadModel } from "../checkpoint/index.ts";
+import { loadModel } from "../exchange/index.ts";
 import { prepareTokens, readDocuments } from "../corpus/index.ts";
 import { openTokens } from "../data/index.ts";
 import { Runtime } from "../tensor/index.ts";

@@ -24,7 +24,7 @@ export function addGgufOptions(command: Command): void {
 }
 
 export async function exportGguf(request: ExportRequest): Promise<string> {
-  const { exportGguf: write, ggufExportTypes, isGgufFile } = await import("../../checkpoint/gguf/index.ts");
+  const { exportGguf: write, ggufExportTypes, isGgufFile } = await import("../../exchange/gguf/index.ts");
   const { UsageError } = await import("../../platform/errors.ts");
   const { describePath, exists } = await import("../../platform/files.ts");
   const { input, backend, options } = request;
@@ -68,7 +68,7 @@ async function templateOf(opened: { folder: string; chatTemplate?: string | null
 
 export async function importGguf({ input, output, backend }: ImportRequest): Promise<string> {
   const { createBackend } = await import("../../backends/index.ts");
-  const { importGguf: read } = await import("../../checkpoint/gguf/index.ts");
+  const { importGguf: read } = await import("../../exchange/gguf/index.ts");
   const { Runtime } = await import("../../tensor/index.ts");
   const { backendChoice } = await import("./options.ts");
   const { formatCount } = await import("./format.ts");

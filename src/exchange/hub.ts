@@ -17,7 +17,7 @@ import {
   openHubRepository,
   resolveHubOptions,
 } from "../platform/hub.ts";
-import { jsonText } from "./json-file.ts";
+import { jsonText } from "../checkpoint/json-file.ts";
 
 export { type HubOptions, type HubProgress, hubCacheFolder } from "../platform/hub.ts";
 

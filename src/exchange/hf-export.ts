@@ -17,9 +17,9 @@ import { toFloat16Bits } from "../quant/float16.ts";
 import { canPackRows, packHuggingFace } from "../quant/hf-pack.ts";
 import type { Parameter } from "../tensor/index.ts";
 import { formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
-import { type FloatDType, toGenerationConfig, toHuggingFaceConfig } from "./hf-config.ts";
-import { configFile, generationFile, jsonText } from "./json-file.ts";
-import { tokenizerTexts } from "./tokenizer-files.ts";
+import { type FloatDType, toGenerationConfig, toHuggingFaceConfig } from "../checkpoint/hf-config.ts";
+import { configFile, generationFile, jsonText } from "../checkpoint/json-file.ts";
+import { tokenizerTexts } from "../checkpoint/tokenizer-files.ts";
 
 export const huggingFaceTypes = ["f32", "bf16", "f16", "packed"] as const;
 export type HuggingFaceType = (typeof huggingFaceTypes)[number];

@@ -12,7 +12,7 @@ import { joinPath, openFile, writeAtomically, writeFolderAtomically } from "../.
 import { masterWeightsOf, ternaryOf } from "../../quant/ternary.ts";
 import { type Parameter, Runtime } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import { holdsModelAlone, writeModelFiles } from "../model-folder.ts";
+import { holdsModelAlone, writeModelFiles } from "../../checkpoint/model-folder.ts";
 import { ggufArchitectures } from "./architecture.ts";
 import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerFromGguf } from "./tokenizer-from-gguf.ts";

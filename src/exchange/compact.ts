@@ -22,7 +22,7 @@ import type { RowTypeName } from "../quant/row-types.ts";
 import { masterWeightsOf } from "../quant/ternary.ts";
 import { type ParameterRole, Runtime } from "../tensor/index.ts";
 import { createTokenizer, formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
-import { holdsModelAlone, type LoadedModel, writeModelFiles } from "./model-folder.ts";
+import { holdsModelAlone, type LoadedModel, writeModelFiles } from "../checkpoint/model-folder.ts";
 
 /** The number type of every tensor that is not ternary, by what it is. */
 export interface CompactTypes {
