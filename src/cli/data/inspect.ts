@@ -1,13 +1,13 @@
 /** `bitnet data inspect`: what text, a prepared dataset or a deduplication holds. The work is corpus/inspect's; here are options and files. */
 import { Command, Option } from "commander";
-import type { Inspection } from "../corpus/index.ts";
-import { checkFilterFields } from "./data-filter.ts";
+import type { Inspection } from "../../corpus/index.ts";
+import { checkFilterFields } from "./filter.ts";
 import { printDataset } from "./support/dataset-text.ts";
-import { formatCount } from "./support/format.ts";
+import { formatCount } from "../support/format.ts";
 import { describeInspection, describePairs } from "./support/inspection-text.ts";
-import { listenForInterrupts } from "./support/interrupt.ts";
-import { wholeNumber } from "./support/options.ts";
-import { createProgressLine } from "./support/progress.ts";
+import { listenForInterrupts } from "../support/interrupt.ts";
+import { wholeNumber } from "../support/options.ts";
+import { createProgressLine } from "../support/progress.ts";
 import {
   addSourceOptions,
   readSourceOptions,
@@ -73,8 +73,8 @@ Examples:
 }
 
 async function runInspect(paths: string[], options: InspectCommandOptions): Promise<void> {
-  const { kindOfFolder } = await import("../corpus/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
+  const { kindOfFolder } = await import("../../corpus/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
   const kinds = paths.map(kindOfFolder);
   const prepared = kinds.findIndex((kind) => kind !== null);
   if (prepared >= 0 && paths.length > 1)
@@ -83,13 +83,13 @@ async function runInspect(paths: string[], options: InspectCommandOptions): Prom
   await refuseOthers(kind, options);
   if (kind === "sources") return lookIntoText(paths, options);
   if (kind === "dataset") return lookIntoDataset(paths[0], options);
-  const { inspectDeduplication } = await import("../corpus/index.ts");
+  const { inspectDeduplication } = await import("../../corpus/index.ts");
   await show(inspectDeduplication(paths[0]), options);
 }
 
 /** @throws UsageError for an option that has no meaning for what is looked into */
 async function refuseOthers(kind: "sources" | "dataset" | "deduplication", options: InspectCommandOptions) {
-  const { UsageError } = await import("../platform/errors.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
   const everywhere = ["samples", "json", "html"];
   const meant = (name: string) =>
     everywhere.includes(name) || (name === "verify" ? kind === "dataset" : kind === "sources");
@@ -109,8 +109,8 @@ async function refuseOthers(kind: "sources" | "dataset" | "deduplication", optio
 const defaultSamples = 2;
 
 async function lookIntoText(paths: string[], options: InspectCommandOptions): Promise<void> {
-  const { inspectSources, readFilters } = await import("../corpus/index.ts");
-  const { createDocumentEncoder, loadTokenizer } = await import("../tokenizer/index.ts");
+  const { inspectSources, readFilters } = await import("../../corpus/index.ts");
+  const { createDocumentEncoder, loadTokenizer } = await import("../../tokenizer/index.ts");
   const stages = options.filters === undefined ? [] : await readFilters(options.filters);
   await checkFilterFields(stages, options);
   const interruption = listenForInterrupts();
@@ -140,8 +140,8 @@ async function lookIntoText(paths: string[], options: InspectCommandOptions): Pr
 }
 
 async function lookIntoDataset(folder: string, options: InspectCommandOptions): Promise<void> {
-  const { inspectDataset } = await import("../corpus/index.ts");
-  const { readManifest } = await import("../data/index.ts");
+  const { inspectDataset } = await import("../../corpus/index.ts");
+  const { readManifest } = await import("../../data/index.ts");
   const manifest = readManifest(folder);
   if (options.verify) await verify(folder);
   const inspection = inspectDataset(folder);
@@ -158,7 +158,7 @@ async function lookIntoDataset(folder: string, options: InspectCommandOptions): 
 }
 
 async function verify(folder: string): Promise<void> {
-  const { openShards, readManifest } = await import("../data/index.ts");
+  const { openShards, readManifest } = await import("../../data/index.ts");
   const { splits } = readManifest(folder);
   const interruption = listenForInterrupts();
   const line = createProgressLine("verifying");
@@ -217,9 +217,9 @@ async function writePage(
   facts: [string, string][],
 ): Promise<void> {
   if (html === undefined) return;
-  const { writeAtomically } = await import("../platform/files.ts");
-  const { systemClock } = await import("../platform/system.ts");
-  const { inspectionPage } = await import("../report/index.ts");
+  const { writeAtomically } = await import("../../platform/files.ts");
+  const { systemClock } = await import("../../platform/system.ts");
+  const { inspectionPage } = await import("../../report/index.ts");
   writeAtomically(html, inspectionPage(inspection, { createdMs: systemClock.epochMs(), facts }));
   process.stderr.write(`bitnet: the page is in ${html}\n`);
 }

@@ -1,6 +1,6 @@
 /** What happened to documents, for people: what was read, what each stage dropped and why, how long they are. */
-import type { LengthHistogram, SourceReport, StageReport } from "../../corpus/index.ts";
-import { formatCount, formatShare, formatTable } from "./format.ts";
+import type { LengthHistogram, SourceReport, StageReport } from "../../../corpus/index.ts";
+import { formatCount, formatShare, formatTable } from "../../support/format.ts";
 
 /** Reading, and the bad records by name. */
 export function describeSources({ files, documents, blank, bad, badRecords }: SourceReport): string {

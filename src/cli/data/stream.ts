@@ -1,11 +1,11 @@
 /** `bitnet data stream`: the batches of a mixture as training reads them, or one machine's share of them, for another program. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import type { MixtureBatch, MixturePosition, MixtureSpec } from "../data/index.ts";
-import { formatBytes, formatCount } from "./support/format.ts";
-import { listenForInterrupts } from "./support/interrupt.ts";
-import { wholeNumber } from "./support/options.ts";
-import { createProgressLine } from "./support/progress.ts";
-import { openOutput } from "./support/token-files.ts";
+import type { MixtureBatch, MixturePosition, MixtureSpec } from "../../data/index.ts";
+import { formatBytes, formatCount } from "../support/format.ts";
+import { listenForInterrupts } from "../support/interrupt.ts";
+import { wholeNumber } from "../support/options.ts";
+import { createProgressLine } from "../support/progress.ts";
+import { openOutput } from "../support/token-files.ts";
 
 interface StreamOptions {
   mix?: string[];
@@ -69,9 +69,9 @@ function parseShare(word: string): { index: number; count: number } {
 }
 
 async function run(path: string | undefined, options: StreamOptions): Promise<void> {
-  const { isDataset, openMixture, openSplit, parseMix, pathsOf, readMixture } = await import("../data/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
-  const { exists, writeAtomically } = await import("../platform/files.ts");
+  const { isDataset, openMixture, openSplit, parseMix, pathsOf, readMixture } = await import("../../data/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { exists, writeAtomically } = await import("../../platform/files.ts");
   if ((path === undefined) === (options.mix === undefined))
     throw new UsageError("name a mixture.yaml or a dataset's folder, or the sources with --mix");
   const spec: MixtureSpec =
@@ -145,8 +145,8 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
 }
 
 async function readPosition(path: string): Promise<MixturePosition> {
-  const { readWhole } = await import("../platform/files.ts");
-  const { FormatError } = await import("../platform/errors.ts");
+  const { readWhole } = await import("../../platform/files.ts");
+  const { FormatError } = await import("../../platform/errors.ts");
   try {
     const value = JSON.parse(new TextDecoder().decode(readWhole(path, 2 ** 20))) as MixturePosition;
     if (value.kind !== "mixture" || !Array.isArray(value.sources)) throw new SyntaxError("it has no sources");

@@ -1,18 +1,21 @@
-/** `bitnet data generate`, with the others (data-prepare.ts, data-dedup.ts, data-filter.ts, data-mix.ts, data-score.ts, data-stream.ts, data-inspect.ts). The work is data/'s; here are options, files and lines. */
+/**
+ * `bitnet data`: the list of its commands, one file each beside this one, and `bitnet data generate`. The work is corpus/'s;
+ * here are options, files and lines.
+ */
 import { Command, Option } from "commander";
-import type { ArithmeticOperator, ProblemSet, ProblemSplit } from "../corpus/index.ts";
-import { filterCommand } from "./data-filter.ts";
-import { dedupCommand } from "./data-dedup.ts";
-import { inspectCommand } from "./data-inspect.ts";
-import { prepareCommand } from "./data-prepare.ts";
-import { mixCommand } from "./data-mix.ts";
-import { scoreCommand } from "./data-score.ts";
-import { streamCommand } from "./data-stream.ts";
-import { formatBytes, formatCount, formatDuration, formatRate } from "./support/format.ts";
-import { listenForInterrupts } from "./support/interrupt.ts";
-import { wholeNumber } from "./support/options.ts";
-import { createProgressLine } from "./support/progress.ts";
-import { openOutput } from "./support/token-files.ts";
+import type { ArithmeticOperator, ProblemSet, ProblemSplit } from "../../corpus/index.ts";
+import { filterCommand } from "./filter.ts";
+import { dedupCommand } from "./dedup.ts";
+import { inspectCommand } from "./inspect.ts";
+import { prepareCommand } from "./prepare.ts";
+import { mixCommand } from "./mix.ts";
+import { scoreCommand } from "./score.ts";
+import { streamCommand } from "./stream.ts";
+import { formatBytes, formatCount, formatDuration, formatRate } from "../support/format.ts";
+import { listenForInterrupts } from "../support/interrupt.ts";
+import { wholeNumber } from "../support/options.ts";
+import { createProgressLine } from "../support/progress.ts";
+import { openOutput } from "../support/token-files.ts";
 
 export function dataCommand(): Command {
   return new Command("data")
@@ -77,9 +80,9 @@ Examples:
 const problemsAtOnce = 2000;
 
 async function runGenerate(name: string, options: GenerateCommandOptions): Promise<void> {
-  const { problemText, take, takeDistinct } = await import("../corpus/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
-  const { systemClock } = await import("../platform/system.ts");
+  const { problemText, take, takeDistinct } = await import("../../corpus/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { systemClock } = await import("../../platform/system.ts");
   const { split, seed, count, output: path } = options;
   const set = await chooseSet(name, options.operators);
   if (path?.endsWith(".gz")) throw new UsageError(`${path}: problems are written uncompressed; leave out .gz`);
@@ -117,8 +120,8 @@ async function runGenerate(name: string, options: GenerateCommandOptions): Promi
 }
 
 async function chooseSet(name: string, operators: ArithmeticOperator[] | undefined): Promise<ProblemSet> {
-  const { createArithmetic, problemSets } = await import("../corpus/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
+  const { createArithmetic, problemSets } = await import("../../corpus/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
   if (!Object.hasOwn(problemSets, name))
     throw new UsageError(`unknown set "${name}"; sets are: ${Object.keys(problemSets).join(", ")}`);
   if (!operators) return problemSets[name];

@@ -2,11 +2,11 @@
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { openShards, readManifest } from "../data/index.ts";
-import { loadTokenizer } from "../tokenizer/index.ts";
-import { prepareCommand } from "./data-prepare.ts";
-import { describeError, throwErrors } from "./support/run.ts";
+import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
+import { openShards, readManifest } from "../../data/index.ts";
+import { loadTokenizer } from "../../tokenizer/index.ts";
+import { prepareCommand } from "./prepare.ts";
+import { describeError, throwErrors } from "../support/run.ts";
 
 async function run(...args: string[]): Promise<{ out: string; err: string }> {
   let [out, err] = ["", ""];

@@ -1,7 +1,7 @@
 /** An inspection of text for the terminal: counts by source, lengths, duplicates side by side. */
-import type { InspectedGroup, Inspection, MarkedText, ShownPair } from "../../corpus/index.ts";
+import type { InspectedGroup, Inspection, MarkedText, ShownPair } from "../../../corpus/index.ts";
 import { describeLengths, describeSamples, describeSources, describeSpread, describeStages } from "./data-report.ts";
-import { formatCount, formatShare, formatTable } from "./format.ts";
+import { formatCount, formatShare, formatTable } from "../../support/format.ts";
 
 export interface InspectionTextOptions {
   /** Dropped documents, and pairs of duplicates, to show for each reason. */
@@ -31,7 +31,7 @@ export async function describeInspection(inspection: Inspection, options: Inspec
 const share = (part: number, all: number): string => (all === 0 ? "-" : formatShare(part / all));
 
 async function describeGroups({ groups, groupedBy, kind }: Inspection): Promise<string> {
-  const { tokensPerByte } = await import("../../corpus/index.ts");
+  const { tokensPerByte } = await import("../../../corpus/index.ts");
   const known = (n: number | null) => (n === null ? "-" : formatCount(n));
   const row = (group: InspectedGroup) => [
     group.name,
@@ -84,7 +84,7 @@ export async function describePairs(
   { duplicates }: Pick<Inspection, "duplicates">,
   { samples, columns, color }: InspectionTextOptions,
 ): Promise<string> {
-  const { markDifferences } = await import("../../corpus/index.ts");
+  const { markDifferences } = await import("../../../corpus/index.ts");
   const shown = new Map<string, number>();
   const width = Math.floor((columns - 3) / 2);
   const name = ({ source, document, id }: ShownPair["dropped"]) =>

@@ -3,13 +3,20 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { expect, test, vi } from "vitest";
-import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { arithmetic, createArithmetic, problemText, pythonSubset, readPrepareReport, take } from "../corpus/index.ts";
-import { openShards, readManifest } from "../data/index.ts";
-import { loadTokenizer } from "../tokenizer/index.ts";
+import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
+import {
+  arithmetic,
+  createArithmetic,
+  problemText,
+  pythonSubset,
+  readPrepareReport,
+  take,
+} from "../../corpus/index.ts";
+import { openShards, readManifest } from "../../data/index.ts";
+import { loadTokenizer } from "../../tokenizer/index.ts";
 import { dataCommand } from "./data.ts";
-import { describeError, throwErrors } from "./support/run.ts";
-import { tokenizerCommand } from "./tokenizer.ts";
+import { describeError, throwErrors } from "../support/run.ts";
+import { tokenizerCommand } from "../tokenizer.ts";
 
 /** Runs a command; gives what it writes to the standard output, and to the standard error. */
 async function runCommand(

@@ -2,10 +2,10 @@
 import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, test, vi } from "vitest";
-import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { planText, readDedupReport, resolveDedup } from "../corpus/index.ts";
+import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
+import { planText, readDedupReport, resolveDedup } from "../../corpus/index.ts";
 import { dataCommand } from "./data.ts";
-import { describeError, throwErrors } from "./support/run.ts";
+import { describeError, throwErrors } from "../support/run.ts";
 
 /** Runs the command; gives what it writes to the standard output, and to the standard error. */
 async function run(...args: string[]): Promise<{ out: string; err: string }> {
@@ -153,7 +153,7 @@ test.for([
 test("takes the sources that prepare takes: Parquet by a pattern, fields, scores; bad records are counted once", async () => {
   const folder = temporaryFolder();
   for (const name of ["snappy.parquet", "zstd.parquet", "file.arrow"])
-    copyFileSync(resolve(import.meta.dirname, "../../test/fixtures/documents", name), join(folder, name));
+    copyFileSync(resolve(import.meta.dirname, "../../../test/fixtures/documents", name), join(folder, name));
   const out = join(folder, "out");
   const fields = ["--id-field", "id", "--score-field", "score", "--language-field", "lang"];
   const common = ["-o", out, "--threads", "0", "--json", "--keep", "score"];

@@ -1,6 +1,6 @@
 /** Tokenizers for `bitnet data prepare`: of a file, of the hub, or trained on the text; kept beside the shards. */
-import type { Recipe, TokenizerSource } from "../../corpus/index.ts";
-import type { LocateOptions } from "../../corpus/index.ts";
+import type { Recipe, TokenizerSource } from "../../../corpus/index.ts";
+import type { LocateOptions } from "../../../corpus/index.ts";
 
 interface Use {
   threads?: number;
@@ -12,8 +12,8 @@ export async function tokenizerOfFile(
   path: string,
   { threads, signal, remote }: Use & { remote?: Omit<LocateOptions, "format"> },
 ): Promise<TokenizerSource> {
-  const { createDocumentEncoder, loadTokenizer, saveTokenizer } = await import("../../tokenizer/index.ts");
-  const { fetchHubFile, isHubFile } = await import("../../platform/hub-file.ts");
+  const { createDocumentEncoder, loadTokenizer, saveTokenizer } = await import("../../../tokenizer/index.ts");
+  const { fetchHubFile, isHubFile } = await import("../../../platform/hub-file.ts");
   const hint = "name a copy on this disk with --tokenizer FILE";
   const file = isHubFile(path) ? await fetchHubFile(path, remote?.hub ?? {}, hint) : path;
   const tokenizer = loadTokenizer(file);
@@ -38,10 +38,10 @@ export function tokenizerOfText(
     sampleBytes,
     async open(folder, documents) {
       const { createDocumentEncoder, loadTokenizer, saveTokenizer, trainBpe } = await import(
-        "../../tokenizer/index.ts"
+        "../../../tokenizer/index.ts"
       );
-      const { exists, joinPath } = await import("../../platform/files.ts");
-      const { UsageError } = await import("../../platform/errors.ts");
+      const { exists, joinPath } = await import("../../../platform/files.ts");
+      const { UsageError } = await import("../../../platform/errors.ts");
       if (!exists(joinPath(folder, "tokenizer.json"))) {
         const { tokenizer, report } = await trainBpe(documents(), { vocabSize, signal });
         if (report.vocabSize < vocabSize)

@@ -2,12 +2,12 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { inspectSources } from "../corpus/index.ts";
-import { saveTokenizer, trainBpe } from "../tokenizer/index.ts";
-import { inspectCommand } from "./data-inspect.ts";
+import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
+import { inspectSources } from "../../corpus/index.ts";
+import { saveTokenizer, trainBpe } from "../../tokenizer/index.ts";
+import { inspectCommand } from "./inspect.ts";
 import { dataCommand } from "./data.ts";
-import { describeError, throwErrors } from "./support/run.ts";
+import { describeError, throwErrors } from "../support/run.ts";
 
 /** Runs a command; gives what it writes to the standard output, and to the standard error. */
 async function run(...args: string[]): Promise<{ out: string; err: string }> {

@@ -1,9 +1,9 @@
 /** Options of commands that read documents: how files are taken apart, which fields mean what, where copies lie. */
 import { type Command, Option } from "commander";
-import type { SourceFormat, SourceOptions } from "../../corpus/index.ts";
-import { formatBytes } from "./format.ts";
-import { wholeNumber } from "./options.ts";
-import type { ProgressLine } from "./progress.ts";
+import type { SourceFormat, SourceOptions } from "../../../corpus/index.ts";
+import { formatBytes } from "../../support/format.ts";
+import { wholeNumber } from "../../support/options.ts";
+import type { ProgressLine } from "../../support/progress.ts";
 
 export interface SourceCommandOptions {
   separator?: string;

@@ -1,18 +1,18 @@
 /** `bitnet data filter`: documents through filters, and the account of what they leave out. */
 import { Command } from "commander";
-import type { FilterReport, TextDocument } from "../corpus/index.ts";
+import type { FilterReport, TextDocument } from "../../corpus/index.ts";
 import { describeLengths, describeSamples, describeSources, describeStages } from "./support/data-report.ts";
-import { formatCount, formatRate } from "./support/format.ts";
-import { listenForInterrupts } from "./support/interrupt.ts";
-import { wholeNumber } from "./support/options.ts";
-import { createProgressLine } from "./support/progress.ts";
+import { formatCount, formatRate } from "../support/format.ts";
+import { listenForInterrupts } from "../support/interrupt.ts";
+import { wholeNumber } from "../support/options.ts";
+import { createProgressLine } from "../support/progress.ts";
 import {
   addSourceOptions,
   readSourceOptions,
   type SourceCommandOptions,
   sourcesHelp,
 } from "./support/source-options.ts";
-import { type Output, openOutput } from "./support/token-files.ts";
+import { type Output, openOutput } from "../support/token-files.ts";
 
 interface FilterCommandOptions extends SourceCommandOptions {
   filters?: string;
@@ -62,8 +62,8 @@ Examples:
 }
 
 async function runFilter(paths: string[], options: FilterCommandOptions): Promise<void> {
-  const { documentLine, filterDocuments, readFilters } = await import("../corpus/index.ts");
-  const { systemClock } = await import("../platform/system.ts");
+  const { documentLine, filterDocuments, readFilters } = await import("../../corpus/index.ts");
+  const { systemClock } = await import("../../platform/system.ts");
   const stages = options.filters === undefined ? [] : await readFilters(options.filters);
   await checkFilterFields(stages, options);
   const interruption = listenForInterrupts();
@@ -127,7 +127,7 @@ export async function checkFilterFields(
   stages: readonly { name: string; options: Record<string, unknown> }[],
   { scoreField, languageField }: SourceCommandOptions,
 ): Promise<void> {
-  const { UsageError } = await import("../platform/errors.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
   if (scoreField === undefined && stages.some(({ name }) => name === "score"))
     throw new UsageError("the filter score needs the field with the score; name it with --score-field");
   if (languageField === undefined && stages.some(({ name, options }) => name === "language" && options.by === "field"))
@@ -146,8 +146,8 @@ const memberCharacters = 1 << 20;
 
 async function openLines(path: string | undefined): Promise<Lines | undefined> {
   if (path === undefined) return undefined;
-  const { UsageError } = await import("../platform/errors.ts");
-  const { gzip } = await import("../platform/compress.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { gzip } = await import("../../platform/compress.ts");
   const match = /\.(?:jsonl|ndjson)(\.gz)?$/i.exec(path);
   if (!match) throw new UsageError(`${path}: documents are written as JSON lines; end the name in .jsonl or .jsonl.gz`);
   const output: Output = openOutput(path);

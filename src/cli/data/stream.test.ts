@@ -2,10 +2,10 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { prepareShards, prepareTokens } from "../corpus/index.ts";
+import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
+import { prepareShards, prepareTokens } from "../../corpus/index.ts";
 import { dataCommand } from "./data.ts";
-import { describeError, throwErrors } from "./support/run.ts";
+import { describeError, throwErrors } from "../support/run.ts";
 
 async function run(...args: string[]): Promise<string> {
   let out = "";

@@ -1,8 +1,8 @@
 /** `bitnet data mix`: what a mixture comes to before it is trained on. Writes nothing. */
 import { Command } from "commander";
-import type { CurriculumSpec, MixtureSpec, PlannedSource, SourceSpec } from "../data/index.ts";
-import { formatCount, formatShare, formatTable } from "./support/format.ts";
-import { wholeNumber } from "./support/options.ts";
+import type { CurriculumSpec, MixtureSpec, PlannedSource, SourceSpec } from "../../data/index.ts";
+import { formatCount, formatShare, formatTable } from "../support/format.ts";
+import { wholeNumber } from "../support/options.ts";
 
 interface MixOptions {
   mix?: string[];
@@ -51,8 +51,8 @@ Examples:
 }
 
 async function run(path: string | undefined, options: MixOptions): Promise<void> {
-  const { isDataset, parseMix, pathsOf, planMixture, readMixture } = await import("../data/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
+  const { isDataset, parseMix, pathsOf, planMixture, readMixture } = await import("../../data/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
   if ((path === undefined) === (options.mix === undefined))
     throw new UsageError("name a mixture.yaml, or its sources with --mix");
   if (options.tokens !== undefined && options.steps !== undefined)
@@ -98,7 +98,7 @@ async function run(path: string | undefined, options: MixOptions): Promise<void>
 
 /** Sequences of a source, and its scores looked for where there is a curriculum. */
 async function countOf(source: SourceSpec, { curriculum = null }: MixtureSpec, sequence: number): Promise<number> {
-  const { openSource, pathsOf } = await import("../data/index.ts");
+  const { openSource, pathsOf } = await import("../../data/index.ts");
   const { name, weight, curriculum: follows = true } = source;
   const opened = openSource(
     { name, weight, folders: pathsOf(source), curriculum: follows },
@@ -113,7 +113,7 @@ async function countOf(source: SourceSpec, { curriculum = null }: MixtureSpec, s
 }
 
 async function print(rows: readonly Row[], tokens: number, curriculum: CurriculumSpec | null): Promise<void> {
-  const { competence, manyEpochs } = await import("../data/index.ts");
+  const { competence, manyEpochs } = await import("../../data/index.ts");
   const table = rows.map(({ name, share, plan, known }) => [
     name,
     formatShare(share),

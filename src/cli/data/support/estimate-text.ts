@@ -1,6 +1,6 @@
 /** What `bitnet data prepare --dry-run` says: sources, what is left of them, tokens, shards, disk and time. */
-import type { PrepareEstimate } from "../../corpus/index.ts";
-import { formatBytes, formatCount, formatDuration, formatShare, formatTable } from "./format.ts";
+import type { PrepareEstimate } from "../../../corpus/index.ts";
+import { formatBytes, formatCount, formatDuration, formatShare, formatTable } from "../../support/format.ts";
 
 export function describeEstimate(
   name: string,

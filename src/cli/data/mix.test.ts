@@ -2,17 +2,17 @@
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { createReferenceBackend } from "../backends/index.ts";
-import { loadModel } from "../exchange/index.ts";
-import { createBatches, openScores, openSplit } from "../data/index.ts";
-import { DataError, FormatError, UsageError } from "../platform/errors.ts";
-import { createRandom } from "../platform/random.ts";
-import { Runtime } from "../tensor/index.ts";
-import { train } from "../train/index.ts";
+import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
+import { createReferenceBackend } from "../../backends/index.ts";
+import { loadModel } from "../../exchange/index.ts";
+import { createBatches, openScores, openSplit } from "../../data/index.ts";
+import { DataError, FormatError, UsageError } from "../../platform/errors.ts";
+import { createRandom } from "../../platform/random.ts";
+import { Runtime } from "../../tensor/index.ts";
+import { train } from "../../train/index.ts";
 import { dataCommand } from "./data.ts";
-import { throwErrors } from "./support/run.ts";
-import { tokenizerCommand } from "./tokenizer.ts";
+import { throwErrors } from "../support/run.ts";
+import { tokenizerCommand } from "../tokenizer.ts";
 
 async function runCommand(command: ReturnType<typeof dataCommand>, args: string[]) {
   let [out, err] = ["", ""];

@@ -7,15 +7,15 @@ import type {
   PrepareShardsProgress,
   PrepareStage,
   TokenizerSource,
-} from "../corpus/index.ts";
-import { checkFilterFields } from "./data-filter.ts";
+} from "../../corpus/index.ts";
+import { checkFilterFields } from "./filter.ts";
 import { printDataset } from "./support/dataset-text.ts";
 import { describeEstimate } from "./support/estimate-text.ts";
-import { formatCount, formatDuration, formatRate } from "./support/format.ts";
-import { listenForInterrupts } from "./support/interrupt.ts";
-import { decimalNumber, wholeNumber } from "./support/options.ts";
+import { formatCount, formatDuration, formatRate } from "../support/format.ts";
+import { listenForInterrupts } from "../support/interrupt.ts";
+import { decimalNumber, wholeNumber } from "../support/options.ts";
 import { tokenizerOfFile, tokenizerOfText } from "./support/prepare-tokenizer.ts";
-import { createProgressLine, type ProgressLine } from "./support/progress.ts";
+import { createProgressLine, type ProgressLine } from "../support/progress.ts";
 import {
   addSourceOptions,
   readSourceOptions,
@@ -147,10 +147,10 @@ function parseShare(word: string): { index: number; count: number } {
 }
 
 async function runPrepare(paths: string[], options: PrepareCommandOptions): Promise<void> {
-  const { estimatePreparation, isRecipe, prepareShards, recipeText } = await import("../corpus/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
-  const { exists, joinPath } = await import("../platform/files.ts");
-  const { systemClock } = await import("../platform/system.ts");
+  const { estimatePreparation, isRecipe, prepareShards, recipeText } = await import("../../corpus/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { exists, joinPath } = await import("../../platform/files.ts");
+  const { systemClock } = await import("../../platform/system.ts");
   const recipe = paths.some(isRecipe);
   if (recipe && paths.length > 1)
     throw new UsageError(`a recipe stands alone, but ${paths.join(" and ")} came; its sources are named in it`);
@@ -221,12 +221,12 @@ async function runPrepare(paths: string[], options: PrepareCommandOptions): Prom
 interface Chosen {
   name: string;
   options: Omit<PrepareShardsOptions, "outDir" | "cacheDir">;
-  expected: Parameters<typeof import("../corpus/index.ts").estimatePreparation>[1];
+  expected: Parameters<typeof import("../../corpus/index.ts").estimatePreparation>[1];
 }
 
 /** What options say of packing and the like, for files and over a recipe. */
 async function overrides(options: PrepareCommandOptions) {
-  const { UsageError } = await import("../platform/errors.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
   const { packing, sequence, shuffle, shardTokens, shards, valFraction, dedup } = options;
   if (sequence !== undefined && packing === "documents")
     throw new UsageError("documents as they are have no sequences; leave out --sequence, or choose another --packing");
@@ -252,8 +252,8 @@ async function fromFiles(
   signal: AbortSignal,
   line: ProgressLine,
 ): Promise<Chosen> {
-  const { readFilters } = await import("../corpus/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
+  const { readFilters } = await import("../../corpus/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
   for (const name of ["local", "only", "without"] as const)
     if (options[name] !== undefined) throw new UsageError(`--${name} is for recipes; name the files that you want`);
   if (options.tokenizer === undefined)
@@ -309,10 +309,10 @@ async function fromRecipe(
   signal: AbortSignal,
   line: ProgressLine,
 ): Promise<Chosen> {
-  const { isHubFile } = await import("../platform/hub-file.ts");
-  const { joinPath } = await import("../platform/files.ts");
-  const { optionsOfRecipe, readRecipe } = await import("../corpus/index.ts");
-  const { FileError, UsageError } = await import("../platform/errors.ts");
+  const { isHubFile } = await import("../../platform/hub-file.ts");
+  const { joinPath } = await import("../../platform/files.ts");
+  const { optionsOfRecipe, readRecipe } = await import("../../corpus/index.ts");
+  const { FileError, UsageError } = await import("../../platform/errors.ts");
   for (const name of [...recipeSays, "format", "filters", "val"] as const)
     if (options[name] !== undefined)
       throw new UsageError(

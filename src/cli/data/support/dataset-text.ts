@@ -1,7 +1,7 @@
 /** What a dataset holds: for people, or its manifest with the folder's name, lengths and account. */
-import type { DatasetManifest, SplitName } from "../../data/index.ts";
+import type { DatasetManifest, SplitName } from "../../../data/index.ts";
 import { describeLengths, describeSamples, describeSources, describeSpread, describeStages } from "./data-report.ts";
-import { formatBytes, formatCount, formatShare, formatTable } from "./format.ts";
+import { formatBytes, formatCount, formatShare, formatTable } from "../../support/format.ts";
 
 export async function printDataset(
   folder: string,
@@ -9,8 +9,8 @@ export async function printDataset(
   json?: boolean,
   samples = 0,
 ): Promise<void> {
-  const { histogramOfLengths, readPrepareReport } = await import("../../corpus/index.ts");
-  const { openShards } = await import("../../data/index.ts");
+  const { histogramOfLengths, readPrepareReport } = await import("../../../corpus/index.ts");
+  const { openShards } = await import("../../../data/index.ts");
   const account = readPrepareReport(folder);
   const lengths = Object.fromEntries(
     (Object.keys(manifest.splits) as SplitName[]).map((split) => {

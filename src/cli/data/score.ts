@@ -1,11 +1,11 @@
 /** `bitnet data score`: how hard each sequence of a prepared dataset is, kept beside its shards for a curriculum. */
 import { Command, Option } from "commander";
-import type { Progress } from "../eval/index.ts";
-import type { PreparedSplit, ScoresName, SplitName } from "../data/index.ts";
-import { formatCount, formatDuration, formatTable } from "./support/format.ts";
-import { listenForInterrupts } from "./support/interrupt.ts";
-import { addBackendOptions, type BackendOptions, readBackendOptions, wholeNumber } from "./support/options.ts";
-import { createProgressLine, type ProgressLine } from "./support/progress.ts";
+import type { Progress } from "../../eval/index.ts";
+import type { PreparedSplit, ScoresName, SplitName } from "../../data/index.ts";
+import { formatCount, formatDuration, formatTable } from "../support/format.ts";
+import { listenForInterrupts } from "../support/interrupt.ts";
+import { addBackendOptions, type BackendOptions, readBackendOptions, wholeNumber } from "../support/options.ts";
+import { createProgressLine, type ProgressLine } from "../support/progress.ts";
 
 interface ScoreOptions extends BackendOptions {
   by: "length" | "score" | "loss";
@@ -57,9 +57,9 @@ Examples:
 }
 
 async function run(folder: string, options: ScoreOptions): Promise<void> {
-  const { openSplit, openScores, scoresPath, writeScores } = await import("../data/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
-  const { systemClock } = await import("../platform/system.ts");
+  const { openSplit, openScores, scoresPath, writeScores } = await import("../../data/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { systemClock } = await import("../../platform/system.ts");
   if ((options.by === "loss") !== (options.model !== undefined))
     throw new UsageError(
       options.by === "loss"
@@ -130,7 +130,7 @@ async function scoresBy(
 ): Promise<Scored> {
   const { sequence } = where;
   if (options.by === "loss") return lossOfModel(split, where, options, signal, line);
-  const { documentScores, lengthScores } = await import("../data/index.ts");
+  const { documentScores, lengthScores } = await import("../../data/index.ts");
   const onShard = (done: number, total: number) => line.update(done, total, "shards");
   return options.by === "length"
     ? {
@@ -150,10 +150,10 @@ async function lossOfModel(
   signal: AbortSignal,
   line: ProgressLine,
 ): Promise<Scored> {
-  const { openUnfinishedScores } = await import("../data/index.ts");
-  const { sequenceLosses } = await import("../eval/index.ts");
-  const { FormatError } = await import("../platform/errors.ts");
-  const { openModel, tokenizerOf } = await import("./support/model.ts");
+  const { openUnfinishedScores } = await import("../../data/index.ts");
+  const { sequenceLosses } = await import("../../eval/index.ts");
+  const { FormatError } = await import("../../platform/errors.ts");
+  const { openModel, tokenizerOf } = await import("../support/model.ts");
   const opened = await openModel(options.model!, readBackendOptions(options));
   try {
     const tokenizer = tokenizerOf(opened);
@@ -194,7 +194,7 @@ async function lossOfModel(
 
 /** Of all that decides what a model says: its weights and their config, or the file that holds both. */
 async function hashOfModel(path: string): Promise<string> {
-  const { describePath, joinPath, listFolder, sha256Of, sha256OfFile } = await import("../platform/files.ts");
+  const { describePath, joinPath, listFolder, sha256Of, sha256OfFile } = await import("../../platform/files.ts");
   if (describePath(path).kind === "file") return sha256OfFile(path);
   const files = listFolder(path).filter((name) => name === "config.json" || name.endsWith(".safetensors"));
   // The optimizer's moments change nothing.

@@ -1,11 +1,18 @@
 /** `bitnet data dedup`. The work is corpus/dedup's; here are options and lines. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import type { DedupOptions, DedupProgress, DedupReport, DedupStage, PlanDialect, ShownPair } from "../corpus/index.ts";
+import type {
+  DedupOptions,
+  DedupProgress,
+  DedupReport,
+  DedupStage,
+  PlanDialect,
+  ShownPair,
+} from "../../corpus/index.ts";
 import { describeSources } from "./support/data-report.ts";
-import { formatCount, formatDuration, formatShare, formatTable } from "./support/format.ts";
-import { listenForInterrupts } from "./support/interrupt.ts";
-import { decimalNumber, wholeNumber } from "./support/options.ts";
-import { createProgressLine } from "./support/progress.ts";
+import { formatCount, formatDuration, formatShare, formatTable } from "../support/format.ts";
+import { listenForInterrupts } from "../support/interrupt.ts";
+import { decimalNumber, wholeNumber } from "../support/options.ts";
+import { createProgressLine } from "../support/progress.ts";
 import {
   addSourceOptions,
   readSourceOptions,
@@ -149,9 +156,9 @@ function parseShard(word: string): { index: number; count: number } {
 }
 
 async function runDedup(paths: string[], options: DedupCommandOptions): Promise<void> {
-  const { dedupStages, deduplicate, fileSources, planText, resolveDedup } = await import("../corpus/index.ts");
-  const { UsageError } = await import("../platform/errors.ts");
-  const { systemClock } = await import("../platform/system.ts");
+  const { dedupStages, deduplicate, fileSources, planText, resolveDedup } = await import("../../corpus/index.ts");
+  const { UsageError } = await import("../../platform/errors.ts");
+  const { systemClock } = await import("../../platform/system.ts");
   const asked: DedupOptions = {
     near: options.near,
     exactText: options.verbatim ? "verbatim" : "normalised",
