@@ -3,12 +3,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { floorOf, workOf } from "../bench/launches.ts";
-import { performancePage, stepPicture } from "../scripts/performance.ts";
-import { readResults, type StepsRow } from "../scripts/performance-results.ts";
-import { geometricMean, speedRatio, targets } from "../scripts/performance-targets.ts";
+import { floorOf, workOf } from "../../bench/launches.ts";
+import { performancePage, stepPicture } from "../../scripts/performance.ts";
+import { readResults, type StepsRow } from "../../scripts/performance-results.ts";
+import { geometricMean, speedRatio, targets } from "../../scripts/performance-targets.ts";
 
-const root = resolve(import.meta.dirname, "..");
+const root = resolve(import.meta.dirname, "../..");
 const results = readResults(resolve(root, "bench/results"));
 const nothing = readResults(resolve(root, "bench"));
 

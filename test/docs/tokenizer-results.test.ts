@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { medianOf } from "../bench/machine.ts";
-import { type TokenizerResult, withSpeeds } from "../scripts/tokenizer.ts";
+import { medianOf } from "../../bench/machine.ts";
+import { type TokenizerResult, withSpeeds } from "../../scripts/tokenizer.ts";
 
-const root = resolve(import.meta.dirname, "..");
+const root = resolve(import.meta.dirname, "../..");
 const page = readFileSync(resolve(root, "docs/tokenizers.md"), "utf8");
 const result = JSON.parse(readFileSync(resolve(root, "bench/results/tokenizer.json"), "utf8")) as TokenizerResult;
 

@@ -2,8 +2,8 @@
 // Bound: relative to the sum of the terms' magnitudes, 2^-20 in float32, 2^-8 for each operand rounded to bfloat16, 1e-6
 // for the exact integer product and its two scales. Corners and some forty values of each result are compared.
 import { describe, expect, test } from "vitest";
-import { fillUniform, productsOf } from "../bench/products.ts";
-import { forEachBackend } from "./support/backends.ts";
+import { fillUniform, productsOf } from "../../bench/products.ts";
+import { forEachBackend } from "../../test/support/backends.ts";
 
 // Around the kernels' tiles, blocks and stretches, and far from all of them; one row to nine thousand.
 const shapes: [m: number, k: number, n: number][] = [

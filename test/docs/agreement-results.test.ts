@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { type AgreementResults, withAgreement } from "../scripts/agreement.ts";
+import { type AgreementResults, withAgreement } from "../../scripts/agreement.ts";
 
-const root = resolve(import.meta.dirname, "..");
+const root = resolve(import.meta.dirname, "../..");
 const page = readFileSync(resolve(root, "docs/formats.md"), "utf8");
 const results = JSON.parse(readFileSync(resolve(root, "bench/results/agreement.json"), "utf8")) as AgreementResults;
 

@@ -4,11 +4,11 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { defineFilter, type Inspection, inspectSources } from "../src/corpus/index.ts";
-import { withTemporaryFolder } from "../src/platform/temporary.ts";
-import { inspectionPage } from "../src/report/index.ts";
-import { browserReason, expectGoodPage, launchBrowser, noBrowser } from "./support/browser.ts";
-import { temporaryFolder } from "./support/temporary-folder.ts";
+import { defineFilter, type Inspection, inspectSources } from "../../src/corpus/index.ts";
+import { withTemporaryFolder } from "../../src/platform/temporary.ts";
+import { inspectionPage } from "../../src/report/index.ts";
+import { browserReason, expectGoodPage, launchBrowser, noBrowser } from "../support/browser.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 
 /** Text that would be a script, were it not escaped; duplicates that differ in case; long names without a space. */
 async function hostile(folder: string): Promise<Inspection> {

@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { type DedupResult, dedupPart } from "../scripts/results-dedup.ts";
+import { type DedupResult, dedupPart } from "../../scripts/results-dedup.ts";
 
-const path = resolve(import.meta.dirname, "../bench/results/dedup.json");
+const path = resolve(import.meta.dirname, "../../bench/results/dedup.json");
 
 test.skipIf(!existsSync(path))(
   "a million documents: recall, precision and memory are what is asked; doubling doubles",

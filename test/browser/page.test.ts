@@ -2,8 +2,8 @@
 // the scripted engine writes. Skipped by name where there is no browser; BITNET_BROWSER names one elsewhere.
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { browserReason, launchBrowser, noBrowser } from "./support/browser.ts";
-import { serveAlphabet, until } from "./support/serving.ts";
+import { browserReason, launchBrowser, noBrowser } from "../support/browser.ts";
+import { serveAlphabet, until } from "../support/serving.ts";
 
 describe.skipIf(noBrowser)(`the chat page${browserReason}`, () => {
   let browser: Browser;

@@ -9,9 +9,9 @@ import {
   inferenceTargets,
   readInference,
   type SpeedRow,
-} from "../scripts/inference.ts";
+} from "../../scripts/inference.ts";
 
-const root = resolve(import.meta.dirname, "..");
+const root = resolve(import.meta.dirname, "../..");
 
 test("docs/inference.md is what the results in bench/results/ make", () => {
   const page = inferencePage(readInference(resolve(root, "bench/results")));

@@ -3,10 +3,10 @@
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { buildReport, writeReport } from "../src/report/index.ts";
-import { browserReason, expectGoodPage, launchBrowser, noBrowser } from "./support/browser.ts";
-import { madeUpMeasurement } from "./support/measurements.ts";
-import { temporaryFolder } from "./support/temporary-folder.ts";
+import { buildReport, writeReport } from "../../src/report/index.ts";
+import { browserReason, expectGoodPage, launchBrowser, noBrowser } from "../support/browser.ts";
+import { madeUpMeasurement } from "../support/measurements.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 
 describe.skipIf(noBrowser)(`the report in a browser${browserReason}`, () => {
   let browser: Browser;

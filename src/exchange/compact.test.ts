@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createReferenceBackend } from "../src/backends/index.ts";
-import { type CompactOptions, describeModel, loadModel, saveCompact, importCompact } from "../src/exchange/index.ts";
-import { openCompact, writeCompact } from "../src/formats/compact/index.ts";
-import { type ModelConfig, presets, Transformer } from "../src/model/index.ts";
-import { FormatError, UnsupportedError } from "../src/platform/errors.ts";
-import { Runtime } from "../src/tensor/index.ts";
-import { type Tokenizer, trainCharacters } from "../src/tokenizer/index.ts";
+import { createReferenceBackend } from "../backends/index.ts";
+import { type CompactOptions, describeModel, loadModel, saveCompact, importCompact } from "./index.ts";
+import { openCompact, writeCompact } from "../formats/compact/index.ts";
+import { type ModelConfig, presets, Transformer } from "../model/index.ts";
+import { FormatError, UnsupportedError } from "../platform/errors.ts";
+import { Runtime } from "../tensor/index.ts";
+import { type Tokenizer, trainCharacters } from "../tokenizer/index.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: JSON that is changed at will
 type Loose = any;

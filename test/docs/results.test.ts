@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { resultsPage } from "../scripts/results.ts";
+import { resultsPage } from "../../scripts/results.ts";
 
 test("docs/results.md is what the results in bench/results/ make", () => {
-  expect(readFileSync(resolve(import.meta.dirname, "../docs/results.md"), "utf8")).toBe(resultsPage());
+  expect(readFileSync(resolve(import.meta.dirname, "../../docs/results.md"), "utf8")).toBe(resultsPage());
 });

@@ -3,11 +3,11 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
-import { buildReport, metricsOf } from "../src/report/index.ts";
-import { madeUpMeasurement } from "./support/measurements.ts";
-import { temporaryFolder } from "./support/temporary-folder.ts";
+import { buildReport, metricsOf } from "../../src/report/index.ts";
+import { madeUpMeasurement } from "../support/measurements.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 
-const root = resolve(import.meta.dirname, "..");
+const root = resolve(import.meta.dirname, "../..");
 const targets = JSON.parse(readFileSync(join(root, "bench/targets.json"), "utf8"));
 
 function check(deltas: Record<string, number | null>) {

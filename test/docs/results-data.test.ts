@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { type DataResult, dataPart } from "../scripts/results-data.ts";
+import { type DataResult, dataPart } from "../../scripts/results-data.ts";
 
-const path = resolve(import.meta.dirname, "../bench/results/data.json");
+const path = resolve(import.meta.dirname, "../../bench/results/data.json");
 
 test.skipIf(!existsSync(path))(
   "a whole preparation with one thread and two: under 2 GB, the same tokens, all documents, and a second thread helps",
