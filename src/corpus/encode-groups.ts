@@ -1,5 +1,5 @@
 /** Documents through a tokenizer in groups, several under way at once: what both preparations encode by. */
-import type { DocumentEncoder } from "./prepare.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
 
 /** Handed to the tokenizer at once: enough to share over threads, little enough to hold. */
 const groupCharacters = 1 << 20;

@@ -14,8 +14,8 @@ export {
   type StageReport,
 } from "./pipeline.ts";
 export { histogramOfLengths, type LengthHistogram, type PrepareReport, readPrepareReport } from "./prepare-report.ts";
+export type { DocumentEncoder } from "./document-encoder.ts";
 export {
-  type DocumentEncoder,
   type DocumentSource,
   type PreparedDataset,
   type PrepareOptions,
@@ -34,10 +34,10 @@ export {
   type PrepareShardsOptions,
   type PrepareShardsProgress,
   type PrepareStage,
-  prepareShards,
   prepareStages,
-} from "./prepare-shards.ts";
-export type { TokenizerSource } from "./prepare-tokenizer.ts";
+  type TokenizerSource,
+} from "./prepare-context.ts";
+export { prepareShards } from "./prepare-shards.ts";
 export {
   isRecipe,
   type LoadedRecipe,

@@ -6,7 +6,8 @@ import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { openShards, readManifest } from "../data/dataset.ts";
 import { defineFilter, runPipeline, type Stage } from "./pipeline.ts";
 import { histogramOfLengths, prepareReportName, readPrepareReport } from "./prepare-report.ts";
-import { type DocumentEncoder, prepareTokens } from "./prepare.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
+import { prepareTokens } from "./prepare.ts";
 import type { TextDocument } from "./records.ts";
 
 const documentOf = (text: string, i: number): TextDocument => ({

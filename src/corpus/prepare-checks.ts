@@ -5,7 +5,7 @@
 import { DataError, UsageError } from "../platform/errors.ts";
 import { type DatasetManifest, isDataset, openShards, readManifest } from "../data/dataset.ts";
 import type { StageReport } from "./pipeline.ts";
-import type { DocumentEncoder } from "./prepare.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
 import type { SourceReport } from "./records.ts";
 
 /** @throws UsageError for an end-of-text token that is none */

@@ -10,7 +10,7 @@ import { withTemporaryFolder } from "../platform/temporary.ts";
 import { runPipeline, type Stage } from "./pipeline.ts";
 import { nothingLeft } from "./prepare-checks.ts";
 import { locateInput, type PrepareInput } from "./prepare-inputs.ts";
-import { defaultShardTokens, type PrepareShardsOptions } from "./prepare-shards.ts";
+import { defaultShardTokens, type PrepareShardsOptions } from "./prepare-context.ts";
 import { createSourceReport } from "./records.ts";
 import { bytesPerTokenFor } from "../data/shard-header.ts";
 import type { SourceFile } from "./source-files.ts";

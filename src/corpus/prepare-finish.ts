@@ -10,17 +10,10 @@ import type { PackingCounts, ShardPlan } from "./packing/write-shards.ts";
 import { mergeStageReports, type StageReport } from "./pipeline.ts";
 import type { BlockAccount } from "./prepare-blocks.ts";
 import { checkSides, nothingLeft } from "./prepare-checks.ts";
+import type { StageContext } from "./prepare-context.ts";
 import type { InputFile } from "./prepare-inputs.ts";
 import { writePrepareReport } from "./prepare-report.ts";
-import {
-  accountOf,
-  blocksOf,
-  dedupName,
-  dedupReports,
-  type StageContext,
-  textOf,
-  writtenShards,
-} from "./prepare-stages.ts";
+import { accountOf, blocksOf, dedupName, dedupReports, textOf, writtenShards } from "./prepare-stages.ts";
 import { createSourceReport, namedBadRecords, type SourceReport } from "./records.ts";
 
 /**

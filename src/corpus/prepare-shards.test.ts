@@ -10,9 +10,10 @@ import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { openShards, openTokens, readManifest, type SplitName } from "../data/dataset.ts";
 import { lengthFilter } from "./filters/spec.ts";
 import { defineFilter } from "./pipeline.ts";
-import type { DocumentEncoder } from "./prepare.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
 import { readPrepareReport } from "./prepare-report.ts";
-import { type PrepareShardsOptions, prepareShards } from "./prepare-shards.ts";
+import type { PrepareShardsOptions } from "./prepare-context.ts";
+import { prepareShards } from "./prepare-shards.ts";
 import { openSplit } from "../data/sequences.ts";
 import { isValidationDocument } from "../data/split.ts";
 

@@ -12,118 +12,24 @@ import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
 import { isDataset } from "../data/dataset.ts";
 import { createBlockFilter } from "./filter-chunks.ts";
-import type { DedupOptions } from "./dedup/options.ts";
 import type { DedupSource } from "./dedup/sources.ts";
 import type { DedupStage } from "./dedup/dedup.ts";
-import type { Packing } from "./packing/write-shards.ts";
 import type { Stage } from "./pipeline.ts";
 import { checkCommon, checkEncoder, checkWhole, findPrepared } from "./prepare-checks.ts";
 import { checkAnyText, finishDataset } from "./prepare-finish.ts";
-import type { DocumentEncoder, PreparedDataset } from "./prepare.ts";
-import { dedupStage, encodeStage, planShards, shardStage, type StageContext, textStage } from "./prepare-stages.ts";
+import {
+  defaultShardTokens,
+  type PrepareShardsOptions,
+  type PrepareStage,
+  type ResolvedPrepare,
+  type StageContext,
+} from "./prepare-context.ts";
+import type { PreparedDataset } from "./prepare.ts";
+import { dedupStage, encodeStage, planShards, shardStage, textStage } from "./prepare-stages.ts";
 import { blockCharacters } from "./prepare-blocks.ts";
 import { checkStages, type InputFile, type PrepareInput, resolveInputs } from "./prepare-inputs.ts";
 import { describeRun, openPrepareWork, prepareVersion, readKnownFiles, removeFinishedWork } from "./prepare-work.ts";
-import { openTokenizer, type TokenizerSource } from "./prepare-tokenizer.ts";
-
-/**
- * In order. `text` is there where duplicates are looked for or a tokenizer is trained; those from `signatures` to `drops`
- * are deduplication's, of which `candidates` and `clusters` are SQL that another engine can run (`bitnet data dedup
- * --print-plan`).
- */
-export const prepareStages = [
-  "text",
-  "signatures",
-  "candidates",
-  "shingles",
-  "clusters",
-  "drops",
-  "tokenizer",
-  "encode",
-  "shards",
-  "finish",
-] as const;
-export type PrepareStage = (typeof prepareStages)[number];
-
-export interface PrepareShardsProgress {
-  /** "hash", then stages. */
-  stage: string;
-  /** Bytes, documents or shards, as the stage counts them. */
-  done: number;
-  /** 0: not known. */
-  total: number;
-  note: string;
-}
-
-export interface PrepareShardsOptions {
-  inputs: readonly PrepareInput[];
-  tokenizer: DocumentEncoder | TokenizerSource;
-  /** The dataset's folder. One that holds another dataset is replaced once the new one is complete. */
-  outDir?: string;
-  /** Or: a folder of datasets, where it gets the name of its content. */
-  cacheDir?: string;
-  /** Of the unfinished run; default: the result's name with .work. */
-  workDir?: string;
-  /** Leave the work folder there when all is done. */
-  keepWork?: boolean;
-  /** Throw away an unfinished run of other sources or settings. */
-  restart?: boolean;
-  /** Filters that all inputs' documents go through, behind their own. */
-  stages?: readonly Stage[];
-  /** Drop duplicates among training text (default: no). */
-  dedup?: DedupOptions | null;
-  /** Evaluation text: documents that share n-grams with it are dropped. Needs `dedup`. */
-  heldOut?: readonly PrepareInput[];
-  /** Share of the documents held out for validation, by a hash of their text (default 0). */
-  validFraction?: number;
-  /** Seed of the order of documents; null (default): the order of sources. */
-  shuffle?: number | null;
-  /** Default: documents as they are. */
-  packing?: Packing;
-  /** Tokens of a shard (default 100,000,000), rounded down to whole sequences. */
-  shardTokens?: number;
-  /** Or: so many shards of training text, as large as that makes them. */
-  shardCount?: number;
-  /** Write no more shards of training text than this; what is left over is counted. */
-  maxShards?: number;
-  /** What else the manifest says: the recipe's name, say. */
-  about?: Record<string, string>;
-  /** Threads for deduplication. Default: one for each processor, at most 8. */
-  threads?: number;
-  /** Bound of deduplication's memory (default "1GB"). */
-  memory?: string;
-  /** Run this stage alone, on what those before it left in the work folder. */
-  stage?: PrepareStage;
-  /** One machine's share of the stages that read text, encode or write shards. All see the same work folder. */
-  share?: { index: number; count: number };
-  /** UTF-16 units of text in a block, the unit of work that is done anew after a kill. */
-  blockCharacters?: number;
-  /** Tokens put in order at once; see document-order.ts. */
-  bucketTokens?: number;
-  onProgress?: (progress: PrepareShardsProgress) => void;
-  /** Aborting throws the signal's reason; what is finished stays, for the next run. */
-  signal?: AbortSignal;
-}
-
-/** With defaults, and what follows from them. */
-export interface ResolvedPrepare
-  extends Required<Pick<PrepareShardsOptions, "inputs" | "stages" | "validFraction" | "packing" | "shardTokens">>,
-    Pick<
-      PrepareShardsOptions,
-      "shardCount" | "maxShards" | "threads" | "memory" | "share" | "bucketTokens" | "signal"
-    > {
-  key: string;
-  dedup: DedupOptions | null;
-  heldOut(): Promise<DedupSource[]>;
-  shuffle: number | null;
-  blockCharacters: number;
-  /** Documents are kept as text before they are encoded. */
-  keepsText: boolean;
-  settings: Record<string, unknown>;
-  about: Record<string, string>;
-}
-
-export const defaultShardTokens = 100_000_000;
+import { openTokenizer } from "./prepare-tokenizer.ts";
 
 /**
  * Prepares a dataset, goes on with one that is unfinished, or finds it prepared.

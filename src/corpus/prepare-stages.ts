@@ -13,9 +13,8 @@ import type { DroppedDocument } from "./dedup/write.ts";
 import { type EncodedDocument, writeRun } from "./packing/encoded-run.ts";
 import { orderDocuments } from "./packing/document-order.ts";
 import { shardName, type ShardPlan, shardsOf, type WrittenShard, writeShard } from "./packing/write-shards.ts";
-import type { BlockFilter } from "./filter-chunks.ts";
 import { encodeGroups } from "./encode-groups.ts";
-import type { DocumentEncoder } from "./prepare.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
 import {
   type Block,
   type BlockAccount,
@@ -26,23 +25,11 @@ import {
   writeTextBlock,
 } from "./prepare-blocks.ts";
 import type { InputFile } from "./prepare-inputs.ts";
-import type { ResolvedPrepare } from "./prepare-shards.ts";
+import type { StageContext } from "./prepare-context.ts";
 import type { PrepareWork } from "./prepare-work.ts";
 import { createSourceReport, type TextDocument } from "./records.ts";
 import { isValidationDocument, unitHash } from "../data/split.ts";
 import { utf8Length } from "./utf8-length.ts";
-
-/** What all stages share. */
-export interface StageContext {
-  given: ResolvedPrepare;
-  files: readonly InputFile[];
-  work: PrepareWork;
-  filter: BlockFilter;
-  /** Whether this machine does the part. */
-  mine(number: number): boolean;
-  /** Tells progress, and ends here if the work was asked to end. */
-  say(stage: string, done: number, total: number, note: string): void;
-}
 
 /** Documents and tokens of a block's run for one split. */
 interface RunCounts {

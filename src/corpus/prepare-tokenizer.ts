@@ -4,24 +4,11 @@
  * into the dataset, so that a training run needs no other.
  */
 import { joinPath, listFolder, readWhole } from "../platform/files.ts";
-import type { DocumentEncoder } from "./prepare.ts";
-import { blocksOf, splitOf, type StageContext } from "./prepare-stages.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
+import type { StageContext, TokenizerSource } from "./prepare-context.ts";
+import { blocksOf, splitOf } from "./prepare-stages.ts";
 import { readTextBlock } from "./prepare-blocks.ts";
 import { unitHash } from "../data/split.ts";
-
-export interface TokenizerSource {
-  /** Changes whenever the tokenizer would: its file's hash, or how it is trained. */
-  readonly identity: string;
-  /** Whether it is made from the text. */
-  readonly trains: boolean;
-  /** UTF-8 bytes of text that training takes, spread over all of it (default: all). */
-  readonly sampleBytes?: number;
-  /**
-   * Opens the tokenizer, or makes it from the documents. Files that it writes into `folder` are kept, there when it is
-   * opened again, and go into the dataset.
-   */
-  open(folder: string, documents: () => AsyncIterable<string>): Promise<DocumentEncoder & { close?(): Promise<void> }>;
-}
 
 export interface OpenTokenizer {
   encoder: DocumentEncoder;

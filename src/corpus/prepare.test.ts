@@ -6,7 +6,8 @@ import { expect, test } from "vitest";
 import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { openShards, openTokens, readManifest, type SplitName } from "../data/dataset.ts";
-import { type DocumentEncoder, type PrepareOptions, prepareTokens } from "./prepare.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
+import { type PrepareOptions, prepareTokens } from "./prepare.ts";
 import { isValidationDocument } from "../data/split.ts";
 
 const bytes: DocumentEncoder = {

@@ -11,6 +11,7 @@ import {
   type SplitName,
   type SplitSummary,
 } from "../data/dataset.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
 import { encodeGroups } from "./encode-groups.ts";
 import { runPipeline, type Stage } from "./pipeline.ts";
 import { checkCommon, checkEncoder, checkSides, checkWhole, findPrepared, nothingLeft } from "./prepare-checks.ts";
@@ -21,18 +22,6 @@ import { identityOf, locateSources } from "./source-files.ts";
 import { defaultMaxDocumentBytes, defaultSeparator, readSourceFile, type SourceOptions } from "./sources.ts";
 import { isValidationDocument } from "../data/split.ts";
 import { utf8Length } from "./utf8-length.ts";
-
-/** What data/ needs of a tokenizer; src/tokenizer gives objects of this shape. */
-export interface DocumentEncoder {
-  readonly vocabSize: number;
-  /** The token put behind every document; null, which prepareTokens refuses, where the tokenizer has none. */
-  readonly endOfText: number | null;
-  /** Names the tokenizer's content, 1 to 64 ASCII characters (a SHA-256): another hash, another dataset. */
-  readonly hash: string;
-  encode(text: string): ArrayLike<number>;
-  /** Encodes several texts, perhaps over worker threads; same ids as encode, in order. */
-  encodeMany?(texts: string[]): Promise<readonly ArrayLike<number>[]>;
-}
 
 /** Documents that are not in a file. `identity` changes whenever they do. */
 export interface DocumentSource {

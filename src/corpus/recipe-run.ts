@@ -6,7 +6,7 @@ import { isAddress, isHubDataset } from "../data/source-names.ts";
 import type { Packing } from "./packing/write-shards.ts";
 import { decodePiece, readPieces } from "./pieces.ts";
 import type { PrepareInput } from "./prepare-inputs.ts";
-import type { PrepareShardsOptions } from "./prepare-shards.ts";
+import type { PrepareShardsOptions } from "./prepare-context.ts";
 import { filtersOf, type LoadedRecipe, type RecipeSource } from "./recipe.ts";
 import { formatOfName, locateSources } from "./source-files.ts";
 import type { SourceOptions } from "./sources.ts";

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { estimatePreparation } from "./prepare-estimate.ts";
-import type { DocumentEncoder } from "./prepare.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
 import { isRecipe, readRecipe, recipeNames, recipeText } from "./recipe.ts";
 import { optionsOfRecipe } from "./recipe-run.ts";
 

@@ -1,11 +1,7 @@
 // Oracle: differences worked out by hand. That the page holds what bench/results/ has is results.test.ts's.
 import { expect, test } from "vitest";
-import {
-  furthestApart,
-  type PrecisionCurves,
-  precisionPart,
-  precisionPicture,
-} from "../../scripts/results-precision.ts";
+import type { PrecisionCurves } from "../../bench/precision-curves.ts";
+import { furthestApart, precisionPart, precisionPicture } from "../../scripts/results-precision.ts";
 
 const curves = (steps: number): PrecisionCurves => ({
   ...{ date: "2026-01-31T12:00:00.000Z", commit: "abc", command: "npx tsx bench/precision.ts" },

@@ -1,8 +1,7 @@
 /** GGUF files for `export` and `import`. */
 import { type Command, Option } from "commander";
-import type { ExportRequest } from "./export-formats.ts";
+import type { ExportRequest, ImportRequest } from "./format-requests.ts";
 import { formatBytes } from "./format.ts";
-import type { ImportRequest } from "./import-formats.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel, startTokenOf } from "./model.ts";
 import { modelName } from "./model-name.ts";

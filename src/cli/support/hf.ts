@@ -2,9 +2,8 @@
 import { type Command, Option } from "commander";
 import type { HuggingFaceFloatType, HuggingFaceType, OpenedModel, TrainingFacts } from "../../exchange/index.ts";
 import { UsageError } from "../../platform/errors.ts";
-import type { ExportRequest } from "./export-formats.ts";
+import type { ExportRequest, ImportRequest } from "./format-requests.ts";
 import { formatBytes, formatCount } from "./format.ts";
-import type { ImportRequest } from "./import-formats.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 
 const floatTypes = ["f32", "bf16", "f16"];

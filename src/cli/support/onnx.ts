@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import type { OnnxWeights } from "../../exchange/onnx.ts";
 import { UsageError } from "../../platform/errors.ts";
-import type { ExportRequest } from "./export-formats.ts";
+import type { ExportRequest } from "./format-requests.ts";
 import { formatBytes } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";

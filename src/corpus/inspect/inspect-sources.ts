@@ -9,7 +9,7 @@ import type { DedupOptions } from "../dedup/options.ts";
 import type { DedupReport } from "../dedup/report.ts";
 import { type DedupSource, fileSources } from "../dedup/sources.ts";
 import { runPipeline, type Stage } from "../pipeline.ts";
-import type { DocumentEncoder } from "../prepare.ts";
+import type { DocumentEncoder } from "../document-encoder.ts";
 import { createSourceReport } from "../records.ts";
 import { locateSources } from "../source-files.ts";
 import { readSourceFile, type SourceOptions } from "../sources.ts";

@@ -7,7 +7,8 @@ import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
 import { readManifest } from "../../data/dataset.ts";
 import { deduplicate, fileSources } from "../dedup/index.ts";
 import { readFilters } from "../filters/index.ts";
-import { type DocumentEncoder, prepareTokens } from "../prepare.ts";
+import type { DocumentEncoder } from "../document-encoder.ts";
+import { prepareTokens } from "../prepare.ts";
 import {
   inspectDataset,
   inspectDeduplication,
