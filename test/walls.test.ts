@@ -18,7 +18,7 @@ const floors: readonly (readonly string[])[] = [
   ["exchange"],
   ["train", "infer"],
   ["eval", "analysis"],
-  ["serve", "report"],
+  ["serve", "report", "extensions"],
   ["cli", "entry"],
 ];
 const floorOf = new Map(floors.flatMap((rooms, floor) => rooms.map((room) => [room, floor] as const)));

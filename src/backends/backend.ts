@@ -50,6 +50,11 @@ export interface Kernel<B extends Record<string, DType> = Record<string, DType>,
   readonly buffers: B;
   /** Names of the numbers, in the order of the C++ side; they travel as float64 (integers are exact to 2^53). */
   readonly params: readonly P[];
+  /**
+   * There is no C++ side: backends on a processor run `reference` over copies, slowly and on one thread. For kernels of
+   * extensions. They cannot be recorded in a program.
+   */
+  readonly host?: boolean;
   /** The slow definition: writes its outputs in place. */
   reference(arrays: { [K in keyof B]: TypedArrays[B[K]] }, params: Record<P, number>): void;
 }

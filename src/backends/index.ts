@@ -6,7 +6,7 @@ import { createNativeBackend, nativeInstructionSets } from "./native.ts";
 import { createReferenceBackend } from "./reference.ts";
 import { createWasmBackend, wasmAbsence } from "./wasm.ts";
 
-export type { Backend, DeviceBuffer, DType, NDArray } from "./backend.ts";
+export { type Backend, type DeviceBuffer, type DType, defineKernel, type Kernel, type NDArray } from "./backend.ts";
 export { createReferenceBackend } from "./reference.ts";
 
 export interface BackendChoice {

@@ -18,6 +18,7 @@ import {
   type TypedArray,
 } from "./backend.ts";
 import { FormatError } from "../platform/errors.ts";
+import { runOnHost } from "./host-kernel.ts";
 
 /** A kernel has at most so many buffers, and so many numbers. */
 export const maxArguments = 32;
@@ -178,7 +179,8 @@ export function createProcessorBackend(engine: Engine): Backend {
   function prepare(kernel: Kernel): PreparedKernel {
     let known = prepared.get(kernel);
     if (!known) {
-      const index = indices.get(kernel.name);
+      // -1: runs in TypeScript.
+      const index = indices.get(kernel.name) ?? (kernel.host ? -1 : undefined);
       if (index === undefined)
         throw new Error(`${title}: there is no kernel "${kernel.name}" for ${engine.isa}; ${engine.remedy}`);
       known = { index, buffers: Object.entries(kernel.buffers) };
@@ -203,6 +205,19 @@ export function createProcessorBackend(engine: Engine): Backend {
       );
     recording?.buffers.add(buffer);
     return buffer.address;
+  }
+
+  function launchHere(
+    kernel: Kernel,
+    arrays: Readonly<Record<string, NDArray | null>>,
+    params: Record<string, number>,
+  ): void {
+    if (recording)
+      throw new Error(`${kernel.name}: has no C++ side, so it cannot be recorded in a program; use the float engine`);
+    runOnHost(kernel, arrays, params, {
+      read: ({ buffer }, into) => engine.read(checkRange(buffer, kernel.name, 0, into).address, 0, into),
+      write: ({ buffer }, data) => engine.write(checkRange(buffer, kernel.name, 0, data).address, 0, data),
+    });
   }
 
   return {
@@ -238,6 +253,7 @@ export function createProcessorBackend(engine: Engine): Backend {
     ) {
       if (closed) throw new Error(`${title}: launch of ${kernel.name} after close()`);
       const { index, buffers } = prepare(kernel as unknown as Kernel);
+      if (index < 0) return launchHere(kernel as unknown as Kernel, arrays, params);
       for (let i = 0; i < buffers.length; i++)
         addresses[i] = addressOf(kernel.name, buffers[i][0], buffers[i][1], arrays[buffers[i][0]]);
       // Those of the launch before may have been given back since, and the addon refuses an address that it does not know.

@@ -1,12 +1,18 @@
 /** What a worker of service-worker.ts runs: imports the module with the service and passes messages both ways. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { FromService, Service } from "./service-worker.ts";
+import { setUpThisWorker, type WorkerSetup } from "./workers.ts";
 
-const { module, setup } = workerData as { module: string; setup: unknown };
+const { module, setup, everyWorker } = workerData as {
+  module: string;
+  setup: unknown;
+  everyWorker: WorkerSetup | null;
+};
 const send = (message: FromService) => parentPort!.postMessage(message);
 
 // Messages that come before the service is ready wait on this.
-const service: Promise<Service<unknown> | null> = import(module)
+const service: Promise<Service<unknown> | null> = setUpThisWorker(everyWorker)
+  .then(() => import(module))
   .then((exports) => exports.createService(setup, (message: unknown) => send({ message })))
   .then(
     (made) => {

@@ -1,11 +1,17 @@
 /** What a worker of workers.ts runs: imports the module with the work, then answers each job with a result or an error. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { FromWorker, JobHandler, ToWorker } from "./workers.ts";
+import { type FromWorker, type JobHandler, setUpThisWorker, type ToWorker, type WorkerSetup } from "./workers.ts";
 
-const { module, setup } = workerData as { module: string; setup: unknown };
+const { module, setup, everyWorker } = workerData as {
+  module: string;
+  setup: unknown;
+  everyWorker: WorkerSetup | null;
+};
 
 // Jobs that come before the handler is ready wait on this.
-const handler: Promise<JobHandler<unknown, unknown>> = import(module).then((exports) => exports.createHandler(setup));
+const handler: Promise<JobHandler<unknown, unknown>> = setUpThisWorker(everyWorker)
+  .then(() => import(module))
+  .then((exports) => exports.createHandler(setup));
 
 parentPort!.on("message", async ({ job }: ToWorker) => {
   try {

@@ -198,11 +198,25 @@ function runInWorkers<Setup, Job, Result>(
   };
 }
 
+/** A module that every worker loads before the one with its work, and what its `setUpWorker` is called with. */
+export interface WorkerSetup {
+  url: string;
+  value: unknown;
+}
+
+let everyWorker: WorkerSetup | null = null;
+
+/** From now on every new worker thread, and every one that those start, calls `setUpWorker(value)` of the module first. */
+export function setUpEveryWorker(setup: WorkerSetup): void {
+  everyWorker = setup;
+}
+
 /** For files beside this: a thread that runs one of the entries here. */
 export function startWorker(
-  workerData: { module: string; setup: unknown },
+  work: { module: string; setup: unknown },
   entryName: "worker-entry" | "service-entry" = "worker-entry",
 ): Worker {
+  const workerData = { ...work, everyWorker };
   const fromSource = import.meta.url.endsWith(".ts");
   if (!fromSource) return new Worker(new URL(`./${entryName}.js`, import.meta.url), { workerData });
   // A worker does not inherit the loader that runs these sources, so it gets one of its own.
@@ -214,6 +228,11 @@ export function startWorker(
     return import(${JSON.stringify(entry)});
   })`;
   return new Worker(code, { eval: true, workerData, execArgv: [] });
+}
+
+/** In a worker, before its work: what `setUpEveryWorker` asked for in the thread that started it. */
+export async function setUpThisWorker(setup: WorkerSetup | null): Promise<void> {
+  if (setup) await (await import(setup.url)).setUpWorker(setup.value);
 }
 
 /** An error that crossed from a worker, of its class where it is one of ours. */

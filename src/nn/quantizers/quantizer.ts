@@ -24,8 +24,8 @@ export type QuantizedWeight = TernaryWeight | WeightValues;
 interface WeightQuantizerBase<Settings> {
   /** As in the config: `model.quantization.weights`. */
   readonly name: string;
-  /** Settings that a config may give beside the name, with their defaults. */
-  readonly schema: z.ZodType<Settings>;
+  /** Settings that a config may give beside the name, with their defaults; absent: it has none. */
+  readonly schema?: z.ZodType<Settings>;
   /** Why a matrix [N, K] cannot be quantized this way, and what to do; null if it can. */
   refuses?(shape: { outputs: number; inputs: number }): string | null;
 }

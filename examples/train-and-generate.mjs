@@ -1,17 +1,16 @@
 /**
- * Trains a small ternary model on a text file and lets it write, through the library alone.
+ * Trains a very small ternary model on a text file and lets it write, through the library alone.
  *
- *   npx tsx examples/train-and-generate.ts your-text.txt [steps]
+ *   node examples/train-and-generate.mjs your-text.txt [steps]
  */
-import { generateText, openEngine, train } from "../src/index.ts";
+import { generateText, openEngine, train } from "bitnet.ts";
+import { smallRun } from "./support/small-run.mjs";
 
 const [file, steps = "50"] = process.argv.slice(2);
 if (!file) throw new Error("name a text file");
 
-const report = await train({
-  config: { preset: "tiny", data: { files: [file] }, train: { steps: Number(steps) } },
-  onNote: console.log,
-});
+// { preset: "tiny", data: { files: [file] } } for a real one.
+const report = await train({ config: smallRun(file, steps), onNote: console.log });
 console.log(`${report.step} steps, ${report.tokensPerSecond.toFixed(0)} tokens/s, in ${report.folder}`);
 console.log(`perplexity ${report.before?.perplexity.toFixed(1)} before, ${report.after?.perplexity.toFixed(1)} after`);
 
