@@ -6,35 +6,16 @@
  * not finite changes nothing and is counted; too many in a row are a DivergenceError that names the parameter.
  */
 import type { Batch, BatchFeed } from "../data/index.ts";
-import { ignoredTarget } from "../data/index.ts";
 import { DataError, DivergenceError, UsageError } from "../platform/errors.ts";
 import type { Random } from "../platform/random.ts";
 import type { Clock } from "../platform/system.ts";
 import { nextTurn } from "../platform/turn.ts";
-import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
+import type { Runtime } from "../tensor/index.ts";
 import type { Callback, StepEvent, StopReason, Training, TrainingState } from "./events.ts";
 import { clipScale, gradientSquares, type Optimizer, sumsOfSquares } from "./optimizers.ts";
 import type { Schedule } from "./schedules.ts";
-
-/** What the trainer needs of a model; model/'s Transformer is one. */
-export interface TrainableModel {
-  readonly parameters: readonly Parameter[];
-  /** Layers with ternary weights, empty for a full-precision model. */
-  readonly ternaryLayers: readonly TernaryLayer[];
-  /** How far quantisation is let in: moved to the step's lambda by a ramp, and back to 1. */
-  readonly ramp?: { lambda: number };
-  /** Mean cross-entropy in nats over the targets that are not -100. */
-  loss(
-    batch: { tokens: Int32Array; batch: number; length: number; documentStart?: Int32Array },
-    targets: Int32Array,
-  ): { loss: Tensor };
-}
-
-export interface TernaryLayer {
-  readonly weight: Parameter;
-  /** Codes u8 (q + 1) and their scale [1], as they multiply now. */
-  quantized(runtime: Runtime): { readonly codes: Tensor; readonly scale: Tensor };
-}
+import { summarizeTargets, type TargetSummary } from "./targets.ts";
+import type { TrainableModel } from "./trainable-model.ts";
 
 export interface TrainerParts {
   runtime: Runtime;
@@ -184,16 +165,22 @@ async function accumulateGradient(
   { tokens_BT, targets_BT, documentStart_BT }: Batch,
 ): Promise<{ loss: number; tokens: number }> {
   const { batch: B, sequence: T } = data;
-  const total = countTargets(targets_BT);
+  const pieces: { from: number; rows: number; targets: Int32Array; summary: TargetSummary }[] = [];
+  let total = 0;
+  for (let from = 0; from < B; from += microBatch) {
+    const rows = Math.min(microBatch, B - from);
+    const targets = targets_BT.subarray(from * T, (from + rows) * T);
+    const summary = summarizeTargets(targets);
+    pieces.push({ from, rows, targets, summary });
+    total += summary.count;
+  }
   if (total === 0)
     throw new DataError("no target of a batch counts in the loss; does the text of data.lossAfter occur in the data?");
   let loss = 0;
-  for (let b = 0; b < B; b += microBatch) {
-    const rows = Math.min(microBatch, B - b);
-    const piece = (array: Int32Array) => array.subarray(b * T, (b + rows) * T);
-    const targets = piece(targets_BT);
-    const share = countTargets(targets) / total;
+  for (const { from, rows, targets, summary } of pieces) {
+    const share = summary.count / total;
     if (!(share > 0)) continue;
+    const piece = (array: Int32Array) => array.subarray(from * T, (from + rows) * T);
     const micro = {
       tokens: piece(tokens_BT),
       batch: rows,
@@ -210,13 +197,6 @@ async function accumulateGradient(
     await nextTurn();
   }
   return { loss, tokens: total };
-}
-
-/** Targets that count. */
-export function countTargets(targets: Int32Array): number {
-  let count = 0;
-  for (let i = 0; i < targets.length; i++) if (targets[i] !== ignoredTarget) count++;
-  return count;
 }
 
 /**

@@ -15,6 +15,7 @@
  * elapsed_ms and, of it, data_wait_ms, in which training waited for a batch.
  */
 import { ternaryStats, ternaryStatsPerSlot } from "../../ops/ternary-stats/index.ts";
+import { gather } from "../../ops/weighted-sum/index.ts";
 import type { Parameter, Tensor } from "../../tensor/index.ts";
 import type { Callback, ScalarLine, StepEvent, Training } from "../events.ts";
 
@@ -153,26 +154,29 @@ function layerStatistics() {
       if (model.ternaryLayers.length === 0) return {};
       const now = hold(training);
       const into = runtime.empty([now.length * ternaryStatsPerSlot], "i32");
+      const gammas = runtime.empty([now.length]);
       const found: Record<string, unknown> = {};
       let flipped = 0;
       try {
         for (const [i, codes] of now.entries()) ternaryStats(runtime.plainContext(), codes, previous[i], into, i);
-        const counts = await runtime.read(into);
+        const scales = model.ternaryLayers.map((layer) => layer.quantized(runtime).scale);
+        gather(runtime.plainContext(), scales, gammas);
+        const [counts, gamma] = await Promise.all([runtime.read(into), runtime.readFloats(gammas)]);
         for (const [i, layer] of model.ternaryLayers.entries()) {
           const { weight } = layer;
           const [minus, zero, plus, changed] = counts.subarray(i * ternaryStatsPerSlot, (i + 1) * ternaryStatsPerSlot);
-          const gamma = (await runtime.readFloats(layer.quantized(runtime).scale))[0];
           found[weight.name.replace(/\.weight$/, "")] = {
             minus: round(minus / weight.size, 6),
             zero: round(zero / weight.size, 6),
             plus: round(plus / weight.size, 6),
-            gamma,
+            gamma: gamma[i],
             flipped: changed,
           };
           flipped += changed;
         }
       } finally {
         into.dispose();
+        gammas.dispose();
       }
       release();
       previous = now;

@@ -1,0 +1,32 @@
+/**
+ * What training needs of a model: the contract alone, no code that runs a step. model/'s Transformer is one; a program of
+ * its own may bring another. Named by the trainer, objectives, callbacks and evaluation.
+ */
+import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
+
+/** Token ids on the host, row-major [B, T]. */
+export interface ModelBatch {
+  readonly tokens: Int32Array;
+  readonly batch: number;
+  readonly length: number;
+  /** [B, T]: the first token of each token's document, so that attention stops there; absent: attention sees all before. */
+  readonly documentStart?: Int32Array;
+}
+
+export interface TrainableModel {
+  readonly parameters: readonly Parameter[];
+  /** Layers with ternary weights, empty for a full-precision model. */
+  readonly ternaryLayers: readonly TernaryLayer[];
+  /** How far quantisation is let in: moved to the step's lambda by a ramp, and back to 1. */
+  readonly ramp?: { lambda: number };
+  /** Logits [B, T, V] of every token: what objectives start from. */
+  logits(batch: ModelBatch): Tensor;
+  /** Mean cross-entropy in nats over the targets that are not -100: what validation measures. */
+  loss(batch: ModelBatch, targets: Int32Array): { loss: Tensor };
+}
+
+export interface TernaryLayer {
+  readonly weight: Parameter;
+  /** Codes u8 (q + 1) and their scale [1], as they multiply now. */
+  quantized(runtime: Runtime): { readonly codes: Tensor; readonly scale: Tensor };
+}
