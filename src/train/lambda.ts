@@ -1,0 +1,25 @@
+/** How far quantisation is let in during a step, layer by layer: the one place where the trainer moves it in a model. */
+import { UsageError } from "../platform/errors.ts";
+import type { TrainableModel } from "./trainable-model.ts";
+
+/** 0: nothing of this layer is quantised, 1: all is. By the layer's name, such as `model.layers.0.mlp.down_proj`. */
+export type LambdaOf = (layer: string) => number;
+
+export const layerNames = ({ ternaryLayers }: TrainableModel): string[] =>
+  ternaryLayers.map(({ weight }) => weight.name.replace(/\.weight$/, ""));
+
+/** null: whole, in every layer. @throws UsageError for a model that cannot */
+export function setLambda(model: TrainableModel, lambdaOf: LambdaOf | null): void {
+  if (model.setLambda) {
+    model.setLambda(lambdaOf);
+    return;
+  }
+  if (!model.ramp) {
+    if (lambdaOf) throw new UsageError("training: this model's quantisation cannot be let in by degrees");
+    return;
+  }
+  const lambdas = lambdaOf ? layerNames(model).map(lambdaOf) : [];
+  if (lambdas.some((lambda) => lambda !== lambdas[0]))
+    throw new UsageError('training: this model has one lambda for all its layers; give one for all, such as by "*"');
+  model.ramp.lambda = lambdas[0] ?? 1;
+}
