@@ -35,7 +35,10 @@ export interface ConfigLayer {
  */
 export function resolveConfig(layers: readonly ConfigLayer[], extensions: Extensions = {}): RunConfig {
   const schema = runConfigSchemaWith(extensions);
-  for (const { from, patch } of layers) checkKeys(schema, patch, [], { from, whole: schema });
+  for (const { from, patch } of layers) {
+    checkKinds(patch as Json, from, extensions);
+    checkKeys(schema, patch, [], { from, whole: schema });
+  }
   const preset = layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
   if (typeof preset !== "string")
     throw new UsageError(
@@ -205,6 +208,16 @@ function definitionsOf(section: "optimizer" | "schedule", extensions: Extensions
     schedule: [...schedules, ...(extensions.schedules ?? [])],
   };
   return all[section];
+}
+
+/** Before its keys, which belong to the kind. */
+function checkKinds(patch: Json, from: string, extensions: Extensions): void {
+  for (const section of ["optimizer", "schedule"] as const) {
+    const kind = isSection(patch[section]) ? patch[section].kind : undefined;
+    const known = definitionsOf(section, extensions);
+    if (kind !== undefined && !known.some((definition) => definition.kind === kind))
+      throw new UsageError(`${from}: ${section}.kind is ${JSON.stringify(kind)}; ${expectedKind(kind, known)}`);
+  }
 }
 
 function checkKeys(

@@ -48,8 +48,8 @@ export interface Optimizer {
 }
 
 /** An optimiser as a config can name it: its keys, its defaults, how it is made. Call `create` outside scopes. */
-export interface OptimizerDefinition<Config extends { kind: string } = { kind: string } & Record<string, unknown>> {
-  readonly kind: Config["kind"];
+export interface OptimizerDefinition<Config = never> {
+  readonly kind: string;
   /** Its state, in a table of memory: "AdamW's moments". */
   readonly stateLabel: string;
   /** Strict, with `kind: z.literal(kind)`, `optimizerKeys` and keys of its own. */

@@ -15,13 +15,8 @@ export interface ScheduledValues {
 export type Schedule = (step: number) => ScheduledValues;
 
 /** A schedule as a config can name it. */
-export interface ScheduleDefinition<
-  Config extends { kind: string; warmupSteps: number } = { kind: string; warmupSteps: number } & Record<
-    string,
-    unknown
-  >,
-> {
-  readonly kind: Config["kind"];
+export interface ScheduleDefinition<Config = never> {
+  readonly kind: string;
   /** Strict, with `kind: z.literal(kind)`, `scheduleKeys` and keys of its own. */
   readonly schema: z.ZodObject;
   /** All its values but the kind, where a config switches to it. */
