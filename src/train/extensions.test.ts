@@ -80,6 +80,17 @@ const staircase: ScheduleDefinition<{ kind: "staircase"; warmupSteps: number; ev
     (step) => ({ learningRate: learningRate / 2 ** Math.floor((step - 1) / every), weightDecay }),
 };
 
+test("docs/extending.md shows the objective and the optimiser of this test", () => {
+  const source = readFileSync(import.meta.filename, "utf8");
+  const page = readFileSync(join(import.meta.dirname, "../../docs/extending.md"), "utf8");
+  for (const name of ["lateTokens", "sgdByRole"]) {
+    const from = source.indexOf(`const ${name}`);
+    const code = source.slice(from, source.indexOf("\n}", from));
+    expect(code.length).toBeGreaterThan(300);
+    expect(page).toContain(code);
+  }
+});
+
 const extensions: Extensions = { objectives: [lateTokens], optimizers: [sgdByRole], schedules: [staircase] };
 
 const root = mkdtempSync(join(tmpdir(), "bitnet-extensions-"));
