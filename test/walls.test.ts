@@ -72,6 +72,27 @@ test("imports go one way: no file climbs, and neighbours do not import each othe
   expect(names(climbing)).toEqual([]);
 });
 
+/** Files that one imports, and those import in turn; types are erased and do not count. */
+function closureOf(entry: string): { files: string[]; packages: string[] } {
+  const seen = new Set([entry]);
+  const packages = new Set<string>();
+  for (const file of seen)
+    for (const { specifier, target, typeOnly } of importsOf(file))
+      if (typeOnly) continue;
+      else if (target === null) packages.add(specifier);
+      else seen.add(relative(source, resolve(source, dirname(file), specifier)).replaceAll("\\", "/"));
+  return { files: [...seen], packages: [...packages] };
+}
+
+test("the training loop knows no files: nothing that it imports touches node:, and no room's door is among it", () => {
+  const { files: reached, packages } = closureOf("train/trainer.ts");
+  expect(reached.length).toBeGreaterThan(5);
+  expect(packages.filter((name) => name.startsWith("node:"))).toEqual([]);
+  expect(reached.filter((file) => /^[^/]+\/index\.ts$/.test(file))).toEqual([]);
+  // The measure itself: a whole run does reach both.
+  expect(closureOf("train/train.ts").packages).toContain("node:fs");
+});
+
 test("only platform/ touches node: and the process", () => {
   expect(names(imports.filter((i) => i.specifier.startsWith("node:") && i.room !== "platform"))).toEqual([]);
   const touching = files.filter(

@@ -6,8 +6,9 @@ import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { createReferenceBackend } from "../backends/index.ts";
 import { type ModelConfig, presets, Transformer } from "../model/index.ts";
 import { DataError } from "../platform/errors.ts";
+import { Runtime } from "../tensor/index.ts";
 import { trainBpe } from "../tokenizer/index.ts";
-import { auditModel, ObservingRuntime } from "./audit.ts";
+import { auditModel } from "./audit.ts";
 import { referenceValues } from "./reference-values.ts";
 
 const words = ["Once upon a time", "there was a little model", "of a little text", "that told of times and models"];
@@ -26,7 +27,7 @@ const config: ModelConfig = {
 };
 
 function create(changes: Partial<ModelConfig> = {}) {
-  const runtime = new ObservingRuntime(createReferenceBackend());
+  const runtime = new Runtime(createReferenceBackend());
   return { runtime, model: new Transformer(runtime, { ...config, ...changes }, 3) };
 }
 

@@ -3,7 +3,7 @@
  * every check can fail (audit.test.ts makes each). The judges are in audit-judges.ts; this file gathers what they judge:
  * weights, the int8 activations and outputs of every BitLinear on a real text, a file's bits. Called by cli/.
  */
-import type { Backend, NDArray } from "../backends/backend.ts";
+import type { NDArray } from "../backends/backend.ts";
 import type { ModelConfig, Transformer } from "../model/index.ts";
 import type { Op } from "../ops/op.ts";
 import { packModel } from "../infer/index.ts";
@@ -11,7 +11,7 @@ import { gatedActivation } from "../ops/gated-activation/index.ts";
 import { rmsNorm } from "../ops/rms-norm/index.ts";
 import { rotary, rotaryTable } from "../ops/rotary/index.ts";
 import { DataError } from "../platform/errors.ts";
-import { Runtime, type Tensor } from "../tensor/index.ts";
+import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import {
   type AuditCheck,
@@ -54,27 +54,16 @@ export interface AuditOptions {
   onProgress?: (what: string) => void;
 }
 
-/** A runtime that lets an audit see what ops read and write. Load the model to be audited with it. */
-export class ObservingRuntime extends Runtime {
-  observer: ((op: string, inputs: readonly Tensor[], outputs: readonly Tensor[]) => void) | null = null;
-
-  override applyAll<P>(op: Op<P>, inputs: readonly Tensor[], params: P): Tensor[] {
-    const outputs = super.applyAll(op, inputs, params);
-    this.observer?.(op.name, inputs, outputs);
-    return outputs;
-  }
-}
-
 /** Tokens of each layer whose outputs are computed again in float64. */
 const comparedTokens = 2;
 
 /**
- * @param model loaded with `runtime`
+ * @param model loaded with `runtime`, which is observed meanwhile
  * @throws DataError for a text without tokens; what measureSize throws
  */
 export async function auditModel(
   model: Transformer,
-  runtime: ObservingRuntime,
+  runtime: Runtime,
   tokenizer: Tokenizer,
   options: AuditOptions,
 ): Promise<AuditReport> {
@@ -173,17 +162,13 @@ interface Held {
 }
 
 /** Runs the tokens through the model and keeps what every BitLinear read and wrote. */
-async function observeBitLinear(
-  model: Transformer,
-  runtime: ObservingRuntime,
-  ids: Int32Array,
-): Promise<BitLinearEvidence[]> {
+async function observeBitLinear(model: Transformer, runtime: Runtime, ids: Int32Array): Promise<BitLinearEvidence[]> {
   const held: Held[] = [];
   const hold = (tensor: Tensor): Tensor => {
     tensor.storage.retain();
     return tensor;
   };
-  runtime.observer = (op, inputs, outputs) => {
+  const stop = runtime.observe(({ op, inputs, outputs }) => {
     if (op !== "bit-linear") return;
     const [codes, scale, , ...rest] = inputs;
     const count = outputs.length;
@@ -202,12 +187,12 @@ async function observeBitLinear(
           y: hold(outputs[i]),
         },
       });
-  };
+  });
   try {
     const states = model.hiddenStates({ tokens: ids, batch: 1, length: ids.length });
     states.dispose();
   } finally {
-    runtime.observer = null;
+    stop();
   }
   const found: BitLinearEvidence[] = [];
   try {
@@ -317,6 +302,3 @@ async function computeSwiglu(runtime: Runtime, { swiglu: s }: ReferenceValues): 
     float32Error: s.float32Error,
   };
 }
-
-/** For people who build their own: a runtime to load the model with. */
-export const observingRuntime = (backend: Backend): ObservingRuntime => new ObservingRuntime(backend);

@@ -40,9 +40,10 @@ Examples:
 }
 
 async function run(checkpoint: string, options: Options): Promise<void> {
-  const { auditModel, ObservingRuntime } = await import("../analysis/index.ts");
+  const { auditModel } = await import("../analysis/index.ts");
   const { createBackend } = await import("../backends/index.ts");
   const { loadModel } = await import("../exchange/index.ts");
+  const { Runtime } = await import("../tensor/index.ts");
   const { packageFile } = await import("../platform/machine.ts");
   const { readText } = await import("./support/sampling.ts");
   const text = await readText(options.data ?? packageFile("README.md"));
@@ -51,7 +52,7 @@ async function run(checkpoint: string, options: Options): Promise<void> {
   const backend = await createBackend(backendChoice(options));
   let failed = 0;
   try {
-    const runtime = new ObservingRuntime(backend);
+    const runtime = new Runtime(backend);
     const opened = await loadModel(await downloaded(checkpoint), runtime);
     noteRefused(opened.refused);
     const tokenizer = tokenizerOf(opened);

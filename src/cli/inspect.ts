@@ -9,7 +9,7 @@ import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/o
 
 interface InspectOptions extends BackendOptions {
   variant?: ModelConfig["variant"];
-  optimizer?: OptimizerChoice["kind"];
+  optimizer?: string;
   batch?: number;
   sequence?: number;
   recompute?: boolean;
@@ -31,14 +31,6 @@ interface Subject {
 /** The most that a config file has: far more than all its keys need. */
 const configBytes = 1 << 20;
 
-const optimizerLabels: Record<OptimizerChoice["kind"], string> = {
-  adamw: "AdamW's moments",
-  adamw8bit: "AdamW's moments, of 8 bits where it pays",
-  sgd: "SGD's momentum",
-};
-
-const isKnownOptimizer = (kind: string): kind is OptimizerChoice["kind"] => Object.hasOwn(optimizerLabels, kind);
-
 export function inspectCommand(): Command {
   const command = new Command("inspect")
     .summary("layers, parameters and memory of a preset, config or checkpoint")
@@ -50,11 +42,7 @@ export function inspectCommand(): Command {
       "a preset (bitnet inspect presets lists them), a run's config.yaml, a checkpoint's folder, a compact or a GGUF file, a name on the hub",
     )
     .addOption(new Option("--variant <name>", "of a preset or config").choices(["bitnet", "full"]))
-    .addOption(
-      new Option("--optimizer <kind>", "as if trained by this one; default: the config's").choices(
-        Object.keys(optimizerLabels),
-      ),
-    )
+    .option("--optimizer <kind>", "as if trained by this optimizer.kind; default: the config's")
     .option("--batch <n>", "sequences computed at once in training; default: the config's micro-batch", wholeNumber(1))
     .option("--sequence <n>", "tokens in each; default: the config's", wholeNumber(1))
     .option("--recompute", "as if blocks were computed again in backward (model.recompute)")
@@ -97,7 +85,9 @@ async function run(asked: string, options: InspectOptions): Promise<void> {
   const config = options.recompute ? { ...subject.config, recompute: true } : subject.config;
   const batch = options.batch ?? subject.batch ?? 1;
   const sequence = options.sequence ?? subject.sequence;
-  const { optimizerStateBytes } = await import("../train/optimizers.ts");
+  const { optimizers, optimizerStateBytes } = await import("../train/optimizers.ts");
+  const { kindOf } = await import("../train/registry.ts");
+  const { stateLabel } = kindOf("optimizer.kind", subject.optimizer.kind, optimizers);
   const description = inspectModel(config, dry, {
     batch,
     sequence,
@@ -111,7 +101,7 @@ async function run(asked: string, options: InspectOptions): Promise<void> {
     return;
   }
   process.stdout.write(
-    [heading(subject.title, description), shapes(description), memory(description, subject), ternary(layers)]
+    [heading(subject.title, description), shapes(description), memory(description, stateLabel), ternary(layers)]
       .filter((text) => text !== "")
       .join("\n"),
   );
@@ -122,9 +112,10 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   const { describePath, exists, readWhole } = await import("../platform/files.ts");
   const { presets } = await import("../model/index.ts");
   const { parseConfig, resolveConfig } = await import("../train/config.ts");
-  const { optimizerDefaults } = await import("../train/config-presets.ts");
+  const { optimizers } = await import("../train/optimizers.ts");
+  const { kindOf } = await import("../train/registry.ts");
   const variant = options.variant ? [{ from: "--variant", patch: { model: { variant: options.variant } } }] : [];
-  const kind = options.optimizer;
+  const kind = options.optimizer && kindOf("--optimizer", options.optimizer, optimizers).kind;
   const asked = kind ? [{ from: "--optimizer", patch: { optimizer: { kind } } }] : [];
   const subjectOf = (layers: ConfigLayer[]): Subject => {
     const { model, train, optimizer } = resolveConfig([...layers, ...variant, ...asked]);
@@ -149,14 +140,15 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
     const { folder, step, config, refused, optimizer } = describeModel(what);
     noteRefused(refused);
     const trainedBy = kind ?? optimizer ?? "adamw";
-    if (!isKnownOptimizer(trainedBy))
+    const known = optimizers.find((definition) => definition.kind === trainedBy);
+    if (!known)
       throw new UsageError(
         `${folder}: was trained by optimizer "${trainedBy}", which is not known here; name one by --optimizer to count its memory`,
       );
     return {
       title: `${folder}${step === null ? "" : `, step ${formatCount(step)}`}`,
       config,
-      optimizer: { kind: trainedBy, ...optimizerDefaults[trainedBy] },
+      optimizer: { kind: known.kind, ...known.defaults },
       checkpoint: folder,
     };
   }
@@ -241,12 +233,12 @@ function kindOf(role: ParameterInfo["role"], { tiedHead }: ModelConfig): string 
   return { ternary: "ternary", linear: "float", norm: "float, gain" }[role];
 }
 
-function memory({ training: t, inference: i }: ModelDescription, { optimizer }: Subject): string {
+function memory({ training: t, inference: i }: ModelDescription, optimizerState: string): string {
   const rows = [
     [`training, ${formatCount(t.batch)} x ${formatCount(t.sequence)} tokens at once`, formatBytes(t.totalBytes)],
     ["  weights, float32", formatBytes(t.weightsBytes)],
     ["  gradients", formatBytes(t.gradientsBytes)],
-    [`  ${optimizerLabels[optimizer.kind]}`, formatBytes(t.optimizerBytes)],
+    [`  ${optimizerState}`, formatBytes(t.optimizerBytes)],
     ["  ternary codes and rotary table", formatBytes(t.quantizedBytes)],
     ["  activations, at most", formatBytes(t.activationsBytes)],
     [

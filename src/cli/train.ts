@@ -216,7 +216,7 @@ const waitWorthSaying = 0.01;
 
 function describeReport(report: TrainReport): string {
   const { before, after, best, checkpoint, bestCheckpoint, folder, epochs } = report;
-  const ended = { finished: "finished", "early-stopping": "stopped early", interrupted: "interrupted" }[report.reason];
+  const ended = report.reason === "early-stopping" ? "stopped early" : report.reason;
   const lines = [
     `${ended} after step ${formatCount(report.step)}: ${formatCount(report.totalTokens)} tokens in ${formatDuration(report.elapsedMs)} (${formatRate(report.tokensPerSecond, "tokens")}), at most ${formatBytes(report.peakMemoryBytes)} of memory`,
   ];
@@ -227,7 +227,9 @@ function describeReport(report: TrainReport): string {
       `waited      ${formatDuration(report.dataWaitMs)} for data, ${formatShare(report.dataWaitMs / report.elapsedMs, 1)} of the time; data.prefetch reads more ahead`,
     );
   if (report.skippedSteps > 0)
-    lines.push(`skipped     ${formatCount(report.skippedSteps)} steps whose loss or gradient was not finite`);
+    lines.push(
+      `skipped     ${formatCount(report.skippedSteps)} steps that changed nothing: their loss or gradient was not finite, or a callback skipped them`,
+    );
   for (const { epoch, loss } of epochs)
     lines.push(`epoch ${String(epoch + 1).padEnd(5)} training loss ${loss.toFixed(4)}`);
   if (before && after) {

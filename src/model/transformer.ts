@@ -84,6 +84,8 @@ export class Transformer {
   readonly plan: ModelPlan;
   /** Every linear layer of the blocks, in the plan's order. */
   readonly linearLayers: readonly LinearLayer[];
+  /** Of them those that quantize their weights or their input. */
+  readonly quantizedLayers: readonly LinearLayer[];
   /** The layers with ternary weights, in order: their parameter and their quantized weights as they are now. */
   readonly ternaryLayers: readonly LinearLayer[];
   private readonly embeddingTable: Parameter;
@@ -109,6 +111,7 @@ export class Transformer {
     });
     for (let i = 0; i < layers; i++) this.blocks.push(new Block(factory, `model.layers.${i}`, config, this.plan, i));
     this.linearLayers = this.blocks.flatMap((block) => block.linearLayers);
+    this.quantizedLayers = this.linearLayers.filter(({ spec }) => spec.weights || spec.activations);
     this.ternaryLayers = this.linearLayers.filter(({ spec }) => hasTernaryWeights(spec));
     this.finalNorm = new RmsNorm(factory, "model.norm", width, config.normEps);
     this.head = config.tiedHead
@@ -124,11 +127,11 @@ export class Transformer {
   }
 
   /**
-   * Progressive quantization: how far each layer is quantized, by its name, from 0 (not at all) to 1. Training sets it for
-   * the forward and backward of a step, and back to 1, which is what is measured, written and saved.
+   * Progressive quantization: how far each layer is quantized, by its name, from 0 (not at all) to 1; null: 1, all of them.
+   * Training sets it for the forward and backward of a step, and back; what is measured, written and saved is the model at 1.
    */
-  setLambda(lambda: number | ((layer: string) => number)): void {
-    for (const layer of this.linearLayers) layer.lambda = typeof lambda === "number" ? lambda : lambda(layer.name);
+  setLambda(lambdaOf: ((layer: string) => number) | null): void {
+    for (const layer of this.quantizedLayers) layer.lambda = lambdaOf ? lambdaOf(layer.name) : 1;
   }
 
   /**

@@ -23,7 +23,7 @@ import {
   tokenizerOfRun,
   verifyDatasets,
 } from "./training-data.ts";
-import { type Validation, type ValidationSource, validationOf } from "./validation.ts";
+import { lossMarker, type Validation, type ValidationSource, validationOf } from "./validation.ts";
 
 export interface Corpus extends TrainingData {
   tokens: TokenStream;
@@ -88,12 +88,14 @@ export async function prepareCorpus(config: RunConfig, options: CorpusOptions = 
     let tokens = all;
     let range: readonly [number, number] | null = null;
     let validation: Validation | null = null;
+    const marker = lossMarker(config, tokenizer);
     if (source === "tail") {
       range = [0, cutOf(config, all)];
       tokens = sliceOfStream(all, ...range);
-      validation = validationOf(config, tokenizer, sliceOfStream(all, range[1], all.tokenCount), source);
-    } else if (source !== null) validation = validationOf(config, tokenizer, open("valid"), source);
-    const feed: FeedSpec = { kind: "text", folders, split: "train", range, ...feedSettings(config, tokenizer) };
+      const stream = sliceOfStream(all, range[1], all.tokenCount);
+      validation = validationOf(config, tokenizer, { stream, source, marker });
+    } else if (source !== null) validation = validationOf(config, tokenizer, { stream: open("valid"), source, marker });
+    const feed: FeedSpec = { kind: "text", folders, split: "train", range, ...feedSettings(config, marker) };
     const { identity, tokenCount } = tokens;
     return {
       tokenizer,

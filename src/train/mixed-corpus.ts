@@ -31,7 +31,7 @@ import {
   tokenizerOfRun,
   verifyDatasets,
 } from "./training-data.ts";
-import { mixedValidationOf } from "./validation.ts";
+import { lossMarker, mixedValidationOf } from "./validation.ts";
 
 /** @throws UsageError, FileError, DataError naming the source whose paths cannot be used */
 export function checkMixturePaths({ sources }: MixtureSpec): void {
@@ -104,6 +104,7 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
     if (data.verify && prepared.includes(source)) await told(source, () => verifyDatasets(folders, options));
     sources.push({ name, weight, folders, curriculum });
   }
+  const marker = lossMarker(config, tokenizer);
   const feed: MixtureFeedSpec = {
     kind: "mixture",
     sources,
@@ -111,9 +112,9 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
     curriculum: spec.curriculum ?? null,
     rank: 0,
     world: 1,
-    ...feedSettings(config, tokenizer),
+    ...feedSettings(config, marker),
   };
-  const held = validationOfSources(config, tokenizer, sources);
+  const held = validationOfSources(config, tokenizer, { sources, marker });
   if (held.validation === null && data.validFraction > 0)
     options.onNote?.("no source holds text out (bitnet data prepare --val-fraction), so there is no validation");
   try {
@@ -167,7 +168,7 @@ function describe(feed: MixtureFeedSpec): Pick<TrainingData, "about"> {
 function validationOfSources(
   config: RunConfig,
   tokenizer: Tokenizer,
-  sources: readonly PreparedSource[],
+  { sources, marker }: { sources: readonly PreparedSource[]; marker: Int32Array | undefined },
 ): Pick<TrainingData, "validation" | "close"> {
   if (config.data.validFraction === 0) return { validation: null, close() {} };
   const holding = (folders: readonly string[]) => folders.filter((folder) => readManifest(folder).splits.valid);
@@ -185,7 +186,7 @@ function validationOfSources(
     });
     const all = streamOfShards(held.flatMap(({ folders }) => holding(folders)).flatMap((f) => openShards(f, "valid")));
     open.push(all);
-    return { validation: mixedValidationOf(config, tokenizer, streams, all), close };
+    return { validation: mixedValidationOf(config, tokenizer, { sources: streams, stream: all, marker }), close };
   } catch (error) {
     close();
     throw error;

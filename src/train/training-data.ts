@@ -6,7 +6,7 @@ import { nextTurn } from "../platform/turn.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import { checkVocabulary, type TextOptions } from "./encode-text.ts";
-import { lossMarker, type Validation } from "./validation.ts";
+import type { Validation } from "./validation.ts";
 
 export interface TrainingData {
   tokenizer: Tokenizer;
@@ -24,10 +24,9 @@ export interface CorpusOptions extends TextOptions {
   tokenizer?: Tokenizer;
 }
 
-/** What is the same for every kind of feed. */
-export function feedSettings({ train, data }: RunConfig, tokenizer: Tokenizer) {
+/** What is the same for every kind of feed. @param marker the tokens of data.lossAfter (validation.ts) */
+export function feedSettings({ train, data }: RunConfig, marker: Int32Array | undefined) {
   const { batch, sequence, seed } = train;
-  const marker = lossMarker({ data }, tokenizer);
   return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter: marker ? Array.from(marker) : null };
 }
 

@@ -79,6 +79,8 @@ export function runOp<P>(
     wanted?: readonly boolean[];
     precision?: Precision;
     accumulateInto?: readonly (ArrayLike<number> | null)[];
+    /** Whether the op is the last to hold what it saved; default true. */
+    exclusive?: boolean;
   } = {},
 ): OpRun {
   const create = (shape: readonly number[], dtype: DType): NDArray =>
@@ -100,6 +102,7 @@ export function runOp<P>(
       pass(i, gradient) {
         gradients[i] = gradient;
       },
+      exclusive: () => options.exclusive ?? true,
     };
     op.backward(backwardContext, saved, options.outputGradients, params);
   }

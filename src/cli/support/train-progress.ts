@@ -149,7 +149,10 @@ function describeEvent(event: TrainingEvent): string[] {
   switch (event.type) {
     case "step":
       if (!event.skipped) return [];
+      if (event.skipReason !== undefined) return [`step ${event.step}: skipped: ${event.skipReason}`];
       return [`step ${event.step}: loss or gradient is not finite; skipped (${event.skippedSteps} so far)`];
+    case "rollback":
+      return [`step ${event.from}: ${event.reason}; back to the checkpoint of step ${event.step}`];
     case "evaluation": {
       const bits = event.bitsPerByte === null ? "" : `, ${event.bitsPerByte.toFixed(3)} bits per byte`;
       const best = event.best && event.step > 0 ? " (best)" : "";

@@ -59,6 +59,18 @@ forEachBackend((backend) => {
   });
 });
 
+test("works on a copy of logits that another holder still reads", async () => {
+  const backend = createReferenceBackend();
+  const c = cases[0];
+  const logits = place(backend, [...c.lead, c.classes], "f32", c.logits);
+  const inputs = [logits, place(backend, c.lead, "i32", c.targets)];
+  const outputGradients = [place(backend, [1], "f32", [seed]), null];
+  const { gradients } = runOp(backend, crossEntropy, inputs, {}, { outputGradients, exclusive: false });
+  expect([...(await fetchArray(backend, logits))]).toEqual([...c.logits]);
+  const [, , expected] = await run(backend, c);
+  expect(await fetchArray(backend, gradients[0]!)).toEqual(expected);
+});
+
 testShared("reference: agrees with PyTorch's cross_entropy", ["fixtures/ops.json"], async () => {
   const f = JSON.parse(readFileSync(sharedPath("fixtures/ops.json"), "utf8")).cross_entropy;
   const flat = (rows: number[][]) => Float32Array.from(rows.flat());

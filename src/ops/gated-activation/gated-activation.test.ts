@@ -99,6 +99,7 @@ test("adds both gradients where gate and up are one tensor", async () => {
     create,
     gradient: () => ({ array: target, accumulate: asked++ ? (1 as const) : (0 as const) }),
     pass: () => {},
+    exclusive: () => true,
   };
   gatedActivation.backward!(cx, [x, x], [dh], { kind: "relu2" });
   // h = max(x, 0)³ for x > 0, so dh/dx = 3 x².
