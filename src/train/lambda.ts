@@ -10,16 +10,6 @@ export const layerNames = ({ ternaryLayers }: TrainableModel): string[] =>
 
 /** null: whole, in every layer. @throws UsageError for a model that cannot */
 export function setLambda(model: TrainableModel, lambdaOf: LambdaOf | null): void {
-  if (model.setLambda) {
-    model.setLambda(lambdaOf);
-    return;
-  }
-  if (!model.ramp) {
-    if (lambdaOf) throw new UsageError("training: this model's quantisation cannot be let in by degrees");
-    return;
-  }
-  const lambdas = lambdaOf ? layerNames(model).map(lambdaOf) : [];
-  if (lambdas.some((lambda) => lambda !== lambdas[0]))
-    throw new UsageError('training: this model has one lambda for all its layers; give one for all, such as by "*"');
-  model.ramp.lambda = lambdas[0] ?? 1;
+  if (model.setLambda) model.setLambda(lambdaOf ?? 1);
+  else if (lambdaOf) throw new UsageError("training: this model cannot be quantized by degrees");
 }

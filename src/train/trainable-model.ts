@@ -17,13 +17,8 @@ export interface TrainableModel {
   readonly parameters: readonly Parameter[];
   /** Layers with ternary weights, empty for a full-precision model. */
   readonly ternaryLayers: readonly TernaryLayer[];
-  /** How far quantisation is let in: moved to the step's lambda by a ramp, and back to 1. */
-  readonly ramp?: { lambda: number };
-  /**
-   * The same layer by layer, for models that can: a layer's lambda by its name, or null for 1 everywhere. Without it `ramp`
-   * is moved (lambda.ts).
-   */
-  setLambda?(lambdaOf: ((layer: string) => number) | null): void;
+  /** Progressive quantization: how far each layer is quantized, from 0 to 1; set for a step, and back to 1. */
+  setLambda?(lambda: number | ((layer: string) => number)): void;
   /** Logits [B, T, V] of every token: what objectives start from. */
   logits(batch: ModelBatch): Tensor;
   /** Mean cross-entropy in nats over the targets that are not -100: what validation measures. */
