@@ -127,11 +127,11 @@ export class Transformer {
   }
 
   /**
-   * Progressive quantization: how far each layer is quantized, by its name, from 0 (not at all) to 1; null: 1, all of them.
-   * Training sets it for the forward and backward of a step, and back; what is measured, written and saved is the model at 1.
+   * Progressive quantization: how far each layer is quantized, by its name, from 0 (not at all) to 1. Training sets it for
+   * the forward and backward of a step, and back to 1, which is what is measured, written and saved.
    */
-  setLambda(lambdaOf: ((layer: string) => number) | null): void {
-    for (const layer of this.quantizedLayers) layer.lambda = lambdaOf ? lambdaOf(layer.name) : 1;
+  setLambda(lambda: number | ((layer: string) => number)): void {
+    for (const layer of this.quantizedLayers) layer.lambda = typeof lambda === "number" ? lambda : lambda(layer.name);
   }
 
   /**

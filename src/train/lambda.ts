@@ -10,6 +10,6 @@ export const layerNames = ({ quantizedLayers, ternaryLayers }: TrainableModel): 
 
 /** null: whole, in every layer. @throws UsageError for a model that cannot */
 export function setLambda(model: TrainableModel, lambdaOf: LambdaOf | null): void {
-  if (model.setLambda) model.setLambda(lambdaOf);
+  if (model.setLambda) model.setLambda(lambdaOf ?? 1);
   else if (lambdaOf) throw new UsageError("training: this model cannot be quantized by degrees");
 }

@@ -19,8 +19,8 @@ export interface TrainableModel {
   readonly ternaryLayers: readonly TernaryLayer[];
   /** Layers that quantize their weights or their input: those that `setLambda` moves; absent: `ternaryLayers`. */
   readonly quantizedLayers?: readonly { readonly name: string }[];
-  /** Progressive quantization: how far each layer is quantized, by its name, from 0 to 1; null: 1, all of them. */
-  setLambda?(lambdaOf: ((layer: string) => number) | null): void;
+  /** Progressive quantization: how far each layer is quantized, from 0 to 1; set for a step, and back to 1. */
+  setLambda?(lambda: number | ((layer: string) => number)): void;
   /** Logits [B, T, V] of every token: what objectives start from. */
   logits(batch: ModelBatch): Tensor;
   /** Mean cross-entropy in nats over the targets that are not -100: what validation measures. */
