@@ -9,7 +9,7 @@ const source = resolve(import.meta.dirname, "../src");
 /** Rooms from the ground up; those on one floor do not import each other. */
 const floors: readonly (readonly string[])[] = [
   ["platform", "quant"],
-  ["backends"],
+  ["backends", "http"],
   ["ops"],
   ["tensor"],
   ["nn"],
