@@ -7,7 +7,6 @@
  * storage.
  */
 import type { BackendLostError } from "../platform/errors.ts";
-import type { ShaderPass } from "./shader.ts";
 
 export type DType = "f32" | "i32" | "i8" | "u8";
 
@@ -39,6 +38,20 @@ export interface NDArray {
   readonly shape: readonly number[];
   readonly dtype: DType;
   readonly buffer: DeviceBuffer;
+}
+
+/** One dispatch. A kernel may take several, in order: sums over everything take two. */
+export interface ShaderPass<B extends Record<string, DType> = Record<string, DType>, P extends string = string> {
+  /** The body of `main`, in WGSL; the backend writes the declarations around it. */
+  readonly body: string;
+  /** The kernel's buffers that it binds, in order. The access in the layout is the one in the source. */
+  readonly bindings: readonly { readonly buffer: keyof B & string; readonly access: "read" | "read_write" }[];
+  /** The kernel's numbers that it reads, and as which type. */
+  readonly uniforms: readonly { readonly param: P; readonly type: "u32" | "i32" | "f32" }[];
+  /** Invocations of one workgroup, as in `@workgroup_size`: at most 256 in all. */
+  readonly workgroupSize: readonly [x: number, y: number, z: number];
+  /** Workgroups to dispatch: at most 65,535 along each axis. */
+  readonly workgroups: readonly [x: number, y: number, z: number];
 }
 
 /**

@@ -2,16 +2,10 @@
 import { UsageError } from "../platform/errors.ts";
 import { environmentVariable, processorCount } from "../platform/machine.ts";
 import type { Backend } from "./backend.ts";
+import type { BackendModule, FoundBackend } from "./backend-module.ts";
 import { nativeBackend } from "./native.ts";
 import { referenceBackend } from "./reference.ts";
-import {
-  type BackendKind,
-  type BackendModule,
-  type BackendName,
-  backendKinds,
-  backendNames,
-  type FoundBackend,
-} from "./registry.ts";
+import { type BackendKind, type BackendName, backendKinds, backendNames } from "./registry.ts";
 import { wasmBackend } from "./wasm.ts";
 
 export type { Backend, BackendSupports, DeviceBuffer, DType, NDArray } from "./backend.ts";

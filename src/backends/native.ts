@@ -6,8 +6,8 @@ import { UsageError } from "../platform/errors.ts";
 import { absolutePath } from "../platform/files.ts";
 import { environmentVariable, fileExists, loadAddon, packageFile } from "../platform/machine.ts";
 import type { Backend, TypedArray } from "./backend.ts";
+import type { BackendModule } from "./backend-module.ts";
 import { createProcessorBackend, maxArguments } from "./processor.ts";
-import type { BackendModule } from "./registry.ts";
 
 interface Addon {
   /** Of the functions below; raised when they change. */

@@ -3,8 +3,8 @@
  * and never chosen for real work unless asked for by name.
  */
 import type { Backend, DeviceBuffer, DType, Kernel, NDArray, Program, TypedArray } from "./backend.ts";
+import type { BackendModule } from "./backend-module.ts";
 import { neverLost } from "./lost.ts";
-import type { BackendModule } from "./registry.ts";
 
 class HostBuffer implements DeviceBuffer {
   readonly bytes: ArrayBuffer;

@@ -3,22 +3,7 @@
  * is one file that exports a `BackendModule`, and one entry in `kinds` below. A file is loaded when it is first asked, so
  * that a command's help waits for none. Called by index.ts, and by whoever lists names.
  */
-import type { Backend } from "./backend.ts";
-
-/** One instruction set (or device) that a backend could have here. */
-export interface FoundBackend {
-  isa: string;
-  /** Why it is not here; null: it is. */
-  absent: string | null;
-}
-
-/** What a backend's file exports. */
-export interface BackendModule {
-  /** What could be here, the best first. A promise where asking takes its time, as it does for a GPU's adapter. */
-  find(): FoundBackend[] | Promise<FoundBackend[]>;
-  /** @param choice an instruction set that `find` says is here, and at least one thread */
-  create(choice: { isa: string; threads: number }): Promise<Backend>;
-}
+import type { BackendModule } from "./backend-module.ts";
 
 export interface BackendKind {
   readonly name: string;

@@ -20,10 +20,10 @@ import {
   wasmPageBytes,
 } from "../platform/wasm-threads.ts";
 import type { Backend, TypedArray } from "./backend.ts";
+import type { BackendModule } from "./backend-module.ts";
 import { createLinearAllocator } from "./linear-allocator.ts";
 import { createLoss } from "./lost.ts";
 import { commandNumbers, createProcessorBackend, maxArguments } from "./processor.ts";
-import type { BackendModule } from "./registry.ts";
 
 interface Exports {
   __heap_base: { value: number };

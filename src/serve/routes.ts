@@ -10,7 +10,7 @@ import { chatShape, readChatRequest } from "./chat-completions.ts";
 import { completionShape, readCompletionRequest } from "./completions.ts";
 import type { Prompt, TextsRequest } from "./messages.ts";
 import { parseRequest } from "./request-fields.ts";
-import type { Serving } from "./server.ts";
+import type { Serving } from "./serving.ts";
 
 export function addRoutes(server: FastifyInstance, serving: Serving): void {
   const { engine } = serving;

@@ -2,9 +2,9 @@
  * The server over an engine: OpenAI's API, llama.cpp's /tokenize and /health, Prometheus' /metrics, a chat page. What every
  * server has is in http/server.ts, the routes in routes.ts. Called by index.ts.
  */
-import { createWebServer, type OpenRequests, type WebServer, type WebServerOptions } from "../http/server.ts";
+import { createWebServer, type WebServer, type WebServerOptions } from "../http/server.ts";
 import { randomHex } from "../platform/secrets.ts";
-import { type Clock, packageVersion, systemClock } from "../platform/system.ts";
+import { packageVersion, systemClock } from "../platform/system.ts";
 import type { EngineClient } from "./engine-client.ts";
 import { engineHttpError } from "./errors.ts";
 import { Metrics } from "./metrics.ts";
@@ -19,18 +19,6 @@ export interface ServerOptions extends WebServerOptions {
   patienceMs?: number;
   /** The chat page at /; default true. */
   page?: boolean;
-}
-
-/** What the routes work with. */
-export interface Serving extends OpenRequests {
-  engine: EngineClient;
-  modelName: string;
-  metrics: Metrics;
-  clock: Clock;
-  randomHex(bytes: number): string;
-  patienceMs: number;
-  version: string;
-  startedMs: number;
 }
 
 export interface HttpServer extends WebServer {
