@@ -5,7 +5,7 @@
  */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomHex } from "../platform/secrets.ts";
-import { type Clock, systemClock } from "../platform/system.ts";
+import { type Clock, systemClock } from "../platform/clock.ts";
 import { HttpError, RequestEnded, toHttpError } from "./errors.ts";
 import { addPages, type PageFile } from "./pages.ts";
 import { checkHost, checkKey, corsHeaders, isLoopback, preflightHeaders } from "./security.ts";

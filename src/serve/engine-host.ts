@@ -15,7 +15,7 @@ import {
 } from "../infer/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import type { Service } from "../platform/service-worker.ts";
-import type { Clock } from "../platform/system.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { embedText, meanPooled, oneAtATime } from "./embed.ts";
 import {

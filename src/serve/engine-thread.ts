@@ -1,6 +1,6 @@
 /** The module that the server's worker thread runs: opens the model there and hosts it (engine-host.ts). */
 import { type OpenedEngine, openEngine } from "../infer/index.ts";
-import { type Clock, systemClock } from "../platform/system.ts";
+import { type Clock, systemClock } from "../platform/clock.ts";
 import { EngineHost } from "./engine-host.ts";
 import type { FromHost, HostSetup, ModelFacts } from "./messages.ts";
 

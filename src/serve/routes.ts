@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { HttpError } from "../http/errors.ts";
 import { eventBody } from "../http/event-stream.ts";
-import { sha256Of } from "../platform/files.ts";
+import { sha256Of } from "../platform/hash.ts";
 import { residentBytes } from "../platform/system.ts";
 import { type Reply, type Shape, streamedAnswer, wholeAnswer } from "./answers.ts";
 import { chatShape, readChatRequest } from "./chat-completions.ts";

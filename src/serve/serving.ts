@@ -1,6 +1,6 @@
 /** What the routes (routes.ts) are given by the server (server.ts). */
 import type { OpenRequests } from "../http/server.ts";
-import type { Clock } from "../platform/system.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { EngineClient } from "./engine-client.ts";
 import type { Metrics } from "./metrics.ts";
 
