@@ -23,6 +23,7 @@ export {
 export { openSplit, type PreparedSplit } from "./prepared-split.ts";
 export { type SequenceReader, sequencesOf } from "./sequences.ts";
 export type { ShardHeader, ShardPacking } from "./shard-header.ts";
+export { parseShare, type Share, shareName, wholeShare } from "./share.ts";
 export { streamOfShards } from "./shard-stream.ts";
 export { createShard, openShard, type Shard, type ShardPiece, type ShardWriter } from "./shards.ts";
 export { isValidationDocument } from "./split.ts";

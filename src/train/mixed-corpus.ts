@@ -109,8 +109,6 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
     sources,
     split: "train",
     curriculum: spec.curriculum ?? null,
-    rank: 0,
-    world: 1,
     ...feedSettings(config, tokenizer),
   };
   const held = validationOfSources(config, tokenizer, sources);

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { BackendChoice } from "../../backends/index.ts";
 import { backendNames } from "../../backends/registry.ts";
+import { parseShare, type Share } from "../../data/share.ts";
 
 /** What a command takes as a model, for its help. */
 export const modelWords =
@@ -29,6 +30,19 @@ export function decimalNumber(least: number, most = Number.POSITIVE_INFINITY): (
     }
     return value;
   };
+}
+
+/** --share I/N: a machine's part of the work. */
+export function shareOption(help: string): Option {
+  return new Option("--share <I/N>", help).argParser(readShare);
+}
+
+export function readShare(word: string): Share {
+  try {
+    return parseShare(word);
+  } catch {
+    throw new InvalidArgumentError("Expected I/N with I below N, such as 0/4.");
+  }
 }
 
 /** What `addBackendOptions` adds to a command's options. */

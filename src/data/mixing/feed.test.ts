@@ -60,8 +60,6 @@ const mixture = (sources: PreparedSource[], more: Partial<MixtureFeedSpec> = {})
   documentStarts: true,
   lossAfter: null,
   curriculum: null,
-  rank: 0,
-  world: 1,
   ...more,
 });
 const batches = async (feed: { next(): Batch | Promise<Batch> }, n: number) => {
