@@ -2,6 +2,7 @@
  * What a preparation is asked for and what its stages share: options, their defaults filled in, progress. No work is done
  * here; prepare-shards.ts, prepare-stages.ts, prepare-tokenizer.ts and prepare-finish.ts do it.
  */
+import type { Share } from "../data/share.ts";
 import type { DedupOptions } from "./dedup/options.ts";
 import type { DedupSource } from "./dedup/sources.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
@@ -94,7 +95,7 @@ export interface PrepareShardsOptions {
   /** Run this stage alone, on what those before it left in the work folder. */
   stage?: PrepareStage;
   /** One machine's share of the stages that read text, encode or write shards. All see the same work folder. */
-  share?: { index: number; count: number };
+  share?: Share;
   /** UTF-16 units of text in a block, the unit of work that is done anew after a kill. */
   blockCharacters?: number;
   /** Tokens put in order at once; see document-order.ts. */

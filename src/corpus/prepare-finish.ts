@@ -131,7 +131,7 @@ function mergeDedup(shares: readonly DedupReport[]): DedupReport | undefined {
   const total = (value: (report: DedupReport) => number) => reports.reduce((sum, report) => sum + value(report), 0);
   return {
     ...reports[0],
-    shard: null,
+    share: null,
     documents: total(({ documents }) => documents),
     kept: total(({ kept }) => kept),
     dropped: Object.fromEntries(

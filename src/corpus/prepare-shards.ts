@@ -11,6 +11,7 @@
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
 import { isDataset } from "../data/dataset.ts";
+import { checkShare, isInShare } from "../data/share.ts";
 import { createBlockFilter } from "./filter-chunks.ts";
 import type { DedupSource } from "./dedup/sources.ts";
 import type { DedupStage } from "./dedup/dedup.ts";
@@ -88,7 +89,7 @@ export async function prepareShards(
     files,
     work,
     filter: createBlockFilter({ threads: options.threads, signal }),
-    mine: (number) => !share || number % share.count === share.index,
+    mine: (number) => !share || isInShare(number, share),
     say,
   };
   try {
@@ -171,9 +172,7 @@ function checkOptions(options: PrepareShardsOptions): void {
   if (options.heldOut?.length && !options.dedup)
     throw new UsageError("held-out text is found by deduplication; ask for that too (exact duplicates alone will do)");
   if (share) {
-    const { index, count } = share;
-    if (!(Number.isInteger(count) && Number.isInteger(index) && index >= 0 && index < count))
-      throw new UsageError(`share ${index} of ${count}; shares are counted from 0`);
+    checkShare(share);
     if (!options.stage) throw new UsageError("a share is of one stage; name the stage too");
     if (inputs.some(({ limit }) => limit))
       throw new UsageError(

@@ -177,7 +177,7 @@ export async function dedupStage(context: StageContext, part?: DedupStage): Prom
     threads: given.threads,
     memory: given.memory,
     stage: part,
-    shard: share,
+    share,
     signal: given.signal,
     onProgress: ({ stage, done, total, note }) => say(stage, done, total, note),
   });

@@ -1,5 +1,5 @@
 /** The targets of a batch, read once on the host: how many count in the loss, and whether all are token ids. */
-import { ignoredTarget } from "../data/answers.ts";
+import { ignoredTarget } from "../data/loss-mask.ts";
 import { DataError } from "../platform/errors.ts";
 
 export interface TargetSummary {

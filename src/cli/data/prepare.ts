@@ -13,7 +13,8 @@ import { printDataset } from "./support/dataset-text.ts";
 import { describeEstimate } from "./support/estimate-text.ts";
 import { formatCount, formatDuration, formatRate } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
-import { decimalNumber, wholeNumber } from "../support/options.ts";
+import type { Share } from "../../data/share.ts";
+import { decimalNumber, shareOption, wholeNumber } from "../support/options.ts";
 import { tokenizerOfFile, tokenizerOfText } from "./support/prepare-tokenizer.ts";
 import { createProgressLine, type ProgressLine } from "../support/progress.ts";
 import {
@@ -49,7 +50,7 @@ interface PrepareCommandOptions extends SourceCommandOptions {
   keepWork?: boolean;
   restart?: boolean;
   stage?: PrepareStage;
-  share?: { index: number; count: number };
+  share?: Share;
   json?: boolean;
 }
 
@@ -106,7 +107,7 @@ export function prepareCommand(): Command {
     .option("--keep-work", "leave it there when all is done")
     .option("--restart", "throw away an unfinished run of other sources or settings")
     .addOption(new Option("--stage <name>", "one stage alone, on what those before it left").choices(stages))
-    .option("--share <I/N>", "with --stage: one machine's share, counted from 0", parseShare)
+    .addOption(shareOption("with --stage: one machine's share, counted from 0"))
     .option("--json", "print the dataset's description as JSON")
     .addHelpText(
       "after",
@@ -137,13 +138,6 @@ function collectLocal(word: string, before: Record<string, string[]> = {}): Reco
     throw new InvalidArgumentError("Expected NAME=PATH, such as tinystories=stories.txt.gz.");
   const name = word.slice(0, at);
   return { ...before, [name]: [...(before[name] ?? []), word.slice(at + 1)] };
-}
-
-function parseShare(word: string): { index: number; count: number } {
-  const match = /^(\d+)\/(\d+)$/.exec(word);
-  const [index, count] = match ? [Number(match[1]), Number(match[2])] : [1, 0];
-  if (index >= count) throw new InvalidArgumentError("Expected I/N with I below N, such as 0/4.");
-  return { index, count };
 }
 
 async function runPrepare(paths: string[], options: PrepareCommandOptions): Promise<void> {

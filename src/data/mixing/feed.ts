@@ -5,7 +5,8 @@
 import { createBatches, type Batch, type BatchPosition } from "../batches.ts";
 import { openShards, readManifest, type SplitName } from "../dataset.ts";
 import { FormatError } from "../../platform/errors.ts";
-import { openSplit, type PreparedSplit } from "../sequences.ts";
+import { openSplit, type PreparedSplit } from "../prepared-split.ts";
+import type { Share } from "../share.ts";
 import { streamOfShards } from "../shard-stream.ts";
 import { sliceOfStream, type TokenStream } from "../token-stream.ts";
 import { joinSequences } from "./join.ts";
@@ -65,8 +66,11 @@ export interface MixtureFeedSpec extends FeedSettings {
   sources: readonly PreparedSource[];
   split: SplitName;
   curriculum: CurriculumSpec | null;
-  rank: number;
-  world: number;
+  /** This process's part of each step (default: all of it). */
+  share?: Share;
+  /** @deprecated The names of `share`'s index and count before. */
+  rank?: number;
+  world?: number;
 }
 
 export type FeedSpec = TextFeedSpec | MixtureFeedSpec;
