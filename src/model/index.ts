@@ -8,6 +8,7 @@ export {
   presetConfig,
   presets,
 } from "./config.ts";
+export { describeLayer, describePlan, someLayers } from "./describe.ts";
 export {
   entropyBits,
   type InferenceMemory,
@@ -18,6 +19,19 @@ export {
   type TernaryLayerInfo,
   type TrainingMemory,
 } from "./inspect.ts";
+export {
+  embeddingName,
+  finalNormName,
+  headName,
+  inBlock,
+  linearNames,
+  linearRoles,
+  moduleName,
+  normNames,
+  shortName,
+  weightName,
+} from "./names.ts";
+export { type LayerChoice, quantizationOf } from "./overrides.ts";
 export { inputGroups, type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
 export { matchesLayer, type QuantizationConfig, quantizationSchema } from "./quantization.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";
