@@ -1,6 +1,7 @@
 /** A plan in words: which layers are ternary and which are not. For inspect, reports, model cards and file formats' notes. */
 import { hasTernaryWeights, isBitLinear, type LinearSpec } from "../nn/index.ts";
-import type { ModelPlan } from "./plan.ts";
+import type { ModelConfig } from "./config.ts";
+import { type ModelPlan, planModel } from "./plan.ts";
 
 /** The quantizers of a layer in words: "ternary", "int8", "float"; with the input's where it is not the usual one. */
 export function describeLayer(layer: Pick<LinearSpec, "weights" | "activations">): string {
@@ -15,15 +16,23 @@ export function describeLayer(layer: Pick<LinearSpec, "weights" | "activations">
 export function describePlan(plan: ModelPlan): string {
   if (plan.allBitLinear) return "ternary";
   if (plan.allFloat) return "full precision";
-  const counts = new Map<string, number>();
+  // Of kinds as frequent as each other, ternary is the rule.
+  const counts = new Map<string, number>([["ternary", 0]]);
   for (const layer of plan.layers) {
     const kind = describeLayer(layer);
     counts.set(kind, (counts.get(kind) ?? 0) + 1);
   }
-  const [[most], ...rest] = [...counts].sort(([, a], [, b]) => b - a);
+  const [[most], ...rest] = [...counts].filter(([, n]) => n > 0).sort(([, a], [, b]) => b - a);
   if (rest.length === 0) return most;
   const others = rest.map(([kind, n], i) => `${n} ${i > 0 ? "" : n === 1 ? "layer " : "layers "}in ${kind}`);
   return `${most} but for ${joined(others)}`;
+}
+
+/** A model's variant, and where its layers are not all as that says, which are not: "bitnet", "bitnet, ternary but for ...". */
+export function describeModel(config: ModelConfig): string {
+  const plan = planModel(config);
+  const plain = plan.allBitLinear || plan.allFloat;
+  return plain && !config.quantization ? config.variant : `${config.variant}, ${describePlan(plan)}`;
 }
 
 const joined = (words: readonly string[]) =>

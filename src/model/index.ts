@@ -8,7 +8,7 @@ export {
   presetConfig,
   presets,
 } from "./config.ts";
-export { describeLayer, describePlan, someLayers } from "./describe.ts";
+export { describeLayer, describeModel, describePlan, someLayers } from "./describe.ts";
 export {
   entropyBits,
   type InferenceMemory,
@@ -31,7 +31,7 @@ export {
   shortName,
   weightName,
 } from "./names.ts";
-export { type LayerChoice, quantizationOf } from "./overrides.ts";
+export { checkQuantization, type LayerChoice, quantizationOf } from "./overrides.ts";
 export { inputGroups, type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
 export { matchesLayer, type QuantizationConfig, quantizationSchema } from "./quantization.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";

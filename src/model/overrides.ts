@@ -2,7 +2,10 @@
  * From what a file says of each layer to the config's overrides (quantization.ts): a pattern for a whole block or for a
  * projection of all blocks, names for the rest. Called where models are read that other programs or formats hold.
  */
+import { FormatError, UsageError } from "../platform/errors.ts";
+import type { ModelConfig } from "./config.ts";
 import { linearNames, linearRoles, moduleName, shortName } from "./names.ts";
+import { planModel } from "./plan.ts";
 import type { QuantizationConfig } from "./quantization.ts";
 
 /** Of one layer: the names of its quantizers, as in a config. */
@@ -57,4 +60,14 @@ function patternsOf(names: ReadonlySet<string>, blocks: number): string[] {
       linearRoles.map((role) => moduleName(block, linearNames[role])),
     );
   return [...patterns, ...[...left].map(shortName)];
+}
+
+/** @throws FormatError for overrides, in a file's config, that its layers cannot have */
+export function checkQuantization(config: ModelConfig, where: string): void {
+  try {
+    planModel(config);
+  } catch (cause) {
+    if (!(cause instanceof UsageError)) throw cause;
+    throw new FormatError(`${where}: ${cause.message}`, { cause });
+  }
 }
