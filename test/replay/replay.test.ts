@@ -15,7 +15,7 @@ const folder = mkdtempSync(join(tmpdir(), "bitnet-replay-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const replay = new Replay(folder);
 // Against a deadlock alone: a run takes a second on quiet cores.
-vi.setConfig({ testTimeout: 600_000 });
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 
 /** Decimals beside the bits, so that a failure says how far off. */
 const told = (curve: Curve | null) =>

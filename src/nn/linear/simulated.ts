@@ -29,7 +29,7 @@ export const simulated: LinearKind = {
     const inputOf = ({ spec: { activations }, lambda }: LinearLayer): Tensor => {
       if (!activations) return input.floats(runtime);
       const key = `${activations.name} ${lambda}`;
-      const x = inputs.get(key) ?? activations.quantize(runtime, input.floats(runtime), lambda);
+      const x = inputs.get(key) ?? runtime.apply(activations.op, [input.floats(runtime)], { lambda });
       inputs.set(key, x);
       return x;
     };

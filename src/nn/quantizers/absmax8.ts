@@ -5,5 +5,5 @@ import type { ActivationQuantizer } from "./quantizer.ts";
 export const absmax8: ActivationQuantizer = {
   name: "absmax8",
   codes: "int8",
-  quantize: (runtime, x, lambda) => runtime.apply(rampActivations, [x], { lambda }),
+  op: rampActivations,
 };

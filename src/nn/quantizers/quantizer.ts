@@ -5,6 +5,7 @@
  * A new quantizer is one file here and one line in index.ts. Called by ../linear/ and model/plan.ts.
  */
 import type { z } from "zod";
+import type { Op } from "../../ops/op.ts";
 import type { Runtime, Tensor } from "../../tensor/index.ts";
 
 /** Ternary weights: codes u8 [N, K] (q + 1, so 0, 1 or 2) and their scale [1], so that w ≈ scale · q. */
@@ -68,6 +69,6 @@ export interface ActivationQuantizer {
   readonly name: string;
   /** int8: rows of int8 codes with one scale each, which the integer product of ternary layers reads; null: floats only. */
   readonly codes: "int8" | null;
-  /** x + lambda · (Q(x) - x) in float32; at lambda 1 exactly Q(x). */
-  quantize(runtime: Runtime, x: Tensor, lambda: number): Tensor;
+  /** inputs: x [..., K]; output: x + lambda · (Q(x) - x) in float32, at lambda 1 exactly Q(x). */
+  readonly op: Op<{ lambda: number }>;
 }
