@@ -96,7 +96,7 @@ async function run(options: Options, command: Command): Promise<void> {
     const path = joinPath(runs, variant);
     const layers = await layersOf({ ...options, threads, variant, resume: undefined } as TrainCommandOptions, command);
     await trainOne(variant, path, layers, options);
-    made.push({ name: variant === "bitnet" ? "BitNet" : "full precision", path });
+    made.push({ name: { bitnet: "BitNet", full: "full precision" }[variant], path });
   }
   await makeReport(made, scored, { ...options, ...backend }, typedCommand());
 }

@@ -7,6 +7,8 @@ export {
   type PresetName,
   presetConfig,
   presets,
+  shapeKeys,
+  sizeKeys,
 } from "./config.ts";
 export { describeLayer, describeModel, describePlan, someLayers } from "./describe.ts";
 export {
@@ -14,6 +16,7 @@ export {
   type InferenceMemory,
   inspectModel,
   inspectTernaryLayers,
+  type LayerInfo,
   type ModelDescription,
   type ParameterInfo,
   type TernaryLayerInfo,
