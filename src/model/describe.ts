@@ -30,9 +30,9 @@ export function describePlan(plan: ModelPlan): string {
 
 /** A model's variant, and where its layers are not all as that says, which are not: "bitnet", "bitnet, ternary but for ...". */
 export function describeModel(config: ModelConfig): string {
-  const plan = planModel(config);
-  const plain = plan.allBitLinear || plan.allFloat;
-  return plain && !config.quantization ? config.variant : `${config.variant}, ${describePlan(plan)}`;
+  const { quantization, ...plain } = config;
+  const words = describePlan(planModel(config));
+  return !quantization || words === describePlan(planModel(plain)) ? config.variant : `${config.variant}, ${words}`;
 }
 
 const joined = (words: readonly string[]) =>

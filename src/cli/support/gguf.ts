@@ -56,7 +56,7 @@ export async function exportGguf(request: ExportRequest): Promise<string> {
     });
     return [
       `${output}: ${formatBytes(report.sizeBytes)}, architecture ${report.architecture}, ${report.tensors} tensors, ${report.bitsPerWeight.toFixed(2)} bits a parameter`,
-      `matrices ${report.type}, embedding ${report.embeddingType}; for ${report.loadsIn}`,
+      `matrices ${report.type}${report.linearType === report.type ? "" : `, float layers ${report.linearType}`}, embedding ${report.embeddingType}; for ${report.loadsIn}`,
       ...report.notes.map((note) => `note: ${note}`),
       "",
     ].join("\n");

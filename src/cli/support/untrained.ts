@@ -8,6 +8,7 @@ import type { ModelConfig } from "../../model/index.ts";
 import type { ModelSource } from "../../report/index.ts";
 import { layersOf, type TrainCommandOptions } from "../train.ts";
 import { downloaded } from "./model.ts";
+import { twinLayers } from "./twin.ts";
 
 interface Flags extends Omit<TrainCommandOptions, "backend"> {
   backend?: TrainCommandOptions["backend"];
@@ -33,7 +34,8 @@ export async function untrainedTwins(flags: Flags, command: Command): Promise<Mo
   const shapeOf = async (variant: ModelConfig["variant"]) => {
     const layers = await layersOf({ ...flags, variant, resume: undefined } as TrainCommandOptions, command);
     // A text is asked for by the config of a run; there is none here.
-    return resolveConfig([...layers, { from: "no training", patch: { data: { files: ["none"] } } }]);
+    const own = { bitnet: layers, full: twinLayers(layers) }[variant];
+    return resolveConfig([...own, { from: "no training", patch: { data: { files: ["none"] } } }]);
   };
   const shapes = { bitnet: await shapeOf("bitnet"), full: await shapeOf("full") };
   const names = { bitnet: "BitNet", full: "full precision" };
