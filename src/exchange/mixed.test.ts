@@ -190,7 +190,7 @@ describe("an ONNX graph", () => {
   test("refuses packed weights where nothing is ternary", async () => {
     const path = join(temporaryFolder(), "no.onnx");
     await expect(saveOnnx(path, make({ weights: "int8" }), null, { weights: "packed" })).rejects.toThrow(
-      "a model without ternary weights has nothing to pack; use type float",
+      "the model has no ternary weights to pack; use type float",
     );
   });
 });

@@ -83,7 +83,7 @@ export async function saveOnnx(
   const { plan } = model;
   const weights = options.weights ?? (plan.anyTernary ? "packed" : "float");
   if (!plan.anyTernary && weights === "packed")
-    throw new UsageError("a model without ternary weights has nothing to pack; use type float");
+    throw new UsageError("the model has no ternary weights to pack; use type float");
   const wide = plan.layers.find((layer) => isBitLinear(layer) && layer.inputs > maxExactWidth);
   if (wide)
     throw new UnsupportedError(

@@ -61,7 +61,7 @@ export const modelConfigSchema = z
 export type ModelConfig = z.infer<typeof modelConfigSchema>;
 
 /** The keys that are numbers of a model's shape. */
-export const sizeKeys = ["width", "layers", "heads", "kvHeads", "hiddenWidth", "vocabSize"] as const;
+export const sizeKeys = ["vocabSize", "width", "layers", "heads", "kvHeads", "hiddenWidth"] as const;
 
 /** The keys that weights fit: with other values a model has other parameters, or means something else by them. */
 export const shapeKeys = [
