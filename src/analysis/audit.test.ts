@@ -64,6 +64,26 @@ test("of a full-precision model what is about ternary layers is not applicable, 
   for (const id of ["no-biases", "float-parts", "rms-norm", "rotary", "swiglu"]) expect(found[id]).toBe("pass");
 });
 
+test("of a model of mixed precision the ternary layers are judged, and which they are is told", async () => {
+  const overrides = [
+    { layers: "*.down_proj", weights: "int8" },
+    { layers: "layers.0.*", weights: "none" },
+  ];
+  const { runtime, model } = create({ quantization: { overrides } });
+  const report = await auditModel(model, runtime, tokenizer, options);
+  expect(new Set(Object.values(verdicts(report)))).toEqual(new Set(["pass"]));
+  expect(report.quantization).toBe("float but for 6 layers in ternary and 1 in int8");
+  expect(report.checks[0]).toMatchObject({
+    claim: "every weight of a ternary layer is -1, 0 or +1 times one scale, the matrix's absmean",
+    figure: expect.stringContaining(
+      "6 of 14 linear layers are ternary: the model is float but for 6 layers in ternary",
+    ),
+  });
+  const { runtime: other, model: floats } = create({ quantization: { activations: "none" } });
+  const found = verdicts(await auditModel(floats, other, tokenizer, options));
+  expect(found).toMatchObject({ "ternary-weights": "pass", activations: "not applicable", packed: "pass" });
+});
+
 test("a model with squared ReLU has no SwiGLU to judge", async () => {
   const { runtime, model } = create({ activation: "relu2" });
   expect(verdicts(await auditModel(model, runtime, tokenizer, options)).swiglu).toBe("not applicable");

@@ -81,8 +81,9 @@ async function run(checkpoint: string, options: Options): Promise<void> {
   if (failed > 0) process.exitCode = 1;
 }
 
-function describe(folder: string, { variant, checks, layers }: AuditReport, withLayers: boolean): string {
-  const lines = [`${folder} (${variant})\n`];
+function describe(folder: string, { variant, quantization, checks, layers }: AuditReport, withLayers: boolean): string {
+  const mixed = quantization === "ternary" || quantization === "full precision" ? "" : `, ${quantization}`;
+  const lines = [`${folder} (${variant}${mixed})\n`];
   for (const { verdict, claim, source, figure } of checks)
     lines.push(`${verdict.toUpperCase().padEnd(14)}  ${claim} (${source})\n${" ".repeat(16)}${figure}\n`);
   const count = (wanted: string) => checks.filter(({ verdict }) => verdict === wanted).length;

@@ -13,6 +13,7 @@ import {
   tasksOf,
   typedCommand,
 } from "./support/report-options.ts";
+import { twinLayers } from "./support/twin.ts";
 import { untrainedTwins } from "./support/untrained.ts";
 
 interface Options extends ReportFlags, Omit<TrainCommandOptions, "backend" | "isa" | "threads"> {
@@ -95,8 +96,8 @@ async function run(options: Options, command: Command): Promise<void> {
   for (const variant of ["bitnet", "full"] as const) {
     const path = joinPath(runs, variant);
     const layers = await layersOf({ ...options, threads, variant, resume: undefined } as TrainCommandOptions, command);
-    await trainOne(variant, path, layers, options);
-    made.push({ name: variant === "bitnet" ? "BitNet" : "full precision", path });
+    await trainOne(variant, path, { bitnet: layers, full: twinLayers(layers) }[variant], options);
+    made.push({ name: { bitnet: "BitNet", full: "full precision" }[variant], path });
   }
   await makeReport(made, scored, { ...options, ...backend }, typedCommand());
 }

@@ -198,7 +198,7 @@ function printPresets(
 function heading(title: string, { config: c, ...d }: ModelDescription): string {
   const bits = d.ternary > 0 ? `; packed, ${d.bitsPerWeight.toFixed(2)} bits a parameter` : "";
   return [
-    `${title} (${c.variant})`,
+    `${title} (${c.variant}${isMixed(d) ? `, ${d.quantization}` : ""})`,
     `${formatCount(d.total)} parameters, ${formatCount(d.nonEmbedding)} outside embedding and head`,
     `${formatCount(d.ternary)} of them ternary: ${formatShare(d.ternaryShare)} (${formatShare(d.ternaryShareNonEmbedding)} outside embedding and head)${bits}`,
     `V ${c.vocabSize}  C ${c.width}  L ${c.layers}  H ${c.heads}  G ${c.kvHeads}  F ${c.hiddenWidth}  T ${c.contextLength}  ${c.tiedHead ? "tied head" : "head of its own"}, ${c.activation}, rotary base ${c.ropeBase}`,
@@ -206,22 +206,37 @@ function heading(title: string, { config: c, ...d }: ModelDescription): string {
   ].join("\n");
 }
 
-/** Every tensor once; those that all blocks have, once for all. */
-function shapes({ parameters, config }: ModelDescription): string {
+const isMixed = ({ quantization }: Pick<ModelDescription, "quantization">) =>
+  !["ternary", "full precision"].includes(quantization);
+
+/** Every tensor once; blocks that are alike, once for all of them. */
+function shapes({ parameters, layers, config }: ModelDescription): string {
   const rows: string[][] = [["tensor", "shape", "parameters", "kind"]];
-  const row = ({ name, shape, count, role }: ParameterInfo, shown = name) =>
-    rows.push([shown, shape.join(" x "), formatCount(count), kindOf(role, config)]);
-  const inFirst = "model.layers.0.";
-  let blocksShown = false;
+  const kinds = new Map(layers.map(({ name, kind }) => [name, kind]));
+  const row = ({ name, shape, count, role }: ParameterInfo, shown = name) => {
+    const kind = kinds.get(name.replace(/\.weight$/, "")) ?? kindOf(role, config);
+    rows.push([shown, shape.join(" x "), formatCount(count), kind]);
+  };
+  const blockOf = (name: string) => /^model\.layers\.(\d+)\./.exec(name)?.[1] ?? null;
+  const perBlock = layers.length / config.layers;
+  const kindsOf = (block: number) =>
+    layers
+      .slice(block * perBlock, (block + 1) * perBlock)
+      .map(({ kind }) => kind)
+      .join();
+  let shownTo = -1;
   for (const parameter of parameters) {
-    if (!parameter.name.startsWith("model.layers.")) row(parameter);
-    else if (!blocksShown) {
-      blocksShown = true;
-      const ofFirst = parameters.filter(({ name }) => name.startsWith(inFirst));
-      const count = ofFirst.reduce((sum, p) => sum + p.count, 0);
-      const all = config.layers === 1 ? "model.layers.0" : `model.layers.0 to ${config.layers - 1}`;
-      rows.push([all, config.layers === 1 ? "" : "each", formatCount(count), ""]);
-      for (const p of ofFirst) row(p, `  ${p.name.slice(inFirst.length)}`);
+    const block = blockOf(parameter.name);
+    if (block === null) row(parameter);
+    else if (Number(block) > shownTo) {
+      const first = Number(block);
+      shownTo = first;
+      while (shownTo + 1 < config.layers && kindsOf(shownTo + 1) === kindsOf(first)) shownTo++;
+      const own = parameters.filter(({ name }) => blockOf(name) === block);
+      const count = own.reduce((sum, p) => sum + p.count, 0);
+      const all = `model.layers.${first}${shownTo > first ? ` to ${shownTo}` : ""}`;
+      rows.push([all, shownTo > first ? "each" : "", formatCount(count), ""]);
+      for (const p of own) row(p, `  ${p.name.slice(`model.layers.${block}.`.length)}`);
     }
   }
   return formatTable(rows, [2]);
@@ -233,13 +248,17 @@ function kindOf(role: ParameterInfo["role"], { tiedHead }: ModelConfig): string 
   return { ternary: "ternary", linear: "float", norm: "float, gain" }[role];
 }
 
-function memory({ training: t, inference: i }: ModelDescription, optimizerState: string): string {
+function memory({ training: t, inference: i, layers }: ModelDescription, optimizerState: string): string {
+  const others = layers.some(({ weights, bits }) => weights !== null && bits > 2);
   const rows = [
     [`training, ${formatCount(t.batch)} x ${formatCount(t.sequence)} tokens at once`, formatBytes(t.totalBytes)],
     ["  weights, float32", formatBytes(t.weightsBytes)],
     ["  gradients", formatBytes(t.gradientsBytes)],
     [`  ${optimizerState}`, formatBytes(t.optimizerBytes)],
-    ["  ternary codes and rotary table", formatBytes(t.quantizedBytes)],
+    [
+      others ? "  quantized weights and rotary table" : "  ternary codes and rotary table",
+      formatBytes(t.quantizedBytes),
+    ],
     ["  activations, at most", formatBytes(t.activationsBytes)],
     [
       `inference, context of ${formatCount(i.contextLength)}`,
@@ -248,7 +267,10 @@ function memory({ training: t, inference: i }: ModelDescription, optimizerState:
     ["  weights as we hold them", formatBytes(i.presentBytes)],
     [`  key-value cache, ${formatBytes(i.cacheBytesPerToken)} a token`, formatBytes(i.cacheBytes)],
     ["  activations", formatBytes(i.activationsBytes)],
-    ["weights packed: two bits a ternary weight, float16 for the rest", formatBytes(i.packedBytes)],
+    [
+      `weights packed: two bits a ternary weight,${others ? " 8.5 an int8 one," : ""} float16 for the rest`,
+      formatBytes(i.packedBytes),
+    ],
   ];
   return formatTable(rows, [1]);
 }

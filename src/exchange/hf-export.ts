@@ -7,7 +7,7 @@
  */
 import { hasSafetensors, writeSafetensorsFolder } from "../formats/safetensors-shards.ts";
 import type { SafetensorsTensor } from "../formats/safetensors.ts";
-import type { ModelConfig, Transformer } from "../model/index.ts";
+import { describeLayer, type ModelConfig, type Transformer } from "../model/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import { quantizeWeights } from "../ops/weight-quant/reference.ts";
@@ -17,9 +17,10 @@ import { toFloat16Bits } from "../quant/float16.ts";
 import { canPackRows, packHuggingFace } from "../quant/hf-pack.ts";
 import type { Parameter } from "../tensor/index.ts";
 import { formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
-import { type FloatDType, toGenerationConfig, toHuggingFaceConfig } from "../checkpoint/hf-config.ts";
+import { type FloatDType, toGenerationConfig, toHuggingFaceConfig, transformersRuns } from "../checkpoint/hf-config.ts";
 import { configFile, generationFile, jsonText } from "../checkpoint/json-file.ts";
 import { tokenizerTexts } from "../checkpoint/tokenizer-files.ts";
+import { checkAbsmean } from "./matrix.ts";
 
 export const huggingFaceTypes = ["f32", "bf16", "f16", "packed"] as const;
 export type HuggingFaceType = (typeof huggingFaceTypes)[number];
@@ -76,15 +77,23 @@ export async function exportHuggingFace(
   options: HuggingFaceExport,
 ): Promise<HuggingFaceWritten> {
   const { type, shardBytes = defaultShardBytes, source, signal } = options;
-  const bitnet = model.config.variant === "bitnet";
-  if (type === "packed" && !bitnet)
+  const { plan } = model;
+  checkAbsmean(plan, "hf");
+  const other = plan.layers.find((layer) => !transformersRuns(layer));
+  if (other)
+    throw new UnsupportedError(
+      `hf: layer ${other.name} is ${describeLayer(other)}, which transformers' BitNet quantizer does not run; it has ternary weights with int8 inputs, and float layers. Export it as gguf, onnx or compact`,
+    );
+  if (type === "packed" && !plan.anyTernary)
     throw new UsageError(
       `type packed is for ternary models; this one is the full-precision twin: use f32, bf16 or f16`,
     );
   if (type !== "packed" && options.floatType !== undefined)
     throw new UsageError(`the type of embedding, norms and head is for type packed; with ${type} all are ${type}`);
   const floatType = type === "packed" ? (options.floatType ?? "f32") : type;
-  const config: ModelConfig = bitnet ? { ...model.config, weightScale: "clamp", weightEps: ruleEps } : model.config;
+  const config: ModelConfig = plan.anyTernary
+    ? { ...model.config, weightScale: "clamp", weightEps: ruleEps }
+    : model.config;
   const counts = { ternaryWeights: 0, zeroWeights: 0, fittedMatrices: 0 };
   return writeFolderAtomically(
     path,
@@ -138,7 +147,7 @@ function tensorsOf(model: Transformer, parameter: Parameter, storing: Storing): 
   };
   if (role !== "ternary")
     return [{ name, dtype, shape, data: async () => stored(await values(), storing.floatType, name) }];
-  const layer = model.ternaryLayers.find(({ weight }) => weight === parameter)!;
+  const layer = model.byWeight.get(name)!;
   const scaleOf = async () => {
     const [scale] = await model.runtime.readFloats(layer.quantized(model.runtime).scale);
     if (scale > 0 && Number.isFinite(scale)) return scale;

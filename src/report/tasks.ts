@@ -117,7 +117,7 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
   };
   // All of them exact: f32 heads and caches, and matrices as they are. Batches of ternary models share each pass over packed
   // weights; float ones read faster by training's products, and write faster packed.
-  const ternary = opened.model.config.variant === "bitnet";
+  const ternary = opened.model.plan.anyTernary;
   try {
     for (const name of plan.names) {
       signal?.throwIfAborted();

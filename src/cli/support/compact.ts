@@ -11,7 +11,7 @@ import { openModel } from "./model.ts";
 import { modelName } from "./model-name.ts";
 import { backendChoice } from "./options.ts";
 
-const types: readonly RowTypeName[] = ["f32", "f16", "bf16", "int8", "q4"];
+const types: readonly RowTypeName[] = ["f32", "f16", "bf16", "int8", "q8", "q4"];
 const encodings = ["smallest", "entropy", "trits"] as const;
 
 /** What the types are of, and their options. */
@@ -19,7 +19,7 @@ const options = {
   embedding: { flag: "--embeddings <type>", of: "the embedding, and the head where it is tied", value: "f16" },
   head: { flag: "--head <type>", of: "a head of its own", value: "f16" },
   norm: { flag: "--norms <type>", of: "the gains of the norms", value: "f32" },
-  linear: { flag: "--linear <type>", of: "the linear layers of a full-precision model", value: "f16" },
+  linear: { flag: "--linear <type>", of: "float linear layers", value: "f16" },
 } as const satisfies Record<keyof CompactTypes, { flag: string; of: string; value: RowTypeName }>;
 
 const optionNames = { embedding: "embeddings", head: "head", norm: "norms", linear: "linear" } as const;
@@ -32,6 +32,7 @@ export function addCompactOptions(command: Command): void {
 export async function exportCompact(request: ExportRequest): Promise<string> {
   const { isCompactPath, saveCompact } = await import("../../exchange/index.ts");
   const { readChatTemplate } = await import("../../infer/index.ts");
+  const { describePlan } = await import("../../model/index.ts");
   const { exists } = await import("../../platform/files.ts");
   const { input } = request;
   const ternary = (request.type ?? "smallest") as TernaryEncoding | "smallest";
@@ -59,12 +60,16 @@ export async function exportCompact(request: ExportRequest): Promise<string> {
     });
     const rounded = tensors.filter(({ role }) => role === "embedding" || role === "head" || role === "linear");
     const worst = rounded.reduce((most, tensor) => Math.max(most, tensor.relativeError ?? 0), 0);
+    const quantized = model.plan.layers.filter(({ weights }) => weights && weights.quantizer.form !== "ternary");
     const lines = [`${output}: ${formatBytes(sizeBytes)}`];
     const matrices = tensors.filter(({ role }) => role === "ternary");
     if (matrices.length > 0)
       lines.push(`ternary weights: ${bitsOf(matrices).toFixed(4)} bits each, exactly as they were`);
+    if (quantized.length > 0)
+      lines.push(`layers of other quantizers: ${quantized.length}, exactly as they were (${describePlan(model.plan)})`);
     if (worst > 0) {
-      const how = [...new Set(rounded.map(({ encoding }) => encoding))].join(", ");
+      const changed = rounded.filter(({ relativeError }) => relativeError !== 0);
+      const how = [...new Set(changed.map(({ encoding }) => encoding))].join(", ");
       lines.push(`other matrices: ${how}, rounded by ${worst.toPrecision(2)} of their size at most (root mean square)`);
     }
     return `${lines.join("\n")}\n`;
@@ -83,7 +88,8 @@ export async function importCompact({ input, output, backend }: ImportRequest): 
   const device = await createBackend(backendChoice(backend));
   try {
     const { config, parameters } = await read(input, output, new Runtime(device));
-    return `${output}: ${config.variant} model of ${formatCount(parameters)} parameters\n`;
+    const { describeModel } = await import("../../model/index.ts");
+    return `${output}: ${describeModel(config)} model of ${formatCount(parameters)} parameters\n`;
   } finally {
     device.close();
   }
@@ -101,7 +107,7 @@ function bitsOf(tensors: readonly { shape: readonly number[]; bytes: number }[])
 export async function inspectCompact(path: string, json: boolean): Promise<string> {
   const { openCompactModel } = await import("../../exchange/index.ts");
   const { isTernary } = await import("../../formats/compact/index.ts");
-  const { entropyBits } = await import("../../model/index.ts");
+  const { describeModel, entropyBits } = await import("../../model/index.ts");
   const { file, config, step } = openCompactModel(path);
   try {
     const tensors = [...file.tensors.values()];
@@ -171,7 +177,7 @@ export async function inspectCompact(path: string, json: boolean): Promise<strin
     ]);
     const head = ["ternary layer", "-1", "0", "+1", "gamma", "entropy", "bits", "coded as"];
     return [
-      `${path}: compact model (${config.variant})${step === null ? "" : `, step ${formatCount(step)}`}, ${formatBytes(file.sizeBytes)}; every hash is right\n`,
+      `${path}: compact model (${describeModel(config)})${step === null ? "" : `, step ${formatCount(step)}`}, ${formatBytes(file.sizeBytes)}; every hash is right\n`,
       formatTable(parts, [1, 2, 3]),
       ...(layers.length > 0
         ? [

@@ -144,9 +144,9 @@ export async function importHf(request: ImportRequest): Promise<string> {
     } finally {
       if (made !== model) made.dispose();
     }
-    const { variant } = made.config;
+    const { describeModel } = await import("../../model/index.ts");
     const count = made.parameters.reduce((sum, { size }) => sum + size, 0);
-    const lines = [`wrote ${request.output}: ${formatCount(count)} parameters, variant ${variant}`];
+    const lines = [`wrote ${request.output}: ${formatCount(count)} parameters, variant ${describeModel(made.config)}`];
     if (!tokenizer) lines.push("no tokenizer: the model came without one");
     if (convert)
       lines.push(

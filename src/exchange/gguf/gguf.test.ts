@@ -420,11 +420,6 @@ test.for<[string, Parameters<typeof tampered>[0], RegExp]>([
     /tensor "output_norm.weight" is \[128\]; its metadata makes it \[256\]/,
   ],
   [
-    "weights that are not ternary",
-    (_, tensors) => tensors.set("blk.0.attn_q.weight", { name: "blk.0.attn_q.weight", ...someFloats([256, 256]) }),
-    /tensor "blk.0.attn_q.weight" is not ternary/,
-  ],
-  [
     "an unknown pre-tokenizer",
     (keys) => keys.set("tokenizer.ggml.pre", text("qwen2")),
     /tokenizer.ggml.pre is "qwen2"; these can be run: gpt-2, llama-bpe/,
@@ -436,6 +431,14 @@ test.for<[string, Parameters<typeof tampered>[0], RegExp]>([
   ],
 ])("%s is refused when read", async ([, change, message]) => {
   await expect(loadGguf(await tampered(change), runtime)).rejects.toThrow(message);
+});
+
+test("weights that are not ternary are refused in a file whose matrices are all of one type", async () => {
+  const { file } = await write(modelOf(), { type: "f32" });
+  const other = await rewritten(file, (_, tensors) =>
+    tensors.set("blk.0.attn_q.weight", { name: "blk.0.attn_q.weight", ...someFloats([256, 256]) }),
+  );
+  await expect(loadGguf(other, runtime)).rejects.toThrow(/tensor "blk.0.attn_q.weight" is not ternary/);
 });
 
 test("a file called .gguf that is none is told so, and an empty one", async () => {

@@ -14,6 +14,7 @@ import { type Parameter, Runtime } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { holdsModelAlone, writeModelFiles } from "../../checkpoint/model-folder.ts";
 import { ggufArchitectures } from "./architecture.ts";
+import { readLayers } from "./layer-types.ts";
 import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerFromGguf } from "./tokenizer-from-gguf.ts";
 
@@ -138,10 +139,10 @@ function configOf(file: GgufFile): ModelConfig {
   if (tensors.has("rope_freqs.weight")) refuse("rotary scaling (rope_freqs.weight) is not supported");
   if ((metadata.findCount(key("expert_count")) ?? 0) > 0) refuse("mixtures of experts are not supported");
   const { initStd, requantizeEvery, recompute } = presets.tiny;
-  const variant = arch === "llama" && !isTernaryLlama(file) ? "full" : "bitnet";
+  const ternary = arch !== "llama" || isTernaryLlama(file);
   const config: ModelConfig = {
-    variant,
-    subNorms: variant === "full" || arch !== "llama",
+    variant: ternary ? "bitnet" : "full",
+    subNorms: !ternary || arch !== "llama",
     vocabSize: embedding.shape[0],
     width: count("embedding_length"),
     layers: count("block_count"),
@@ -178,19 +179,21 @@ function configOf(file: GgufFile): ModelConfig {
   // Each block has tensors: a count that the file cannot hold is refused before a model of that size is made.
   if (config.layers > tensors.size)
     throw new FormatError(`${path}: ${key("block_count")} is ${config.layers}, but there are ${tensors.size} tensors`);
-  return config;
+  const quantization = readLayers(file, config, ternary);
+  return quantization ? { ...config, quantization } : config;
 }
 
 /**
- * LLaMA's layers made ternary, without sub-norms: said by ours, and told of others' files by the first matrix, where a
- * ternary type holds one magnitude. Blocks of different ones are float weights that a quantiser made ternary.
+ * LLaMA's layers made ternary, without sub-norms: said by ours, and told of others' files by the first matrix of a ternary
+ * type, where that holds one magnitude. Blocks of different ones are float weights that a quantiser made ternary.
  */
 function isTernaryLlama({ metadata, tensors, readFloats }: GgufFile): boolean {
   const said = metadata.findBool(ternaryKey);
   if (said !== undefined) return said;
-  const name = "blk.0.attn_q.weight";
-  const type = tensors.get(name)?.type;
-  return ["TQ1_0", "TQ2_0", "I2_S"].includes(String(type)) && ternaryOf(readFloats(name)) !== null;
+  const first = [...tensors.values()].find(
+    ({ name, type }) => /^blk\.\d+\./.test(name) && ["TQ1_0", "TQ2_0", "I2_S"].includes(String(type)),
+  );
+  return first !== undefined && ternaryOf(readFloats(first.name)) !== null;
 }
 
 /** @throws FormatError unless the file holds exactly the tensors of the model */

@@ -5,6 +5,7 @@ import type { TernaryQuantizer } from "./quantizer.ts";
 export const absmean: TernaryQuantizer<Record<string, never>> = {
   name: "absmean",
   form: "ternary",
+  isAbsmean: true,
   quantize(runtime, w, _settings, { rule, eps }) {
     const [codes, scale] = runtime.detached(weightQuant, [w], { rule, eps });
     return { codes, scale };
