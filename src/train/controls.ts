@@ -4,12 +4,14 @@
  * freezing and searches are callbacks that turn these knobs.
  */
 import { UsageError } from "../platform/errors.ts";
-import type { StopReason } from "./events.ts";
 import { freeze, frozenNames, restoreFrozen } from "./freezing.ts";
 import { type LambdaOf, layerNames } from "./lambda.ts";
 import type { Optimizer } from "./optimizers.ts";
 import { matching, matchesPattern } from "./patterns.ts";
 import type { TrainableModel } from "./trainable-model.ts";
+
+/** Why training ended. A callback may have a reason of its own: a word or two for people, such as "pruned". */
+export type StopReason = "finished" | "early-stopping" | "interrupted" | (string & {});
 
 export interface Controls {
   /** Multiplies the schedule's learning rate; 1 at the start. Not negative. */

@@ -2,9 +2,11 @@
 import type { DataPosition, SourceUse } from "../data/index.ts";
 import type { Random } from "../platform/random.ts";
 import type { Runtime } from "../tensor/index.ts";
-import type { Controls, ControlsState } from "./controls.ts";
+import type { Controls, ControlsState, StopReason } from "./controls.ts";
 import type { Optimizer } from "./optimizers.ts";
 import type { TrainableModel } from "./trainable-model.ts";
+
+export type { StopReason } from "./controls.ts";
 
 /** A step's gradients are there, and nothing is changed yet: the time to look at them, change them, or skip the update. */
 export interface GradientsEvent {
@@ -82,9 +84,6 @@ export type TrainingEvent =
   | { type: "checkpoint"; step: number; path: string; best: boolean }
   /** After the last step of this process, with the reason; what must be saved is saved now. */
   | { type: "end"; step: number; reason: StopReason };
-
-/** A callback may have another: a word or two for people, such as "pruned". */
-export type StopReason = "finished" | "early-stopping" | "interrupted" | (string & {});
 
 export interface Sample {
   prompt: string;
