@@ -24,19 +24,14 @@ const slow = [
       "hub",
       "hub-file",
     ],
-    ...["train", "trainer", "mixed-corpus", "corpus", "starting-point", "quant-ramp", "audit", "contenders", "speed"],
+    ...["train", "trainer", "mixed-corpus", "corpus", "starting-point", "audit", "contenders", "speed"],
     ...["humaneval", "wikitext-pytorch", "task-source", "chance", "tasks", "perplexity", "log-likelihood"],
     ...["workers", "service-worker", "file-map", "memory", "vocabulary"],
     ...["damage", "byte-level", "code-points", "parts"],
   ].map((name) => `src/**/${name}.test.ts`),
 ];
 /** Pages and documents: what a browser shows, and what docs/ says, against the measurements behind it. */
-const pages = [
-  "test/docs/**/*.test.ts",
-  "test/browser/**/*.test.ts",
-  "test/*{page,results}*.test.ts",
-  "test/{performance,targets}.test.ts",
-];
+const pages = ["test/docs/**/*.test.ts", "test/browser/**/*.test.ts"];
 const acrossRooms = ["test/support/**/*.test.ts", "test/parity/**/*.test.ts", "test/{walls,purity}.test.ts"];
 /** Other people's programs, which they install: `npm run test:judges` alone. */
 const judges = ["test/judges/**/*.test.ts"];

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { prepareTokens } from "../src/data/index.ts";
+import { prepareTokens } from "../src/corpus/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { createDocumentEncoder, saveTokenizer, trainCharacters } from "../src/tokenizer/index.ts";
 import { readScalars } from "../src/train/scalars.ts";
