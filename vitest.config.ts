@@ -26,13 +26,18 @@ const slow = [
     ],
     ...["train", "trainer", "mixed-corpus", "corpus", "starting-point", "audit", "contenders", "speed"],
     ...["humaneval", "wikitext-pytorch", "task-source", "chance", "tasks", "perplexity", "log-likelihood"],
-    ...["workers", "service-worker", "file-map", "memory", "vocabulary"],
-    ...["damage", "byte-level", "code-points", "parts"],
+    ...["workers", "service-worker", "file-map", "file-weights", "memory", "vocabulary"],
+    ...["damage", "byte-level", "code-points", "parts", "encode-documents"],
   ].map((name) => `src/**/${name}.test.ts`),
 ];
 /** Pages and documents: what a browser shows, and what docs/ says, against the measurements behind it. */
 const pages = ["test/docs/**/*.test.ts", "test/browser/**/*.test.ts"];
-const acrossRooms = ["test/support/**/*.test.ts", "test/parity/**/*.test.ts", "test/{walls,purity}.test.ts"];
+const acrossRooms = [
+  "test/support/**/*.test.ts",
+  // llama2c: over real weights and real text.
+  "test/parity/!(llama2c).test.ts",
+  "test/{walls,purity}.test.ts",
+];
 /** Other people's programs, which they install: `npm run test:judges` alone. */
 const judges = ["test/judges/**/*.test.ts"];
 
