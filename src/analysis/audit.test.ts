@@ -1,8 +1,7 @@
-// Oracle: PyTorch's values (reference-values.ts, compared here with shared/fixtures where that is present), and models made
+// Oracle: PyTorch's values (reference-values.ts, compared here with the fixtures of the ops), and models made
 // here of which each claim is known to hold, or is broken on purpose.
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { sharedPath, testShared } from "../../test/support/shared.ts";
+import { readFixtures } from "../../test/support/fixtures.ts";
 import { createReferenceBackend } from "../backends/index.ts";
 import { type ModelConfig, presets, Transformer } from "../model/index.ts";
 import { DataError } from "../platform/errors.ts";
@@ -114,8 +113,10 @@ test("an empty text is refused", async () => {
   await expect(auditModel(model, runtime, tokenizer, { ...options, text: "" })).rejects.toThrow(DataError);
 });
 
-testShared("shared: the stored reference values are PyTorch's fixtures", ["fixtures/ops.json"], () => {
-  const fixtures = JSON.parse(readFileSync(sharedPath("fixtures/ops.json"), "utf8"));
+test("the stored reference values are PyTorch's fixtures", () => {
+  const { rmsnorm } = readFixtures("rms-norm");
+  const { rope_half_split_pos3 } = readFixtures("rotary");
+  const fixtures = { rmsnorm, rope_half_split_pos3, swiglu: readFixtures("gated-activation").swiglu };
   const { rmsNorm, rotary, swiglu } = referenceValues;
   const flat = (nested: unknown): number[] => (nested as number[]).flat(4);
   expect(rmsNorm.x).toEqual(flat(fixtures.rmsnorm.x));

@@ -138,7 +138,10 @@ export function eventsOf(body: string): { events: Json[]; done: boolean } {
   return { events: (done ? data.slice(0, -1) : data).map((text) => JSON.parse(text)), done };
 }
 
+// The real one, also where a test has replaced the timers.
+const { setTimeout: later } = globalThis;
+
 /** Waits until something holds; the test's own time limit ends it. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!(await holds())) await new Promise((resolve) => later(resolve, 5));
 }

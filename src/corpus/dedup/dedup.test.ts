@@ -81,7 +81,7 @@ test("finds 98 % of 6,000 documents' planted pairs at 0.8, and 99 % of what it d
     expect(similarity).toBe(jaccardOfSets(a, b));
   }
   expect(report.near!.curve[7].probability).toBeGreaterThan(0.99);
-}, 120_000);
+});
 
 function smallSources(): DedupSource[] {
   const corpus = plantedCorpus(240, 5);
