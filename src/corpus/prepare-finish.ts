@@ -14,7 +14,7 @@ import type { StageContext } from "./prepare-context.ts";
 import type { InputFile } from "./prepare-inputs.ts";
 import { writePrepareReport } from "./prepare-report.ts";
 import { accountOf, blocksOf, dedupName, dedupReports, textOf, writtenShards } from "./prepare-stages.ts";
-import { createSourceReport, namedBadRecords, type SourceReport } from "./records.ts";
+import { addSourceReport, createSourceReport, type SourceReport } from "./records.ts";
 
 /**
  * Writes what makes the result a dataset.
@@ -111,10 +111,7 @@ function named({ input }: InputFile, { stages }: BlockAccount): StageReport[] {
 
 function mergeSources(reports: readonly SourceReport[]): SourceReport {
   const merged = createSourceReport();
-  for (const report of reports) {
-    for (const name of ["files", "documents", "characters", "blank", "bad"] as const) merged[name] += report[name];
-    merged.badRecords.push(...report.badRecords.slice(0, namedBadRecords - merged.badRecords.length));
-  }
+  for (const report of reports) addSourceReport(merged, report);
   return merged;
 }
 

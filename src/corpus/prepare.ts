@@ -30,6 +30,15 @@ export interface DocumentSource {
   documents(): Iterable<string> | AsyncIterable<string>;
 }
 
+/** A file with a reader of its own: openSharedText's, which other steps have read. */
+export interface DocumentFile {
+  readonly name: string;
+  readonly sizeBytes: number | null;
+  /** Names format and content. */
+  identity(): Promise<string>;
+  documents(report: SourceReport, onRead: (bytes: number) => void): AsyncIterable<TextDocument>;
+}
+
 export interface PrepareProgress {
   phase: "hash" | "encode";
   /** Bytes of the source files, as on the disk. */
@@ -39,9 +48,11 @@ export interface PrepareProgress {
   tokens: number;
 }
 
+export type PrepareSource = string | DocumentFile | DocumentSource;
+
 export interface PrepareOptions extends Omit<SourceOptions, "onRead" | "report"> {
-  /** Files, folders, globs, addresses, data sets of the hub, or documents made otherwise. */
-  sources: readonly (string | DocumentSource)[];
+  /** Files, folders, globs, addresses, data sets of the hub, files that were opened before, or documents made otherwise. */
+  sources: readonly PrepareSource[];
   tokenizer: DocumentEncoder;
   /** The dataset's folder. One that holds another dataset is replaced once the new one is complete. */
   outDir?: string;
@@ -50,7 +61,7 @@ export interface PrepareOptions extends Omit<SourceOptions, "onRead" | "report">
   /** Share of the documents to hold out, in (0, 1): by document hash. */
   validFraction?: number;
   /** Or: sources of their own for validation. */
-  validSources?: readonly (string | DocumentSource)[];
+  validSources?: readonly PrepareSource[];
   /** What documents go through before they are encoded: filters (filters/), and stages of one's own. */
   stages?: readonly Stage[];
   /** A shard is closed at the first document end past this (default 2^26 tokens: 128 MiB of uint16). */
@@ -169,7 +180,7 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
 }
 
 async function resolve(
-  sources: readonly (string | DocumentSource)[],
+  sources: readonly PrepareSource[],
   split: ResolvedSource["split"],
   options: PrepareOptions,
   read: SourceReport,
@@ -178,21 +189,34 @@ async function resolve(
 ): Promise<ResolvedSource[]> {
   const resolved: ResolvedSource[] = [];
   for (const source of sources) {
-    if (typeof source !== "string") {
-      resolved.push({ name: source.name, split, hash: source.identity, documents: () => documentsOf(source) });
+    if (isMade(source)) {
+      const { name, identity } = source;
+      resolved.push({ name, split, hash: identity, documents: () => documentsOf(source) });
       continue;
     }
-    const files = await locateSources([source], { ...options.remote, format: options.format });
+    const files = typeof source === "string" ? await filesOf(source, options) : [source];
     for (const { sizeBytes } of files) progress.bytesTotal += sizeBytes ?? 0;
     for (const file of files) {
-      const hash = `${file.format}:${await identityOf(file)}`;
+      const hash = await file.identity();
       progress.bytesDone += file.sizeBytes ?? 0;
       report();
-      const documents = (onRead: (bytes: number) => void) => readSourceFile(file, { ...options, report: read, onRead });
-      resolved.push({ name: file.name, split, hash, documents });
+      resolved.push({ name: file.name, split, hash, documents: (onRead) => file.documents(read, onRead) });
     }
   }
   return resolved;
+}
+
+const isMade = (source: PrepareSource): source is DocumentSource =>
+  typeof source === "object" && typeof source.identity === "string";
+
+async function filesOf(path: string, options: PrepareOptions): Promise<DocumentFile[]> {
+  const files = await locateSources([path], { ...options.remote, format: options.format });
+  return files.map((file) => ({
+    name: file.name,
+    sizeBytes: file.sizeBytes,
+    identity: async () => `${file.format}:${await identityOf(file)}`,
+    documents: (report, onRead) => readSourceFile(file, { ...options, report, onRead }),
+  }));
 }
 
 async function* documentsOf(source: DocumentSource): AsyncGenerator<TextDocument> {

@@ -122,7 +122,8 @@ export const compressionOfName = (path: string): "gzip" | "zstd" | undefined =>
 
 /**
  * A file's bytes in order, decompressed if `gunzip` or `unzstd`; one chunk in memory at a time.
- * `onRead` hears of the bytes taken from the disk, before decompression. A damaged gzip or zstd is a FormatError.
+ * `onRead` hears of the number of bytes taken from the disk, before decompression, and `onBytes` gets them. A damaged gzip
+ * or zstd is a FormatError.
  */
 export async function* readChunks(
   path: string,
@@ -131,12 +132,23 @@ export async function* readChunks(
     unzstd = false,
     chunkBytes = 1 << 18,
     onRead,
-  }: { gunzip?: boolean; unzstd?: boolean; chunkBytes?: number; onRead?: (bytes: number) => void } = {},
+    onBytes,
+  }: {
+    gunzip?: boolean;
+    unzstd?: boolean;
+    chunkBytes?: number;
+    onRead?: (bytes: number) => void;
+    onBytes?: (bytes: Uint8Array) => void;
+  } = {},
 ): AsyncGenerator<Uint8Array> {
   const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
+  const hear = (chunk: Uint8Array) => {
+    onRead?.(chunk.length);
+    onBytes?.(chunk);
+  };
   if (!gunzip) {
     // Not a listener: it would set the stream going, and what came before the first look at it would be lost.
-    const chunks = countChunks(source, onRead);
+    const chunks = heardChunks(source, hear);
     try {
       if (unzstd) yield* decompressZstd(chunks, path);
       else yield* chunks;
@@ -145,7 +157,7 @@ export async function* readChunks(
     }
     return;
   }
-  if (onRead) source.on("data", (chunk) => onRead(chunk.length));
+  if (onRead || onBytes) source.on("data", (chunk) => hear(chunk as Uint8Array));
   const inflate = createGunzip({ chunkSize: chunkBytes });
   source.on("error", (cause) => inflate.destroy(cause));
   source.pipe(inflate);
@@ -168,9 +180,9 @@ export async function* readChunks(
   }
 }
 
-async function* countChunks(source: fs.ReadStream, onRead?: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+async function* heardChunks(source: fs.ReadStream, hear: (chunk: Uint8Array) => void): AsyncGenerator<Uint8Array> {
   for await (const chunk of source) {
-    onRead?.((chunk as Uint8Array).length);
+    hear(chunk as Uint8Array);
     yield chunk as Uint8Array;
   }
 }
