@@ -39,6 +39,8 @@ export interface BlockAccount {
 export interface FileAccount {
   blocks: number;
   source: SourceReport;
+  /** Stages that its documents went through before they were a file's. */
+  stages?: StageReport[];
 }
 
 export interface Block extends BlockAccount {
@@ -103,6 +105,7 @@ export async function* readBlocks(file: InputFile, options: ReadOptions): AsyncG
     const block = await take(documents);
     if (block) yield block;
   }
+  if (file.stages) return { blocks: number, source, stages: file.stages() };
   // Counted by the filters: with a limit the reader may have read ahead of them.
   return { blocks: number, source: { ...source, documents: read, characters } };
 }

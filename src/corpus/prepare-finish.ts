@@ -31,7 +31,10 @@ export async function finishDataset(
   const result = work.folder("result");
   const blocks = files.flatMap((file) => blocksOf(work, file).map((block) => ({ file, block })));
   const source = mergeSources(files.map((file) => accountOf(work, file)!.source));
-  const stages = mergeStageReports(blocks.map(({ file, block }) => named(file, block)));
+  const stages = mergeStageReports([
+    ...files.map((file) => accountOf(work, file)!.stages ?? []),
+    ...blocks.map(({ file, block }) => named(file, block)),
+  ]);
   const dedup = given.dedup
     ? mergeDedup(
         await withTexts(
@@ -64,7 +67,8 @@ export async function finishDataset(
   const all = (record: Record<string, number>) => Object.values(record).reduce((sum, n) => sum + n, 0);
   const accounted =
     all(filtered) + counts.emptied + all(counts.duplicates) + counts.leftOver + counts.train + counts.valid;
-  if (accounted !== counts.read)
+  // A stage that sees several documents may give back more than it took.
+  if (accounted !== counts.read && !files.some((file) => file.stages))
     throw new Error(`${work.path}: ${accounted} of ${counts.read} documents accounted for`);
 
   const { packing, shuffle, validFraction } = given;
@@ -82,7 +86,10 @@ export async function finishDataset(
       sizeBytes,
       documents: accountOf(work, files[i])!.source.documents,
     })),
-    options: { validFraction: validFraction > 0 ? validFraction : null, shardTokens: plans[0].shardTokens },
+    options: given.recorded ?? {
+      validFraction: validFraction > 0 ? validFraction : null,
+      shardTokens: plans[0].shardTokens,
+    },
     splits: valid.documents > 0 ? { train, valid } : { train },
     counts,
     packing: { kind: packing.kind, sequence: packing.kind === "documents" ? null : packing.sequence },

@@ -243,7 +243,7 @@ let temporaries = 0;
 const temporaryName = (path: string): string => `${nodePath.resolve(path)}.tmp-${process.pid}-${++temporaries}`; // resolved: "folder/" is "folder"
 
 /** Starts an atomic write of one file. Its folder is made if need be. */
-export function createAtomicFile(path: string): AtomicFile {
+export function createAtomicFile(path: string, { durable = true }: { durable?: boolean } = {}): AtomicFile {
   makeFolder(nodePath.dirname(path));
   const temporary = temporaryName(path);
   const fd = attempt("write", path, () => fs.openSync(temporary, "wx"));
@@ -269,11 +269,11 @@ export function createAtomicFile(path: string): AtomicFile {
     },
     commit() {
       attempt("write", path, () => {
-        fs.fsyncSync(fd);
+        if (durable) fs.fsyncSync(fd);
         fs.closeSync(fd);
         state = "done";
         fs.renameSync(temporary, path);
-        flushFolder(nodePath.dirname(path));
+        if (durable) flushFolder(nodePath.dirname(path));
       });
     },
     abort() {
@@ -284,9 +284,17 @@ export function createAtomicFile(path: string): AtomicFile {
   };
 }
 
-/** Writes one file, whole or not at all: bytes, a string (UTF-8), or what a function appends. */
-export function writeAtomically(path: string, content: Uint8Array | string | ((file: AtomicFile) => void)): void {
-  const file = createAtomicFile(path);
+/**
+ * Writes one file, whole or not at all: bytes, a string (UTF-8), or what a function appends.
+ *
+ * @param options  `durable: false` for a file that this process alone reads, and removes: it is not flushed to the disk
+ */
+export function writeAtomically(
+  path: string,
+  content: Uint8Array | string | ((file: AtomicFile) => void),
+  options: { durable?: boolean } = {},
+): void {
+  const file = createAtomicFile(path, options);
   try {
     if (typeof content === "function") content(file);
     else file.append(typeof content === "string" ? new TextEncoder().encode(content) : content);
