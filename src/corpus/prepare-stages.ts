@@ -38,6 +38,7 @@ import type { PrepareWork } from "./prepare-work.ts";
 import { createSourceReport, type TextDocument } from "./records.ts";
 import { isValidationDocument, unitHash } from "../data/split.ts";
 import { utf8Length } from "./utf8-length.ts";
+import { nextTurn } from "../platform/turn.ts";
 
 /** Documents and tokens of a block's run for one split. */
 interface RunCounts {
@@ -369,7 +370,7 @@ export async function shardStage(context: StageContext, plans: readonly ShardPla
       const marker = shardMarker(plan.split, number);
       if (mine(done) && !work.marker(marker)) {
         work.mark(marker, { written: writeShard(work.folder("result"), number, plan) });
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await nextTurn();
         given.signal?.throwIfAborted();
       }
       say("shards", ++done, total, shardName(plan.split, number));

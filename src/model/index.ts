@@ -19,3 +19,4 @@ export {
   type TrainingMemory,
 } from "./inspect.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";
+export { shapeKeys } from "./shape-keys.ts";

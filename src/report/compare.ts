@@ -4,6 +4,7 @@ import { formatCount } from "../platform/format.ts";
 import { deltaOf, differenceError, type Interpretation, interpret } from "./interpret.ts";
 import type { ModelMeasurement, TaskScore } from "./measurement.ts";
 import { weightsNote } from "./sources.ts";
+import { shapeKeys } from "../model/index.ts";
 
 export type Unit = "nats" | "perplexity" | "bits" | "share" | "tokens/s" | "ms" | "bytes" | "bits a weight" | "number";
 
@@ -232,7 +233,7 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
     const different = differentTask(taskRowName(score), a, b);
     if (different) found.push(`${different}: not compared`);
   }
-  const skeleton = ["width", "layers", "heads", "kvHeads", "hiddenWidth", "vocabSize", "contextLength"] as const;
+  const skeleton = [...shapeKeys, "contextLength"] as const;
   const different = skeleton.filter((key) => a.config[key] !== b.config[key]);
   if (different.length > 0)
     found.push(

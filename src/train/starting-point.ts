@@ -5,7 +5,7 @@
  */
 import { describeModel, localModel } from "../exchange/index.ts";
 import { readTokenizer } from "../checkpoint/index.ts";
-import type { ModelConfig } from "../model/index.ts";
+import { type ModelConfig, shapeKeys } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { describePath } from "../platform/files.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
@@ -22,12 +22,7 @@ export interface StartingPoint {
 const fixed = [
   "variant",
   "subNorms",
-  "vocabSize",
-  "width",
-  "layers",
-  "heads",
-  "kvHeads",
-  "hiddenWidth",
+  ...shapeKeys,
   "tiedHead",
   "activation",
 ] as const satisfies readonly (keyof ModelConfig)[];

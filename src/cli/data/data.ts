@@ -16,6 +16,7 @@ import { listenForInterrupts } from "../support/interrupt.ts";
 import { wholeNumber } from "../support/options.ts";
 import { createProgressLine } from "../support/progress.ts";
 import { openOutput } from "../support/token-files.ts";
+import { nextTurn } from "../../platform/turn.ts";
 
 export function dataCommand(): Command {
   return new Command("data")
@@ -103,7 +104,7 @@ async function runGenerate(name: string, options: GenerateCommandOptions): Promi
       const left = formatDuration((elapsed * (count - done)) / done);
       line.update(done, count, `${formatRate((1000 * done) / elapsed, "problems")}, ${left} left`);
       await output.drained();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       interruption.signal.throwIfAborted();
     }
     await output.finish();

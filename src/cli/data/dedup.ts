@@ -1,5 +1,5 @@
 /** `bitnet data dedup`. The work is corpus/dedup's; here are options and lines. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import type {
   DedupOptions,
   DedupProgress,
@@ -19,6 +19,7 @@ import {
   type SourceCommandOptions,
   sourcesHelp,
 } from "./support/source-options.ts";
+import { parseShare } from "./support/share.ts";
 
 interface DedupCommandOptions
   extends SourceCommandOptions,
@@ -119,7 +120,7 @@ export function dedupCommand(): Command {
         "write",
       ]),
     )
-    .option("--shard <I/N>", "one machine's share of the files, counted from 0", parseShard)
+    .option("--shard <I/N>", "one machine's share of the files, counted from 0", parseShare)
     .option("--print-plan", "print the SQL of the cluster stage, and how to run it on many machines")
     .addOption(
       new Option("--engine <name>", "with --print-plan: whose SQL")
@@ -146,13 +147,6 @@ Examples:
 docs/dedup.md tells how duplicates are found, and how several machines share the work.`,
     )
     .action(runDedup);
-}
-
-function parseShard(word: string): { index: number; count: number } {
-  const match = /^(\d+)\/(\d+)$/.exec(word);
-  const [index, count] = match ? [Number(match[1]), Number(match[2])] : [1, 0];
-  if (index >= count) throw new InvalidArgumentError("Expected I/N with I below N, such as 0/4.");
-  return { index, count };
 }
 
 async function runDedup(paths: string[], options: DedupCommandOptions): Promise<void> {

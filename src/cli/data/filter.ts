@@ -13,6 +13,7 @@ import {
   sourcesHelp,
 } from "./support/source-options.ts";
 import { type Output, openOutput } from "../support/token-files.ts";
+import { nextTurn } from "../../platform/turn.ts";
 
 interface FilterCommandOptions extends SourceCommandOptions {
   filters?: string;
@@ -99,7 +100,7 @@ async function runFilter(paths: string[], options: FilterCommandOptions): Promis
         outputs.left?.write(documentLine(document));
         if (++documents % documentsAtOnce > 0) return;
         progress();
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
         signal.throwIfAborted();
       },
     });

@@ -14,6 +14,7 @@ import {
   type SourceCommandOptions,
   sourcesHelp,
 } from "./support/source-options.ts";
+import { nextTurn } from "../../platform/turn.ts";
 
 interface InspectCommandOptions extends SourceCommandOptions {
   tokenizer?: string;
@@ -172,7 +173,7 @@ async function verify(folder: string): Promise<void> {
           line.update(done++, all, shard.path);
           shard.verify();
           // A signal is heard between two shards.
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn();
           interruption.signal.throwIfAborted();
         }
       } finally {

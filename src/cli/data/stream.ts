@@ -1,11 +1,13 @@
 /** `bitnet data stream`: the batches of a mixture as training reads them, or one machine's share of them, for another program. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import type { MixtureBatch, MixturePosition, MixtureSpec } from "../../data/index.ts";
 import { formatBytes, formatCount } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import { wholeNumber } from "../support/options.ts";
 import { createProgressLine } from "../support/progress.ts";
 import { openOutput } from "../support/token-files.ts";
+import { parseShare } from "./support/share.ts";
+import { nextTurn } from "../../platform/turn.ts";
 
 interface StreamOptions {
   mix?: string[];
@@ -59,13 +61,6 @@ Examples:
   bitnet data stream mixture.yaml -T 2048 --steps 500 --position at.json --format i32 | my-trainer`,
     )
     .action(run);
-}
-
-function parseShare(word: string): { index: number; count: number } {
-  const match = /^(\d+)\/(\d+)$/.exec(word);
-  const [index, count] = match ? [Number(match[1]), Number(match[2])] : [1, 0];
-  if (index >= count) throw new InvalidArgumentError("Expected I/N with I below N, such as 0/4.");
-  return { index, count };
 }
 
 async function run(path: string | undefined, options: StreamOptions): Promise<void> {
@@ -124,7 +119,7 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
       } else output.text(linesOf(drawn, spec, sequence));
       line.update(step + 1, steps, `${formatBytes(output.sizeBytes)}`);
       await output.drained();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       interruption.signal.throwIfAborted();
     }
     await output.finish();

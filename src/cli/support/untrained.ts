@@ -53,8 +53,8 @@ export async function untrainedTwins(flags: Flags, command: Command): Promise<Mo
         `--weights: ${before} and ${path} are both of the ${config.variant} variant; give one of each`,
       );
     const wanted = shapes[config.variant].model;
-    const keys = ["vocabSize", "width", "layers", "heads", "kvHeads", "hiddenWidth"] as const;
-    const other = keys.find((key) => config[key] !== wanted[key]);
+    const { shapeKeys } = await import("../../model/index.ts");
+    const other = shapeKeys.find((key) => config[key] !== wanted[key]);
     if (other)
       throw new UsageError(
         `${path}: its ${other} is ${config[other]}, the preset ${shapes.bitnet.preset} has ${wanted[other]}; name the preset that it is of, or compare it with \`bitnet report\``,

@@ -15,6 +15,7 @@ import { locateSources } from "../source-files.ts";
 import { readSourceFile, type SourceOptions } from "../sources.ts";
 import type { InspectedGroup, Inspection } from "./inspection.ts";
 import { createLengths } from "./lengths.ts";
+import { nextTurn } from "../../platform/turn.ts";
 
 export interface InspectSourcesOptions extends Omit<SourceOptions, "report" | "onRead"> {
   sources: readonly string[];
@@ -62,7 +63,7 @@ export async function inspectSources(options: InspectSourcesOptions): Promise<In
         if (reading.documents % reportEvery === 0) {
           options.onProgress?.({ stage: "read", done: reading.documents, total: 0, note: `documents, ${file.name}` });
           // A signal is heard between two turns.
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn();
           options.signal?.throwIfAborted();
         }
         yield document;
