@@ -50,3 +50,4 @@ export { type ReadyRun, type TrainOptions, type TrainReport, train } from "./tra
 export type { TrainingData } from "./training-data.ts";
 export type { TrainableModel } from "./trainable-model.ts";
 export { runTraining, type TrainerParts, type TrainingOutcome } from "./trainer.ts";
+export { trainingFacts } from "./training-facts.ts";
