@@ -6,8 +6,8 @@ export interface TrainableModel {
   readonly parameters: readonly Parameter[];
   /** Layers with ternary weights, empty for a full-precision model. */
   readonly ternaryLayers: readonly TernaryLayer[];
-  /** How far quantisation is let in: moved to the step's lambda by a ramp, and back to 1. */
-  readonly ramp?: { lambda: number };
+  /** Progressive quantization: how far each layer is quantized, from 0 to 1; set for a step, and back to 1. */
+  setLambda?(lambda: number | ((layer: string) => number)): void;
   /** Mean cross-entropy in nats over the targets that are not -100. */
   loss(
     batch: { tokens: Int32Array; batch: number; length: number; documentStart?: Int32Array },

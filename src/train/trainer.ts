@@ -147,12 +147,12 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
 /** Forward and backward at a step's lambda; what is measured, written and saved meanwhile is the ternary model. */
 async function withLambda<T>(model: TrainableModel, lambda: number | undefined, body: () => Promise<T>): Promise<T> {
   if (lambda === undefined) return body();
-  if (!model.ramp) throw new UsageError("training: this model's quantisation cannot be let in by degrees");
-  model.ramp.lambda = lambda;
+  if (!model.setLambda) throw new UsageError("training: this model cannot be quantized by degrees");
+  model.setLambda(lambda);
   try {
     return await body();
   } finally {
-    model.ramp.lambda = 1;
+    model.setLambda(1);
   }
 }
 
