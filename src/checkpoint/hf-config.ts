@@ -16,6 +16,9 @@ import {
 } from "../model/index.ts";
 import { isBitLinear } from "../nn/index.ts";
 
+/** How Hugging Face's quantiser scales ternary weights: s = max(mean|W|, 1e-5). */
+export const huggingFaceScale = { weightScale: "clamp", weightEps: 1e-5 } as const satisfies Partial<ModelConfig>;
+
 /** Token ids that generation needs; null where there is none. */
 export interface TokenRoles {
   bos: number | null;
@@ -241,8 +244,7 @@ function readForeign(content: unknown, where: string): ModelConfig {
     normEps: found.rms_norm_eps,
     initStd,
     // As Hugging Face's AutoBitLinear makes them ternary.
-    weightScale: "clamp",
-    weightEps: 1e-5,
+    ...huggingFaceScale,
     requantizeEvery,
     recompute,
   };

@@ -47,6 +47,19 @@ export { type LossParts, type SequenceLossOptions, sequenceLosses } from "./sequ
 export { type ReadResults, type ReadScore, readHarnessResults } from "./read-results.ts";
 export { isWithinNoise, meanStandardError, noiseStandardErrors, passAtK } from "./statistics.ts";
 export { choicesField, goldField, readTaskRows, type TaskRow, textField } from "./task-rows.ts";
+export {
+  checkRows,
+  checkTaskNames,
+  type OpenTask,
+  openTask,
+  type ProgramOptions,
+  type RunTaskOptions,
+  runTask,
+  sourceOf,
+  type TaskModels,
+  type TaskOutcome,
+  type TaskPhaseProgress,
+} from "./task-runner.ts";
 export { type HubOptions, openTaskData, type TaskData, type TaskFiles } from "./task-source.ts";
 export { type HumanEvalProblem, humaneval } from "./tasks/humaneval.ts";
 export {

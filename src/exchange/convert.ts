@@ -7,6 +7,7 @@
  */
 import { type ModelConfig, Transformer } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { huggingFaceScale } from "../checkpoint/hf-config.ts";
 
 /**
  * @param subNorms new norms where BitNet has them; they change what the model computes
@@ -21,7 +22,7 @@ export async function convertToBitnet(
   if (model.plan.anyTernary)
     throw new UsageError("the model is ternary already; --to bitnet is for full-precision models");
   // Scale by Hugging Face's rule: that is what continues to be right where the model came from.
-  const config: ModelConfig = { ...model.config, variant: "bitnet", subNorms, weightScale: "clamp", weightEps: 1e-5 };
+  const config: ModelConfig = { ...model.config, variant: "bitnet", subNorms, ...huggingFaceScale };
   // Layers that the config names keep their quantizers; what it says of all of them ends here.
   const { overrides } = config.quantization ?? {};
   if (config.quantization) config.quantization = overrides && { overrides };

@@ -17,7 +17,13 @@ import { toFloat16Bits } from "../quant/float16.ts";
 import { canPackRows, packHuggingFace } from "../quant/hf-pack.ts";
 import type { Parameter } from "../tensor/index.ts";
 import { formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
-import { type FloatDType, toGenerationConfig, toHuggingFaceConfig, transformersRuns } from "../checkpoint/hf-config.ts";
+import {
+  type FloatDType,
+  huggingFaceScale,
+  toGenerationConfig,
+  toHuggingFaceConfig,
+  transformersRuns,
+} from "../checkpoint/hf-config.ts";
 import { configFile, generationFile, jsonText } from "../checkpoint/json-file.ts";
 import { tokenizerTexts } from "../checkpoint/tokenizer-files.ts";
 import { checkAbsmean } from "./matrix.ts";
@@ -60,8 +66,6 @@ const floats: Record<HuggingFaceFloatType, { dtype: "F32" | "F16" | "BF16"; name
   f16: { dtype: "F16", name: "float16", grid: float16Grid },
 };
 
-/** The rule of transformers' WeightQuant. */
-const ruleEps = 1e-5;
 const defaultShardBytes = 5e9;
 
 /**
@@ -91,9 +95,7 @@ export async function exportHuggingFace(
   if (type !== "packed" && options.floatType !== undefined)
     throw new UsageError(`the type of embedding, norms and head is for type packed; with ${type} all are ${type}`);
   const floatType = type === "packed" ? (options.floatType ?? "f32") : type;
-  const config: ModelConfig = plan.anyTernary
-    ? { ...model.config, weightScale: "clamp", weightEps: ruleEps }
-    : model.config;
+  const config: ModelConfig = plan.anyTernary ? { ...model.config, ...huggingFaceScale } : model.config;
   const counts = { ternaryWeights: 0, zeroWeights: 0, fittedMatrices: 0 };
   return writeFolderAtomically(
     path,
@@ -203,7 +205,7 @@ function roundTo(values: Float32Array, grid: NumberGrid): Float32Array {
 function quantizesTo(weights: Float32Array, codes: Uint8Array, scale: number): boolean {
   const found = new Uint8Array(codes.length);
   const foundScale = new Float32Array(1);
-  quantizeWeights(weights, found, foundScale, "clamp", ruleEps);
+  quantizeWeights(weights, found, foundScale, huggingFaceScale.weightScale, huggingFaceScale.weightEps);
   // Where every code is 0, the scale multiplies nothing.
   return found.every((code, i) => code === codes[i]) && (foundScale[0] === scale || found.every((code) => code === 1));
 }

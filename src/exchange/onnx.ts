@@ -28,6 +28,7 @@ import {
   weightName,
 } from "../model/index.ts";
 import { hasTernaryWeights, isBitLinear } from "../nn/index.ts";
+import { activationEps } from "../ops/activation-quant/index.ts";
 import { rotaryTable } from "../ops/rotary/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { packTrits, tritBytes, tritsPerByte, tritTable } from "../quant/trits.ts";
@@ -59,8 +60,6 @@ const opsets = { least: 21, newest: 26 };
 /** Of opset 21's time: nothing in the file is newer, so that older runtimes take it too. */
 const irVersion = 10;
 
-/** Of the activations' quantisation (ops/bit-linear). */
-const activationEps = 1e-5;
 /** Sums of so many products of int8 codes by -1, 0 and 1 stay below 2^24, where float32 counts every integer. */
 const maxExactWidth = Math.floor(2 ** 24 / 127);
 

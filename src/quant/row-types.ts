@@ -12,6 +12,7 @@ import { writeFloat16 } from "./float16.ts";
 import { bf16, f16, f32 } from "./plain.ts";
 import { q4_0 } from "./q4-0.ts";
 import { q8_0 } from "./q8-0.ts";
+import { roundHalfEven } from "./rounding.ts";
 
 export interface RowType {
   readonly name: string;
@@ -37,10 +38,7 @@ const int8: RowType = {
     const d = Math.fround(largest / 127);
     new DataView(bytes.buffer, bytes.byteOffset).setFloat32(0, d, true);
     for (let i = 0; i < values.length; i++) {
-      const exact = d === 0 ? 0 : values[i] / d;
-      const floor = Math.floor(exact);
-      const rest = exact - floor;
-      const q = rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
+      const q = d === 0 ? 0 : roundHalfEven(values[i] / d);
       bytes[4 + i] = Math.min(Math.max(q, -127), 127);
     }
   },

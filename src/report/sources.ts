@@ -11,6 +11,7 @@ import { UsageError } from "../platform/errors.ts";
 import { describePath, exists, joinPath, listFolder, sha256Of, sha256OfFile } from "../platform/files.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Runtime } from "../tensor/index.ts";
+import { huggingFaceScale } from "../checkpoint/hf-config.ts";
 
 export interface ModelSource {
   /** Short, for columns and legends. */
@@ -76,7 +77,7 @@ async function openRounded(path: string, runtime: Runtime): Promise<OpenedModel>
   const full = readModelConfig(folder);
   if (planModel(full).anyTernary) throw new UsageError(`${path}: is ternary already; there is nothing to round`);
   // The scale by Hugging Face's rule, and no norms that the model does not have.
-  const config: ModelConfig = { ...full, variant: "bitnet", subNorms: false, weightScale: "clamp", weightEps: 1e-5 };
+  const config: ModelConfig = { ...full, variant: "bitnet", subNorms: false, ...huggingFaceScale };
   const tokenizer = readTokenizer(folder, full);
   const model = new Transformer(runtime, config, null);
   try {

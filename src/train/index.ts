@@ -87,3 +87,4 @@ export { type ReadyRun, type TrainOptions, type TrainReport, train } from "./tra
 export type { TrainingData } from "./training-data.ts";
 export type { ModelBatch, TernaryLayer, TrainableModel } from "./trainable-model.ts";
 export { type RollBack, runTraining, type TrainerParts, type TrainingOutcome } from "./trainer.ts";
+export { trainingFacts } from "./training-facts.ts";

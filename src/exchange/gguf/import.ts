@@ -17,6 +17,7 @@ import { ggufArchitectures } from "./architecture.ts";
 import { readLayers } from "./layer-types.ts";
 import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerFromGguf } from "./tokenizer-from-gguf.ts";
+import { huggingFaceScale } from "../../checkpoint/hf-config.ts";
 
 export interface LoadedGguf {
   /** Owned by the caller: dispose of it. */
@@ -156,8 +157,7 @@ function configOf(file: GgufFile): ModelConfig {
     normEps: shortest(metadata.number(key("attention.layer_norm_rms_epsilon"))),
     initStd,
     // The rule under which master weights are made here; any scale of at least eps is kept to the bit.
-    weightScale: "clamp",
-    weightEps: 1e-5,
+    ...huggingFaceScale,
     requantizeEvery,
     recompute,
   };

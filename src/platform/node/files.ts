@@ -124,7 +124,8 @@ export const compressionOfName = (path: string): "gzip" | "zstd" | undefined =>
 
 /**
  * A file's bytes in order, decompressed if `gunzip` or `unzstd`; one chunk in memory at a time.
- * `onRead` hears of the bytes taken from the disk, before decompression. A damaged gzip or zstd is a FormatError.
+ * `onRead` hears of the number of bytes taken from the disk, before decompression, and `onBytes` gets them. A damaged gzip
+ * or zstd is a FormatError.
  */
 export async function* readChunks(
   path: string,
@@ -133,12 +134,23 @@ export async function* readChunks(
     unzstd = false,
     chunkBytes = 1 << 18,
     onRead,
-  }: { gunzip?: boolean; unzstd?: boolean; chunkBytes?: number; onRead?: (bytes: number) => void } = {},
+    onBytes,
+  }: {
+    gunzip?: boolean;
+    unzstd?: boolean;
+    chunkBytes?: number;
+    onRead?: (bytes: number) => void;
+    onBytes?: (bytes: Uint8Array) => void;
+  } = {},
 ): AsyncGenerator<Uint8Array> {
   const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
+  const hear = (chunk: Uint8Array) => {
+    onRead?.(chunk.length);
+    onBytes?.(chunk);
+  };
   if (!gunzip) {
     // Not a listener: it would set the stream going, and what came before the first look at it would be lost.
-    const chunks = countChunks(source, onRead);
+    const chunks = heardChunks(source, hear);
     try {
       if (unzstd) yield* decompressZstd(chunks, path);
       else yield* chunks;
@@ -147,7 +159,7 @@ export async function* readChunks(
     }
     return;
   }
-  if (onRead) source.on("data", (chunk) => onRead(chunk.length));
+  if (onRead || onBytes) source.on("data", (chunk) => hear(chunk as Uint8Array));
   const inflate = createGunzip({ chunkSize: chunkBytes });
   source.on("error", (cause) => inflate.destroy(cause));
   source.pipe(inflate);
@@ -170,9 +182,9 @@ export async function* readChunks(
   }
 }
 
-async function* countChunks(source: fs.ReadStream, onRead?: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+async function* heardChunks(source: fs.ReadStream, hear: (chunk: Uint8Array) => void): AsyncGenerator<Uint8Array> {
   for await (const chunk of source) {
-    onRead?.((chunk as Uint8Array).length);
+    hear(chunk as Uint8Array);
     yield chunk as Uint8Array;
   }
 }
@@ -212,7 +224,7 @@ let temporaries = 0;
 const temporaryName = (path: string): string => `${nodePath.resolve(path)}.tmp-${process.pid}-${++temporaries}`; // resolved: "folder/" is "folder"
 
 /** Starts an atomic write of one file. Its folder is made if need be. */
-export function createAtomicFile(path: string): AtomicFile {
+export function createAtomicFile(path: string, { durable = true }: { durable?: boolean } = {}): AtomicFile {
   makeFolder(nodePath.dirname(path));
   const temporary = temporaryName(path);
   const fd = attempt("write", path, () => fs.openSync(temporary, "wx"));
@@ -238,11 +250,11 @@ export function createAtomicFile(path: string): AtomicFile {
     },
     commit() {
       attempt("write", path, () => {
-        fs.fsyncSync(fd);
+        if (durable) fs.fsyncSync(fd);
         fs.closeSync(fd);
         state = "done";
         fs.renameSync(temporary, path);
-        flushFolder(nodePath.dirname(path));
+        if (durable) flushFolder(nodePath.dirname(path));
       });
     },
     abort() {
@@ -253,9 +265,17 @@ export function createAtomicFile(path: string): AtomicFile {
   };
 }
 
-/** Writes one file, whole or not at all: bytes, a string (UTF-8), or what a function appends. */
-export function writeAtomically(path: string, content: Uint8Array | string | ((file: AtomicFile) => void)): void {
-  const file = createAtomicFile(path);
+/**
+ * Writes one file, whole or not at all: bytes, a string (UTF-8), or what a function appends.
+ *
+ * @param options  `durable: false` for a file that this process alone reads, and removes: it is not flushed to the disk
+ */
+export function writeAtomically(
+  path: string,
+  content: Uint8Array | string | ((file: AtomicFile) => void),
+  options: { durable?: boolean } = {},
+): void {
+  const file = createAtomicFile(path, options);
   try {
     if (typeof content === "function") content(file);
     else file.append(typeof content === "string" ? new TextEncoder().encode(content) : content);

@@ -1,6 +1,7 @@
 // Oracle: the definitions of the formats, as sums of powers of two, over all 65,536 codes. Bound: none.
 import { expect, test } from "vitest";
-import { bfloat16ToFloat32, float16ToFloat32 } from "./float16.ts";
+import { bfloat16ToFloat32 } from "./bfloat16.ts";
+import { float16ToFloat32 } from "./float16.ts";
 
 const codes = Uint16Array.from({ length: 65536 }, (_, i) => i);
 
