@@ -42,7 +42,7 @@ export type HostedModel = Pick<OpenedEngine, "engine" | "startToken" | "stopToke
 };
 
 /** Compiled grammars are kept: clients ask for the same schema again and again. */
-const keptGrammars = 16;
+const keptGrammars = 8;
 
 /** A request whose texts are being written. */
 interface Running {

@@ -28,7 +28,7 @@ export interface ByteGrammar {
  * Parts of a grammar at most. A grammar of this size compiles in a fifth of a second; larger ones would hold the engine of
  * a server, which compiles the grammars of its requests.
  */
-const maxParts = 1_000_000;
+const maxParts = 400_000;
 
 /**
  * @param source GBNF
