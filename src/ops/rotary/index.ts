@@ -5,6 +5,7 @@ import { ShapeError } from "../../platform/errors.ts";
 import { type Op, type OpContext, sizeOf } from "../op.ts";
 import { rotate } from "./reference.ts";
 
+export { RotaryAngles } from "./angles.ts";
 export { rotaryTable } from "./reference.ts";
 
 export interface RotaryParams {
