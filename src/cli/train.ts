@@ -1,5 +1,7 @@
 /** `bitnet train`: options to a config, progress to the standard error, a report at the end. The run itself is train/. */
 import { Command, Option } from "commander";
+import type { BackendChoice } from "../backends/index.ts";
+import { backendNames } from "../backends/registry.ts";
 import type { ConfigLayer, RunConfigPatch, TrainReport } from "../train/index.ts";
 import { formatBytes, formatCount, formatDuration, formatRate, formatShare } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
@@ -17,7 +19,7 @@ export interface TrainCommandOptions {
   tokens?: number;
   seed?: number;
   threads?: number;
-  backend?: "auto" | "native" | "wasm" | "reference";
+  backend?: BackendChoice["backend"];
   isa?: string;
   runDir?: string;
   from?: string;
@@ -96,7 +98,7 @@ export function trainCommand(): Command {
     .option("--tokens <n>", "or for n tokens", wholeNumber(1))
     .option("--seed <n>", "names the initial weights and the order of the data", wholeNumber(0))
     .option("--threads <n>", "threads; 0: one for each processor", wholeNumber(0, 256))
-    .addOption(new Option("--backend <name>", "where to compute").choices(["auto", "native", "wasm", "reference"]))
+    .addOption(new Option("--backend <name>", "where to compute").choices(backendNames))
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
     .option("--run-dir <folder>", "the run's folder; else a new one in runs/")
     .option("--from <model>", "begin from the weights, config and tokenizer of a model folder, checkpoint or run")

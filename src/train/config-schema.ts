@@ -3,6 +3,7 @@
  * Every key is required here; presets (config-presets.ts) give the defaults and config.ts lays differences over them.
  */
 import { z } from "zod";
+import { backendNames } from "../backends/registry.ts";
 import { mixtureSchema } from "../data/mixing/spec.ts";
 import { modelConfigSchema } from "../model/config.ts";
 
@@ -178,7 +179,7 @@ export const runConfigSchema = z.strictObject({
   }),
   backend: z.strictObject({
     /** auto: native where the addon is built, else wasm. */
-    name: z.enum(["auto", "native", "wasm", "reference"]),
+    name: z.enum(backendNames),
     /** Instruction set; "auto": the best of this processor. */
     isa: z.string(),
     /** 0: one for each processor. */

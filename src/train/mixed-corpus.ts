@@ -19,7 +19,7 @@ import {
   type TokenStream,
 } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
-import { sha256Of } from "../platform/files.ts";
+import { sha256Of } from "../platform/hash.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import { checkPaths, encodeText, hasManyDocuments, makeTokenizer, type TextOptions } from "./encode-text.ts";

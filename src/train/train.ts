@@ -213,6 +213,10 @@ function choosePrecision(wanted: RunConfig["train"]["precision"], backend: Backe
     throw new UsageError(
       `the ${backend.name} backend (${backend.isa}) does not multiply bfloat16; use --train.precision fp32`,
     );
+  if (wanted === "int8" && !backend.supports.int8Gradients)
+    throw new UsageError(
+      `the ${backend.name} backend (${backend.isa}) has no int8 gradients; use --train.precision fp32`,
+    );
   return wanted;
 }
 

@@ -1,6 +1,7 @@
 /** `bitnet data stream`: the batches of a mixture as training reads them, or one machine's share of them, for another program. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { MixtureBatch, MixturePosition, MixtureSpec } from "../../data/index.ts";
+import { nextTurn } from "../../platform/turn.ts";
 import { formatBytes, formatCount } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import { wholeNumber } from "../support/options.ts";
@@ -124,7 +125,7 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
       } else output.text(linesOf(drawn, spec, sequence));
       line.update(step + 1, steps, `${formatBytes(output.sizeBytes)}`);
       await output.drained();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       interruption.signal.throwIfAborted();
     }
     await output.finish();

@@ -1,6 +1,7 @@
 /** Options that several commands share, and how words of the command line become numbers. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { BackendChoice } from "../../backends/index.ts";
+import { backendNames } from "../../backends/registry.ts";
 
 /** What a command takes as a model, for its help. */
 export const modelWords =
@@ -42,7 +43,7 @@ export function addBackendOptions(command: Command): Command {
   return command
     .addOption(
       new Option("--backend <name>", "where to compute; auto: native if its addon is built, else wasm")
-        .choices(["auto", "native", "wasm", "reference"])
+        .choices(backendNames)
         .default("auto"),
     )
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")

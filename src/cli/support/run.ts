@@ -45,7 +45,7 @@ async function run(create: (args: readonly string[]) => Promise<Command>, args: 
   } catch (error) {
     if (error instanceof VersionAsked) {
       const { versionText } = await import("./version.ts");
-      process.stdout.write(versionText());
+      process.stdout.write(await versionText());
       return 0;
     }
     const { message, code } = describeError(error);

@@ -7,7 +7,7 @@ import { DataError, FileError, FormatError, UsageError } from "../../platform/er
 import type { Batch } from "../batches.ts";
 import { prepareShards } from "../../corpus/prepare-shards.ts";
 import { prepareTokens } from "../../corpus/prepare.ts";
-import { openSplit } from "../sequences.ts";
+import { openSplit } from "../prepared-split.ts";
 import { documentScores, lengthScores } from "./difficulty.ts";
 import { type FeedSpec, type MixtureFeedSpec, openFeed, openMixture, type PreparedSource } from "./feed.ts";
 import { prefetchFeed } from "./prefetch.ts";

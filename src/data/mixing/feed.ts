@@ -5,7 +5,7 @@
 import { createBatches, type Batch, type BatchPosition } from "../batches.ts";
 import { openShards, readManifest, type SplitName } from "../dataset.ts";
 import { FormatError } from "../../platform/errors.ts";
-import { openSplit, type PreparedSplit } from "../sequences.ts";
+import { openSplit, type PreparedSplit } from "../prepared-split.ts";
 import { streamOfShards } from "../shard-stream.ts";
 import { sliceOfStream, type TokenStream } from "../token-stream.ts";
 import { joinSequences } from "./join.ts";

@@ -13,10 +13,10 @@
  * Step n of W processes takes the draws from n · B · W on: process r the B of them from r · B. So processes share no draw,
  * and together they have them all.
  */
-import { ignoreBeforeMarker } from "../answers.ts";
+import { ignoreBeforeMarker } from "../loss-mask.ts";
 import { type Batch, documentStarts } from "../batches.ts";
 import { DataError, FormatError, UsageError } from "../../platform/errors.ts";
-import { createHasher } from "../../platform/files.ts";
+import { createHasher } from "../../platform/hash.ts";
 import { createPermutation, uniformAt } from "../permutation.ts";
 import type { SequenceReader } from "../sequences.ts";
 import { competence, type Pacing } from "./pacing.ts";

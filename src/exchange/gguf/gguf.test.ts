@@ -8,7 +8,7 @@ import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
 import { createReferenceBackend } from "../../backends/index.ts";
 import { float, readGguf, text, u32, writeGguf } from "../../formats/gguf/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../model/index.ts";
-import { sha256Of } from "../../platform/files.ts";
+import { sha256Of } from "../../platform/hash.ts";
 import { roundToFloat16 } from "../../quant/float16.ts";
 import { quantizeWeights } from "../../ops/weight-quant/reference.ts";
 import { Runtime } from "../../tensor/index.ts";

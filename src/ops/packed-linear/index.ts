@@ -21,7 +21,7 @@ const fewRows = 8;
  * of k is run through at once: up to 1024 words of it, as kStretch in native/gemm-products.h.
  */
 export const needsProduct = (backend: Backend, end: LinearEnd, k: number): boolean =>
-  end !== "store" && k > (backend.name === "wasm" ? 2048 : 4096);
+  end !== "store" && k > backend.supports.int8Columns;
 
 const kernel = defineKernel({
   name: "packed_linear",

@@ -1,7 +1,7 @@
 /**
- * Loss on answers alone: in text such as `25 + 17 = 42`, what stands before the `=` is chance, and learning to predict
- * it is effort lost. Targets count only behind a marker, to the end of their document (elsewhere known as completion-only
- * loss). Used by train/ where `data.lossAfter` is set.
+ * Completion-only loss mask: targets count only after a marker, to the end of their document. In text such as
+ * `25 + 17 = 42` the part before the `=` is random, and the loss on it teaches nothing. Called by batches.ts where
+ * `data.lossAfter` is set.
  */
 
 /** Marks a target that does not count (the convention of cross-entropy). */

@@ -1,6 +1,6 @@
 // Oracle: rows marked by hand.
 import { expect, test } from "vitest";
-import { ignoreBeforeMarker } from "./answers.ts";
+import { ignoreBeforeMarker } from "./loss-mask.ts";
 
 const [EOT, EQ, SP] = [0, 1, 2];
 
