@@ -4,6 +4,7 @@
  * a row group, not a corpus. Knows nothing of tokens.
  */
 import { DataError, UsageError } from "../platform/errors.ts";
+import { showText } from "../platform/show.ts";
 import { decodePiece, type Piece, type PieceOptions, readPieces } from "./pieces.ts";
 import {
   type BadRecordHandler,
@@ -279,7 +280,9 @@ function parseRow(line: string, { text }: FieldMap, path: string, where: string)
     row = JSON.parse(line);
   } catch (cause) {
     const reason = (cause as Error).message;
-    throw new DataError(`${path}: ${where}: is not JSON (${reason}); expected one JSON object a line`, { cause });
+    throw new DataError(`${path}: ${where}: is not JSON (${showText(reason, 120)}); expected one JSON object a line`, {
+      cause,
+    });
   }
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
     const field = typeof text === "string" ? text : (text?.[0] ?? "text");

@@ -3,6 +3,7 @@
  * there. JSON lines (also .gz), Parquet, CSV (StoryCloze). Knows no task.
  */
 import { ParquetFile } from "../corpus/parquet-file.ts";
+import { showText } from "../platform/show.ts";
 import { DataError, FormatError } from "../platform/errors.ts";
 import { baseName, readChunks } from "../platform/files.ts";
 
@@ -63,7 +64,10 @@ function readJsonLines(path: string, text: string): TaskRow[] {
     try {
       value = JSON.parse(line);
     } catch (cause) {
-      throw new DataError(`${where}: is not JSON (${(cause as Error).message}); is the file cut short?`, { cause });
+      throw new DataError(
+        `${where}: is not JSON (${showText((cause as Error).message, 120)}); is the file cut short?`,
+        { cause },
+      );
     }
     if (typeof value !== "object" || value === null || Array.isArray(value))
       throw new DataError(`${where}: expected a JSON object, got ${JSON.stringify(value).slice(0, 40)}`);

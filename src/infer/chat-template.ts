@@ -8,6 +8,7 @@
 import { Template } from "@huggingface/jinja";
 import { withinTime } from "../platform/deadline.ts";
 import { DataError, FormatError, UsageError } from "../platform/errors.ts";
+import { showText } from "../platform/show.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { runTemplate } from "./template-run.ts";
@@ -51,7 +52,8 @@ export function readChatTemplate(folder: string): string | null {
   try {
     config = JSON.parse(textOf(path, 2 ** 26));
   } catch (cause) {
-    if (cause instanceof SyntaxError) throw new FormatError(`${path}: is not JSON (${cause.message})`, { cause });
+    if (cause instanceof SyntaxError)
+      throw new FormatError(`${path}: is not JSON (${showText(cause.message, 120)})`, { cause });
     throw cause;
   }
   const found = (config as { chat_template?: unknown } | null)?.chat_template;
@@ -111,8 +113,8 @@ export function createChatTemplate(
         ? "it ends amid a statement; is an endfor or endif missing?"
         : cause instanceof RangeError
           ? "it nests too deep"
-          : cause;
-    throw new FormatError(`chat template: cannot be read: ${why instanceof Error ? why.message : why}`, { cause });
+          : wordsOf(cause);
+    throw new FormatError(`chat template: cannot be read: ${why}`, { cause });
   }
   const render: ChatTemplate["render"] = (messages, { addGenerationPrompt = true } = {}) => {
     try {
@@ -123,7 +125,7 @@ export function createChatTemplate(
         eos_token: tokens.eosToken ?? "",
       });
     } catch (cause) {
-      throw new DataError(`chat template: ${(cause as Error).message}`, { cause });
+      throw new DataError(`chat template: ${wordsOf(cause)}`, { cause });
     }
   };
   return {
@@ -144,6 +146,12 @@ export function createChatTemplate(
     },
   };
 }
+
+/** The library's words, on one line; a template's own where it raises an exception. */
+const wordsOf = (cause: unknown): string => {
+  const { name = "", message = "" } = cause as Partial<Error>;
+  return name === "TypeError" ? "it does with a value what that value has not" : showText(message, 200);
+};
 
 /** Matches any special token's name, the longest first; null where there are none. */
 function specialNames({ specialTokens }: Pick<Tokenizer, "specialTokens">): RegExp | null {

@@ -6,7 +6,7 @@ import { escapeControls, nestsDeeper, show, showText } from "./show.ts";
 test("a short value is shown as JSON has it", () => {
   for (const value of [1, -0.5, true, null, 'a "b"', [1, [2, "x"]], { a: { b: [] } }])
     expect(show(value)).toBe(JSON.stringify(value));
-  expect(show(undefined)).toBe("nothing");
+  expect(show(undefined)).toBe("absent");
   expect(show(10n)).toBe("10");
   expect(show(new Uint8Array(3))).toBe("Uint8Array of 3 bytes");
 });

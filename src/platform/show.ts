@@ -9,7 +9,7 @@ const maxShown = 80;
 const maxShownDepth = 4;
 
 /**
- * A value as JSON would have it, cut to 80 characters; what JSON has not (undefined, functions, bigints) by name.
+ * A value as JSON would have it, cut to 80 characters; what JSON has not (undefined: "absent", functions, bigints) by name.
  *
  * @param max characters at most, the mark of the cut included
  */
@@ -24,7 +24,7 @@ export function show(value: unknown, max = maxShown): string {
   const write = (one: unknown, depth: number): void => {
     if (left <= 0) return;
     if (typeof one === "string") put(quoted(one, left));
-    else if (one === undefined) put("nothing");
+    else if (one === undefined) put("absent");
     else if (one === null || typeof one !== "object") put(typeof one === "function" ? "a function" : String(one));
     else if (ArrayBuffer.isView(one)) put(`${one.constructor.name} of ${one.byteLength} bytes`);
     else if (depth >= maxShownDepth) put("...");

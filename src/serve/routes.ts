@@ -4,6 +4,7 @@ import { z } from "zod";
 import { HttpError } from "../http/errors.ts";
 import { eventBody } from "../http/event-stream.ts";
 import { sha256Of } from "../platform/hash.ts";
+import { show } from "../platform/show.ts";
 import { residentBytes } from "../platform/system.ts";
 import { type Reply, type Shape, streamedAnswer, wholeAnswer } from "./answers.ts";
 import { chatShape, readChatRequest } from "./chat-completions.ts";
@@ -102,7 +103,7 @@ function modelCard({ modelName, engine, clock, startedMs }: Serving) {
 }
 
 const unknownModel = (name: string, { modelName }: Serving) =>
-  new HttpError(404, `there is no model ${JSON.stringify(name)} here; this server has ${JSON.stringify(modelName)}`, {
+  new HttpError(404, `there is no model ${show(name)} here; this server has ${show(modelName)}`, {
     param: "model",
     code: "model_not_found",
   });

@@ -2,6 +2,7 @@
  * Opening a tokenizer: a folder, a tokenizer.json, LLaMA-2's or LLaMA-3's tokenizer.model. Picks the engine: ours where
  * it gives the same tokens as the library and far faster, else the library. And saving one.
  */
+import { showText } from "../platform/show.ts";
 import { FormatError, UsageError } from "../platform/errors.ts";
 import {
   absolutePath,
@@ -161,7 +162,7 @@ function rolesBeside(file: string): Pick<TokenizerOptions, "bos" | "eos"> {
   try {
     config = JSON.parse(textOf(readWhole(path, MAX_FILE_BYTES), path));
   } catch (error) {
-    if (error instanceof SyntaxError) throw new FormatError(`${path}: is not JSON (${error.message})`);
+    if (error instanceof SyntaxError) throw new FormatError(`${path}: is not JSON (${showText(error.message, 120)})`);
     throw error;
   }
   if (!isObject(config)) throw new FormatError(`${path}: is not a JSON object`);

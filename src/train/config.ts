@@ -6,6 +6,7 @@ import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { z } from "zod";
 import { checkMixture } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
 import { optimizerDefaults, presetRun, scheduleDefaults } from "./config-presets.ts";
 import { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
 import { nearest } from "./edit-distance.ts";
@@ -36,7 +37,7 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
   const variant = layers.findLast(({ patch }) => isSection(patch.model) && patch.model.variant !== undefined)?.patch
     .model?.variant;
   if (variant !== undefined && variant !== "bitnet" && variant !== "full")
-    throw new UsageError(`model.variant is ${JSON.stringify(variant)}; expected "bitnet" or "full"`);
+    throw new UsageError(`model.variant is ${show(variant)}; expected "bitnet" or "full"`);
   const { base, difference } = presetRun(preset, variant ?? "bitnet");
   let config: Json = base;
   for (const { patch } of [{ patch: difference }, ...layers]) config = merge(config, patch as Json, []);
@@ -254,12 +255,12 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
   const where = issue.path.join(".");
   if (issue.code === "unrecognized_keys") {
     const section = where === "" ? config : (config[where] as Json);
-    return `${where}.${issue.keys[0]} is not used with ${where}.kind ${JSON.stringify(section.kind)}; leave it out`;
+    return `${where}.${issue.keys[0]} is not used with ${where}.kind ${show(section.kind)}; leave it out`;
   }
   let value: unknown = config;
   for (const key of issue.path)
     value = isSection(value) || Array.isArray(value) ? (value as Json)[String(key)] : undefined;
-  return `${where} is ${JSON.stringify(value)}; ${reasonOf(issue)}`;
+  return `${where} is ${show(value)}; ${reasonOf(issue)}`;
 }
 
 /** Zod's words without its preamble: "expected number, received string", "expected number to be >0". */
