@@ -14,9 +14,8 @@ import { compressors } from "hyparquet-compressors";
 import { DataError, FileError } from "../platform/errors.ts";
 import { openFile, type ReadableFile } from "../platform/files.ts";
 import type { Service } from "../platform/service-worker.ts";
-import { escapeControls } from "../platform/show.ts";
 import { type FieldMap, rowReader, type TextDocument } from "./records.ts";
-import { checkLength, stringFromBytes } from "./rows.ts";
+import { checkLength, libraryWords, stringFromBytes } from "./rows.ts";
 
 export const threadUrl = import.meta.url;
 
@@ -107,7 +106,12 @@ export function createService(path: string, post: (message: FromParquet) => void
     receive(message) {
       answer(message).then(
         (value) => post({ id: message.id, value }),
-        (cause) => post({ id: message.id, failed: words(cause, path), file: cause instanceof FileError }),
+        (cause) =>
+          post({
+            id: message.id,
+            failed: cause instanceof FileError ? cause.message : libraryWords(cause, path),
+            file: cause instanceof FileError,
+          }),
       );
     },
   };
@@ -117,15 +121,6 @@ function count(value: unknown, what: string): number {
   const number = Number(value);
   if (!Number.isSafeInteger(number) || number < 0) throw new Error(`${what} is ${value}`);
   return number;
-}
-
-/** The library's words, but those that are the engine's about the library. */
-function words(cause: unknown, path: string): string {
-  if (cause instanceof FileError) return cause.message;
-  const { message } = cause instanceof Error ? cause : new Error(String(cause));
-  if (cause instanceof TypeError || cause instanceof RangeError || /undefined|is not a |BigInt/.test(message))
-    return "its parts do not fit together";
-  return escapeControls(message.replace(`${path}: `, "")).slice(0, 160);
 }
 
 /** The library asks for text of whatever a column marked as text holds, numbers too. */

@@ -29,7 +29,7 @@ function change(bytes: Uint8Array, random: Random, isText: boolean): Uint8Array 
   const at = below(random, length + 1);
   // Most of a file is data: half of the changes go to its first kilobyte, where lengths and counts are.
   const early = random.uniform() < 0.5 ? below(random, Math.min(length, 1024) + 1) : at;
-  const copy = bytes.slice();
+  const copy = new Uint8Array(bytes); // slice() of a Buffer would share its memory
   if (isText && random.uniform() < 0.5) return changeText(bytes, random, early);
   switch (below(random, 8)) {
     case 0:
