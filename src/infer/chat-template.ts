@@ -150,7 +150,9 @@ export function createChatTemplate(
 /** The library's words, on one line; a template's own where it raises an exception. */
 const wordsOf = (cause: unknown): string => {
   const { name = "", message = "" } = cause as Partial<Error>;
-  return name === "TypeError" ? "it does with a value what that value has not" : showText(message, 200);
+  return name === "TypeError"
+    ? "it does with a value what that value has not"
+    : showText(message.replace(/UndefinedValue|undefined( values?)?/gi, "what is not there"), 200);
 };
 
 /** Matches any special token's name, the longest first; null where there are none. */
