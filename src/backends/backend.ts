@@ -71,6 +71,11 @@ export interface Kernel<B extends Record<string, DType> = Record<string, DType>,
    */
   readonly host?: boolean;
   /**
+   * Elements that a buffer must have at least, as a product of numbers: what holds a launch to its memory, in one place
+   * (sizes.ts), whoever calls it. A buffer that is not named has as many as the op itself saw to.
+   */
+  readonly sizes?: { readonly [K in keyof B]?: readonly P[] };
+  /**
    * For backends on a GPU (shader.ts); a kernel without it is refused there by its name.
    *
    * @param has which buffers are not null: a missing one is a variant without its binding

@@ -17,8 +17,9 @@ import {
   type Program,
   type TypedArray,
 } from "./backend.ts";
-import { FormatError } from "../platform/errors.ts";
 import { runOnHost } from "./host-kernel.ts";
+import { checkSizes, type SizeCheck, sizeChecks } from "./sizes.ts";
+import { FormatError, ShapeError } from "../platform/errors.ts";
 import { type Loss, neverLost } from "./lost.ts";
 
 /** A kernel has at most so many buffers, and so many numbers. */
@@ -87,6 +88,7 @@ class ProcessorProgram implements Program {
 interface PreparedKernel {
   index: number;
   buffers: [name: string, dtype: DType][];
+  checks: SizeCheck[];
 }
 
 const mebibyte = 1048576;
@@ -98,6 +100,8 @@ export function createProcessorBackend(processor: KernelProcessor): Backend {
   const { addresses, numbers } = processor;
   const indices = new Map(processor.kernels.map((name, i) => [name, i]));
   const prepared = new WeakMap<object, PreparedKernel>();
+  /** Of each buffer of the launch under way. */
+  const elements = new Float64Array(maxArguments);
   /** Kept addresses by the size that they were allocated with; and all sizes, live and kept. */
   const kept = new Map<number, number[]>();
   let keptBytes = 0;
@@ -190,7 +194,7 @@ export function createProcessorBackend(processor: KernelProcessor): Backend {
       const index = indices.get(kernel.name) ?? (kernel.host ? -1 : undefined);
       if (index === undefined)
         throw new Error(`${title}: there is no kernel "${kernel.name}" for ${processor.isa}; ${processor.remedy}`);
-      known = { index, buffers: Object.entries(kernel.buffers) };
+      known = { index, buffers: Object.entries(kernel.buffers), checks: sizeChecks(kernel) };
       if (known.buffers.length > maxArguments || kernel.params.length > maxArguments)
         throw new Error(`${kernel.name}: a kernel has at most ${maxArguments} buffers and ${maxArguments} numbers`);
       prepared.set(kernel, known);
@@ -198,17 +202,25 @@ export function createProcessorBackend(processor: KernelProcessor): Backend {
     return known;
   }
 
-  function addressOf(kernel: string, name: string, dtype: DType, array: NDArray | null | undefined): number {
+  function addressOf(
+    kernel: string,
+    name: string,
+    dtype: DType,
+    array: NDArray | null | undefined,
+    index: number,
+  ): number {
+    elements[index] = Number.POSITIVE_INFINITY;
     if (array === null) return 0;
     if (array === undefined) throw new Error(`${kernel}: buffer "${name}" is missing`);
     if (array.dtype !== dtype)
       throw new Error(`${kernel}: buffer "${name}" is ${array.dtype}; the kernel takes ${dtype}`);
     const buffer = check(array.buffer, `${kernel}: use as "${name}"`);
     let bytes = dtypeBytes[dtype];
-    for (const n of array.shape) bytes *= n;
+    for (const n of array.shape) bytes *= n < 0 ? Number.NaN : n;
+    elements[index] = bytes / dtypeBytes[dtype];
     if (!(bytes <= buffer.sizeBytes))
-      throw new Error(
-        `${kernel}: "${name}" is [${array.shape}] ${dtype}, ${bytes} bytes, over a buffer of ${buffer.sizeBytes} bytes`,
+      throw new ShapeError(
+        `${kernel}: "${name}" is [${array.shape}] ${dtype}, ${Number.isNaN(bytes) ? "which is no shape" : `${bytes} bytes`}, over a buffer of ${buffer.sizeBytes} bytes`,
       );
     recording?.buffers.add(buffer);
     return buffer.address;
@@ -267,10 +279,12 @@ export function createProcessorBackend(processor: KernelProcessor): Backend {
       params: Record<P, number>,
     ) {
       if (closed) throw new Error(`${title}: launch of ${kernel.name} after close()`);
-      const { index, buffers } = prepare(kernel as unknown as Kernel);
+      const { index, buffers, checks } = prepare(kernel as unknown as Kernel);
       if (index < 0) return launchHere(kernel as unknown as Kernel, arrays, params);
-      for (let i = 0; i < buffers.length; i++)
-        addresses[i] = addressOf(kernel.name, buffers[i][0], buffers[i][1], arrays[buffers[i][0]]);
+      for (let i = 0; i < buffers.length; i++) {
+        const [name, dtype] = buffers[i];
+        addresses[i] = addressOf(kernel.name, name, dtype, arrays[name], i);
+      }
       // Those of the launch before may have been given back since, and the addon refuses an address that it does not know.
       addresses.fill(0, buffers.length);
       for (let i = 0; i < kernel.params.length; i++) {
@@ -279,6 +293,7 @@ export function createProcessorBackend(processor: KernelProcessor): Backend {
           throw new Error(`${kernel.name}: parameter "${kernel.params[i]}" is ${value}; expected a number`);
         numbers[i] = value;
       }
+      checkSizes(kernel as unknown as Kernel, checks, numbers, elements);
       if (recording) {
         const command = new Float64Array(commandNumbers);
         command[0] = index;

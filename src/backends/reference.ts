@@ -3,6 +3,7 @@
  * and never chosen for real work unless asked for by name.
  */
 import type { Backend, DeviceBuffer, DType, Kernel, NDArray, Program, TypedArray } from "./backend.ts";
+import { checkSizes, sizeChecks } from "./sizes.ts";
 import type { BackendModule } from "./backend-module.ts";
 import { neverLost } from "./lost.ts";
 
@@ -114,6 +115,10 @@ export function createReferenceBackend(): Backend {
             )
           : null;
       }
+      const any = kernel as unknown as Kernel;
+      const elements = Object.values(views).map((view) => view?.length ?? Number.POSITIVE_INFINITY);
+      const numbers = kernel.params.map((name) => params[name]);
+      checkSizes(any, sizeChecks(any), numbers, elements);
       kernel.reference(views as Parameters<typeof kernel.reference>[0], params);
     },
     close() {},

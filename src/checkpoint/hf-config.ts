@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
+import { issueWords } from "../platform/issue.ts";
 import {
   checkQuantization,
   headWidth,
@@ -185,7 +187,7 @@ function readOwn(content: Record<string, unknown>, own: unknown, where: string):
   for (const [key, value] of Object.entries(sizesOf(config)))
     if (content[key] !== value)
       throw new FormatError(
-        `${where}: ${key} is ${JSON.stringify(content[key])}, but bitnet_ts.model says ${JSON.stringify(value)}; was the file edited?`,
+        `${where}: ${key} is ${show(content[key])}, but bitnet_ts.model says ${show(value)}; was the file edited?`,
       );
   return config;
 }
@@ -197,9 +199,9 @@ function readForeign(content: unknown, where: string): ModelConfig {
   };
   const quantization = found.quantization_config;
   if (quantization && quantization.quant_method !== "bitnet")
-    refuse(`is quantised by ${JSON.stringify(quantization.quant_method)}; use the model's float weights`);
+    refuse(`is quantised by ${show(quantization.quant_method)}; use the model's float weights`);
   if (!["llama", "bitnet"].includes(found.model_type))
-    refuse(`model_type is ${JSON.stringify(found.model_type)}; only "llama" and "bitnet" can be read`);
+    refuse(`model_type is ${show(found.model_type)}; only "llama" and "bitnet" can be read`);
   // microsoft's and ours say so by model_type; the first reproduction by its architecture and bits.
   const reproduction = /^bitnet/i.test(found.architectures?.[0] ?? "") && (found.weight_bits ?? 1) === 1;
   // transformers runs such a model in full precision, which nobody means.
@@ -211,12 +213,12 @@ function readForeign(content: unknown, where: string): ModelConfig {
   if (reproduction && (found.input_bits ?? 8) !== 8) refuse(`input_bits is ${found.input_bits}; only 8 can be run`);
   if (quantization?.use_rms_norm) refuse("use_rms_norm is true; only norms that are layers of their own can be run");
   if (found.hidden_act !== "silu" && found.hidden_act !== "relu2")
-    refuse(`hidden_act is ${JSON.stringify(found.hidden_act)}; only "silu" and "relu2" can be run`);
+    refuse(`hidden_act is ${show(found.hidden_act)}; only "silu" and "relu2" can be run`);
   if (found.attention_bias || found.mlp_bias) refuse("has biases; only models without can be run");
   for (const key of ["rope_scaling", "rope_parameters"] as const) {
     const kind = found[key]?.rope_type ?? found[key]?.type;
     if (kind !== undefined ? kind !== "default" : key === "rope_scaling" && found[key])
-      refuse(`${key} is of type ${JSON.stringify(kind ?? "unknown")}; only plain rotary positions can be run`);
+      refuse(`${key} is of type ${show(kind ?? "unknown")}; only plain rotary positions can be run`);
   }
   if ((found.partial_rotary_factor ?? 1) !== 1)
     refuse(`partial_rotary_factor is ${found.partial_rotary_factor}; only 1 can be run`);
@@ -301,5 +303,5 @@ function check<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new FormatError(`${where}: ${issue.path.join(".") || "content"}: ${issue.message}`);
+  throw new FormatError(`${where}: ${issueWords(issue)}`);
 }

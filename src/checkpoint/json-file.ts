@@ -1,4 +1,5 @@
 /** JSON files of a model's folder: their names, reading with clear refusals, and the one way that they are written. */
+import { showText } from "../platform/show.ts";
 import { FormatError } from "../platform/errors.ts";
 import { readWhole } from "../platform/files.ts";
 
@@ -16,7 +17,7 @@ export function readJson(path: string): unknown {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(readWhole(path, maxJsonBytes)));
   } catch (cause) {
     if (cause instanceof SyntaxError || cause instanceof TypeError)
-      throw new FormatError(`${path}: is not JSON (${cause.message}); is it cut short?`, { cause });
+      throw new FormatError(`${path}: is not JSON (${showText(cause.message, 120)}); is it cut short?`, { cause });
     throw cause;
   }
 }

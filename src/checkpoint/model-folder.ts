@@ -10,6 +10,7 @@ import { FileError, FormatError, UnsupportedError, UsageError } from "../platfor
 import { describePath, exists, joinPath, listFolder, sha256Of, writeAtomically } from "../platform/files.ts";
 import type { Runtime } from "../tensor/index.ts";
 import { formatTokenizerConfig, formatTokenizerJson, loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
+import { checkConfigSize } from "./config-check.ts";
 import { fromHuggingFaceConfig, toGenerationConfig, toHuggingFaceConfig } from "./hf-config.ts";
 import { openWeights } from "./hf-weights.ts";
 import { configFile, generationFile, jsonText, readJson } from "./json-file.ts";
@@ -80,7 +81,9 @@ export async function writeModelFiles(
 /** The config of the model in a folder. @throws FileError, FormatError, UnsupportedError */
 export function readModelConfig(folder: string): ModelConfig {
   const path = joinPath(folder, configFile);
-  return fromHuggingFaceConfig(readJson(path), path);
+  const config = fromHuggingFaceConfig(readJson(path), path);
+  if (hasSafetensors(folder)) checkConfigSize(config, folder, path);
+  return config;
 }
 
 /** The tokenizer in a folder, null where there is none. @throws FormatError where it does not belong to the model */

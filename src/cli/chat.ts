@@ -1,6 +1,7 @@
 /** `bitnet chat`: a talk with a model in the terminal, through its chat template. Ctrl-C ends the answer, not the program. */
 import { Command } from "commander";
 import type { ChatMessage, ChatTemplate, OpenedEngine, PromptCache, SingleOptions } from "../infer/index.ts";
+import { showText } from "../platform/show.ts";
 import type { LineReader } from "../platform/terminal.ts";
 import { chatPrompt, templateFor } from "./support/chat.ts";
 import { Interrupted } from "./support/interrupt.ts";
@@ -237,7 +238,8 @@ class Chat {
     try {
       parsed = JSON.parse(await readText(path));
     } catch (cause) {
-      if (cause instanceof SyntaxError) throw new FormatError(`${path}: is not JSON (${cause.message})`, { cause });
+      if (cause instanceof SyntaxError)
+        throw new FormatError(`${path}: is not JSON (${showText(cause.message, 120)})`, { cause });
       throw cause;
     }
     const result = z.object({ messages: z.array(message) }).safeParse(parsed);

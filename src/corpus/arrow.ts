@@ -19,7 +19,7 @@ import { openFile } from "../platform/files.ts";
 import { decompressZstdWhole, loadZstd } from "../platform/zstd.ts";
 import { codecs, Damage, findMessages, maxBodyBytes, type Message } from "./arrow-messages.ts";
 import { type Row, rowReader, type TextDocument } from "./records.ts";
-import { checkLength, columnsFor, type RowFileOptions, stringFromBytes } from "./rows.ts";
+import { checkLength, columnsFor, type RowFileOptions, stringFromBytes, libraryWords } from "./rows.ts";
 
 /** The documents of an Arrow file, in groups. Bad records are told to `bad`, with file and row (from 1). */
 export async function* readArrow(path: string, options: RowFileOptions): AsyncGenerator<TextDocument[]> {
@@ -31,7 +31,7 @@ export async function* readArrow(path: string, options: RowFileOptions): AsyncGe
   let rows = 0;
   let at = 0;
   const damaged = (where: string, cause: unknown) => {
-    const message = (cause as Error).message.replace(`${path}: `, "");
+    const message = libraryWords(cause, path);
     return new DataError(`${path}: ${where}: cannot be read as Arrow (${message}); is it whole? Fetch it again`, {
       cause,
     });

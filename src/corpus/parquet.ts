@@ -1,102 +1,66 @@
 /**
  * Parquet files as documents, one row group at a time: only the columns that are mapped are read and decompressed
- * (Snappy, Zstd, Gzip, Brotli, LZ4), so memory holds those of one row group, whatever the size of the file.
+ * (Snappy, Zstd, Gzip, Brotli, LZ4), so memory holds those of one row group, whatever the size of the file. The library
+ * runs on a thread that can be ended (parquet-file.ts).
  */
-import {
-  type AsyncBuffer,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetReadObjects,
-  parquetSchema,
-} from "hyparquet";
-import { compressors } from "hyparquet-compressors";
-import { DataError, FileError } from "../platform/errors.ts";
-import { openFile } from "../platform/files.ts";
-import { rowReader, type TextDocument } from "./records.ts";
-import { checkLength, columnsFor, type RowFileOptions, stringFromBytes } from "./rows.ts";
+import { DataError } from "../platform/errors.ts";
+import { describePath } from "../platform/files.ts";
+import { ParquetFile } from "./parquet-file.ts";
+import type { DocumentOrReason } from "./parquet-thread.ts";
+import type { TextDocument } from "./records.ts";
+import { columnsFor, type RowFileOptions } from "./rows.ts";
+
+/** Row groups in one file that may end the library's thread; then the rest of the file is given up. */
+const maxLostGroups = 3;
 
 /**
  * The documents of a Parquet file, in groups.
  *
- * A damaged file, a missing column, a row group that cannot be decoded, a row without text, a text that is not UTF-8 or
- * over the limit: told to `bad`, with the file and the row (from 1).
+ * A damaged file, a missing column, a row group that cannot be decoded (in time, in memory), a row without text, a text that
+ * is not UTF-8 or over the limit: told to `bad`, with the file and the row (from 1).
  */
 export async function* readParquet(path: string, options: RowFileOptions): AsyncGenerator<TextDocument[]> {
   const { fields, maxDocumentBytes, onRead, bad } = options;
-  const file = openFile(path);
-  const buffer: AsyncBuffer = {
-    byteLength: file.sizeBytes,
-    slice(start, end = file.sizeBytes) {
-      const bytes = new Uint8Array(Math.max(0, end - start));
-      file.read(start, bytes);
-      return bytes.buffer;
-    },
-  };
-  const damaged = (where: string, cause: unknown) =>
-    new DataError(
-      `${path}: ${where}cannot be read as Parquet (${(cause as Error).message.replace(`${path}: `, "")}); is it whole? Fetch it again`,
-      { cause },
-    );
+  const { sizeBytes } = describePath(path);
   let told = 0;
+  let file: ParquetFile | null = null;
   try {
-    let metadata: FileMetaData;
     let columns: string[];
     try {
-      metadata = await parquetMetadataAsync(buffer);
-      columns = parquetSchema(metadata).children.map(({ element }) => element.name);
-    } catch (cause) {
-      if (cause instanceof FileError) throw cause;
-      return bad(damaged("", cause));
-    }
-    const rows = Number(metadata.num_rows);
-    let wanted: string[];
-    try {
-      wanted = columnsFor(fields, columns, path);
+      file = await ParquetFile.open(path);
+      columns = columnsFor(fields, file.facts.columns, path);
     } catch (error) {
       if (!(error instanceof DataError)) throw error;
-      return bad(error, Math.max(1, rows));
+      return bad(error, Math.max(1, file?.facts.rows ?? 1));
     }
-    const read = rowReader(fields, path);
-    let first = 0;
-    for (const group of metadata.row_groups) {
-      const count = Number(group.num_rows);
+    const { rows, groups } = file.facts;
+    let lost = 0;
+    for (const [i, group] of groups.entries()) {
       const documents: TextDocument[] = [];
-      let values: Record<string, unknown>[];
+      let found: DocumentOrReason[] = [];
       try {
-        values = await parquetReadObjects({
-          file: buffer,
-          metadata,
-          compressors,
-          columns: wanted,
-          rowStart: first,
-          rowEnd: first + count,
-          parsers: { stringFromBytes },
-        });
-        if (values.length !== count) throw new Error(`${values.length} of ${count} rows came`);
-      } catch (cause) {
-        if (cause instanceof FileError) throw cause;
-        bad(damaged(`rows ${first + 1} to ${first + count}: `, cause), count);
-        values = [];
+        if (lost >= maxLostGroups)
+          throw new DataError(
+            `${path}: rows ${file.firstRow(i)} to ${rows}: given up, after ${lost} parts that are damaged`,
+          );
+        found = await file.documents(i, columns, { fields, maxDocumentBytes });
+      } catch (error) {
+        if (!(error instanceof DataError)) throw error;
+        if (++lost > maxLostGroups) return bad(error, rows - file.firstRow(i) + 1);
+        bad(error, group.rows);
       }
-      for (const [i, row] of values.entries()) {
-        try {
-          const document = read(row, `row ${first + i + 1}`);
-          checkLength(document, maxDocumentBytes);
-          documents.push(document);
-        } catch (error) {
-          if (!(error instanceof DataError)) throw error;
-          bad(error);
-        }
+      for (const one of found) {
+        if ("reason" in one) bad(new DataError(one.reason));
+        else documents.push(one);
       }
-      first += count;
       yield documents;
-      const share = rows > 0 ? Math.floor((file.sizeBytes * first) / rows) : 0;
+      const share = rows > 0 ? Math.floor((sizeBytes * (file.firstRow(i) - 1 + group.rows)) / rows) : 0;
       onRead?.(share - told);
       told = share;
     }
     if (rows === 0) bad(new DataError(`${path}: has no rows; expected text`));
   } finally {
-    file.close();
+    await file?.close();
   }
-  onRead?.(file.sizeBytes - told);
+  onRead?.(sizeBytes - told);
 }

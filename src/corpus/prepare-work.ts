@@ -5,6 +5,7 @@
  *   OUT.work/run.json  files.json  markers/  text/*.jsonl.gz  dedup/  deduplicated/  tokenizer/  runs/*.run  result/
  */
 import { FormatError, UsageError } from "../platform/errors.ts";
+import { showText } from "../platform/show.ts";
 import {
   createHasher,
   exists,
@@ -133,7 +134,9 @@ function readJson(path: string): unknown {
     return JSON.parse(new TextDecoder().decode(readWhole(path, 2 ** 30)));
   } catch (cause) {
     if (cause instanceof SyntaxError)
-      throw new FormatError(`${path}: is not JSON (${cause.message}); start anew with --restart`, { cause });
+      throw new FormatError(`${path}: is not JSON (${showText(cause.message, 120)}); start anew with --restart`, {
+        cause,
+      });
     throw cause;
   }
 }

@@ -5,6 +5,7 @@
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { FormatError, UsageError } from "../platform/errors.ts";
+import { issueWords } from "../platform/issue.ts";
 import { exists, folderOf, joinPath, readWhole } from "../platform/files.ts";
 import { packageFile } from "../platform/machine.ts";
 import { createFilters } from "./filters/spec.ts";
@@ -141,7 +142,7 @@ export async function readRecipe(word: string): Promise<LoadedRecipe> {
   const parsed = recipeSchema.safeParse(document.toJS({ maxAliasCount: 10 }));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new UsageError(`${path}: ${issue.path.join(".") || "recipe"}: ${issue.message}`);
+    throw new UsageError(`${path}: ${issueWords(issue, "recipe")}`);
   }
   const recipe = parsed.data;
   const folder = folderOf(path);

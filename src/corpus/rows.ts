@@ -3,6 +3,7 @@
  * limit on a document. Knows no format.
  */
 import { DataError } from "../platform/errors.ts";
+import { showText } from "../platform/show.ts";
 import { firstInvalidByte } from "./pieces.ts";
 import { type BadRecordHandler, type FieldMap, fieldsOf, InvalidText, type TextDocument } from "./records.ts";
 
@@ -49,4 +50,12 @@ export function checkLength({ text, file, place }: TextDocument, maxBytes: numbe
     throw new DataError(
       `${file}: ${place}: its text has ${bytes} bytes, over the limit of ${maxBytes}; raise the limit`,
     );
+}
+
+/** A library's words about a damaged file, on one line; what is the engine's about the library is said otherwise. */
+export function libraryWords(cause: unknown, path: string): string {
+  const { message } = cause instanceof Error ? cause : new Error(String(cause));
+  if (cause instanceof TypeError || cause instanceof RangeError || /undefined|is not a |BigInt/.test(message))
+    return "its parts do not fit together";
+  return showText(message.replace(`${path}: `, ""), 160);
 }

@@ -12,19 +12,24 @@ import { decodePiece, type PieceOptions, readPieces } from "./pieces.ts";
 // own trim() and \s differ in exactly these.
 const pythonSpace = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const leadingSpace = new RegExp(`^[${pythonSpace}]+`, "u");
-const trailingSpace = new RegExp(`[${pythonSpace}]+$`, "u");
+const isSpace = new RegExp(`[${pythonSpace}]`, "u");
 const spaces = new RegExp(`[${pythonSpace}]+`, "u");
+
+/** str.strip(); by hand, since a pattern for the end looks at each place of each run of spaces again. */
+function strip(text: string): string {
+  let from = 0;
+  let to = text.length;
+  while (from < to && isSpace.test(text[from])) from++;
+  while (from < to && isSpace.test(text[to - 1])) to--;
+  return text.slice(from, to);
+}
 
 /**
  * Whether a line opens a page: a heading of level 1, ` = Title = `, and not ` = = Section = = `. The harness's rule, its
  * oddity kept: a level-1 title that itself contains "= =" is judged after those are joined.
  */
 export function isPageHeading(line: string): boolean {
-  const text = line
-    .replaceAll("= = =", "===")
-    .replaceAll("= =", "==")
-    .replace(leadingSpace, "")
-    .replace(trailingSpace, "");
+  const text = strip(line.replaceAll("= = =", "===").replaceAll("= =", "=="));
   return text.startsWith("= ") && text.endsWith(" =");
 }
 
@@ -122,8 +127,7 @@ export const countBytes = (page: string): number => new TextEncoder().encode(pag
  * order, including the step that never matches real text (slashes inside the pattern).
  */
 export function detokenizeWikiText(page: string): string {
-  const s = `[${pythonSpace}]*`;
-  const replaceAll: [string | RegExp, string][] = [
+  const before: [string | RegExp, string][] = [
     ["s '", "s'"],
     [/\/' [0-9]\//gu, "/'[0-9]/"],
     [" @-@ ", "-"],
@@ -135,11 +139,8 @@ export function detokenizeWikiText(page: string): string {
     [" ! ", "! "],
     [" ? ", "? "],
     [" , ", ", "],
-    [new RegExp(`\\(${s}([^)]*?)${s}\\)`, "gu"), "($1)"],
-    [new RegExp(`\\[${s}([^\\]]*?)${s}\\]`, "gu"), "[$1]"],
-    [new RegExp(`\\{${s}([^}]*?)${s}\\}`, "gu"), "{$1}"],
-    [new RegExp(`"${s}([^"]*?)${s}"`, "gu"), '"$1"'],
-    [new RegExp(`'${s}([^']*?)${s}'`, "gu"), "'$1'"],
+  ];
+  const behind: [string | RegExp, string][] = [
     ["= = = =", "===="],
     ["= = =", "==="],
     ["= =", "=="],
@@ -149,5 +150,23 @@ export function detokenizeWikiText(page: string): string {
     [" N ", " 1 "],
     [" 's", "'s"],
   ];
-  return replaceAll.reduce((text, [from, to]) => text.replaceAll(from, to), page);
+  const replaced = (text: string, [from, to]: [string | RegExp, string]) => text.replaceAll(from, to);
+  const pairs = ["()", "[]", "{}", '""', "''"];
+  return behind.reduce(replaced, pairs.reduce(closeUp, before.reduce(replaced, page)));
+}
+
+/**
+ * Leaves out the white space inside a pair of brackets or quotes: the harness's `\\(\\s*([^)]*?)\\s*\\)` and its kin, which
+ * take a square of the time where brackets stay open.
+ */
+function closeUp(text: string, [open, close]: string): string {
+  const parts: string[] = [];
+  let done = 0;
+  for (let from = text.indexOf(open); from >= 0; from = text.indexOf(open, done)) {
+    const to = text.indexOf(close, from + 1);
+    if (to < 0) break;
+    parts.push(text.slice(done, from), open, strip(text.slice(from + 1, to)), close);
+    done = to + 1;
+  }
+  return parts.join("") + text.slice(done);
 }

@@ -3,7 +3,9 @@
  * it. The manifest is written last and the folder takes its name only when complete, so a folder with a manifest is whole.
  */
 import { z } from "zod";
+import { showText } from "../platform/show.ts";
 import { DataError, FormatError } from "../platform/errors.ts";
+import { issueWords } from "../platform/issue.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
 import { streamOfShards } from "./shard-stream.ts";
 import { openShard, type Shard } from "./shards.ts";
@@ -112,12 +114,14 @@ export function readManifest(folder: string): DatasetManifest {
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(readWhole(path, 1 << 26)));
   } catch (cause) {
-    throw new FormatError(`${path}: is not JSON (${(cause as Error).message}); prepare the data again`, { cause });
+    throw new FormatError(`${path}: is not JSON (${showText((cause as Error).message, 120)}); prepare the data again`, {
+      cause,
+    });
   }
   const parsed = manifestSchema.safeParse(value);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new FormatError(`${path}: ${issue.path.join(".") || "manifest"}: ${issue.message}; prepare the data again`);
+    throw new FormatError(`${path}: ${issueWords(issue, "manifest")}; prepare the data again`);
   }
   return parsed.data;
 }

@@ -2,6 +2,7 @@
  * Scores out of a results file of lm-evaluation-harness (0.3 and 0.4; ours have its shape too: harness-results.ts), so that
  * a report can show what was measured elsewhere. The file is another program's: every field is looked at before it is used.
  */
+import { showText } from "../platform/show.ts";
 import { DataError } from "../platform/errors.ts";
 import { readWhole, sha256Of } from "../platform/files.ts";
 
@@ -63,9 +64,11 @@ function parse(path: string, text: string): Json {
   let json: unknown;
   try {
     // Python writes NaN and Infinity, which are no JSON: as null they are refused below with their names.
-    json = JSON.parse(text.replace(/(?<=[[:,]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])/g, "null"));
+    json = JSON.parse(text.replace(/([[:,]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])/g, "$1null"));
   } catch (cause) {
-    throw new DataError(`${path}: is not JSON (${(cause as Error).message}); is the file cut short?`, { cause });
+    throw new DataError(`${path}: is not JSON (${showText((cause as Error).message, 120)}); is the file cut short?`, {
+      cause,
+    });
   }
   if (!isObject(json)) throw new DataError(`${path}: expected a JSON object, got ${show(json)}`);
   return json;

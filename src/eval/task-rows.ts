@@ -2,10 +2,10 @@
  * Rows of a task's file, each with the words for where it stands, and readers of their fields that say what is wrong
  * there. JSON lines (also .gz), Parquet, CSV (StoryCloze). Knows no task.
  */
-import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import { ParquetFile } from "../corpus/parquet-file.ts";
+import { showText } from "../platform/show.ts";
 import { DataError, FormatError } from "../platform/errors.ts";
-import { baseName, openFile, readChunks } from "../platform/files.ts";
+import { baseName, readChunks } from "../platform/files.ts";
 
 export interface TaskRow {
   /** "FILE: line 3" or "FILE: row 3", counted from 1. */
@@ -64,7 +64,10 @@ function readJsonLines(path: string, text: string): TaskRow[] {
     try {
       value = JSON.parse(line);
     } catch (cause) {
-      throw new DataError(`${where}: is not JSON (${(cause as Error).message}); is the file cut short?`, { cause });
+      throw new DataError(
+        `${where}: is not JSON (${showText((cause as Error).message, 120)}); is the file cut short?`,
+        { cause },
+      );
     }
     if (typeof value !== "object" || value === null || Array.isArray(value))
       throw new DataError(`${where}: expected a JSON object, got ${JSON.stringify(value).slice(0, 40)}`);
@@ -74,25 +77,19 @@ function readJsonLines(path: string, text: string): TaskRow[] {
 }
 
 async function readParquet(path: string): Promise<TaskRow[]> {
-  const file = openFile(path);
-  const buffer: AsyncBuffer = {
-    byteLength: file.sizeBytes,
-    slice: async (start, end = file.sizeBytes) => {
-      const bytes = new Uint8Array(Math.max(0, end - start));
-      file.read(start, bytes);
-      return bytes.buffer;
-    },
-  };
+  let file: ParquetFile | null = null;
   try {
-    const metadata = await parquetMetadataAsync(buffer);
-    const rows = await parquetReadObjects({ file: buffer, metadata, compressors });
-    return rows.map((row, i) => ({ where: `${path}: row ${i + 1}`, value: plain(row) as Record<string, unknown> }));
+    file = await ParquetFile.open(path);
+    const rows: TaskRow[] = [];
+    for (const i of file.facts.groups.keys())
+      for (const row of await file.rows(i))
+        rows.push({ where: `${path}: row ${rows.length + 1}`, value: plain(row) as Record<string, unknown> });
+    return rows;
   } catch (cause) {
-    throw new FormatError(`${path}: cannot be read as Parquet (${(cause as Error).message}); fetch it again`, {
-      cause,
-    });
+    if (cause instanceof DataError) throw new FormatError(cause.message, { cause });
+    throw cause;
   } finally {
-    file.close();
+    await file?.close();
   }
 }
 

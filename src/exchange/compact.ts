@@ -17,6 +17,8 @@ import {
 } from "../formats/compact/index.ts";
 import { checkQuantization, headWidth, type ModelConfig, modelConfigSchema, Transformer } from "../model/index.ts";
 import { FormatError } from "../platform/errors.ts";
+import { showText } from "../platform/show.ts";
+import { issueWords } from "../platform/issue.ts";
 import { baseName, joinPath, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import type { RowTypeName } from "../quant/row-types.ts";
 import { masterWeightsOf } from "../quant/ternary.ts";
@@ -141,7 +143,7 @@ export function openCompactModel(path: string): OpenedCompact {
     const parsed = metadataSchema.safeParse(file.metadata);
     if (!parsed.success) {
       const [issue] = parsed.error.issues;
-      throw new FormatError(`${path}: byte 48: header: metadata.${issue.path.join(".")}: ${issue.message}`);
+      throw new FormatError(`${path}: byte 48: header: metadata.${issueWords(issue)}`);
     }
     const { config, step, chatTemplate, tokenizer: roles } = parsed.data;
     checkTensors(file, config);
@@ -166,7 +168,8 @@ function readTokenizer(
   try {
     content = JSON.parse(file.readTokenizer()!);
   } catch (cause) {
-    if (cause instanceof SyntaxError) throw new FormatError(`${where}: is not JSON (${cause.message})`, { cause });
+    if (cause instanceof SyntaxError)
+      throw new FormatError(`${where}: is not JSON (${showText(cause.message, 120)})`, { cause });
     throw cause;
   }
   let tokenizer: Tokenizer;

@@ -390,3 +390,25 @@ test("converted without sub-norms it gets no parameter, and is the model that a 
   writeFileSync(path, JSON.stringify({ ...config, quantization_config: ternary, sub_norm: true }));
   await expect(load(folder)).rejects.toThrow(/has no tensor .*attn_sub_norm.*"sub_norm": false in config.json/);
 });
+
+describe("a config.json from elsewhere is held against the weights beside it before a model of its sizes is made", () => {
+  test.for<[string, number, RegExp]>([
+    [
+      "num_hidden_layers",
+      1_000_000,
+      /num_hidden_layers 1000000 are at least \d+ bytes of weights, but the safetensors/,
+    ],
+    ["vocab_size", 2 ** 31, /vocab_size 2147483648, .* is it of another model\?/],
+    [
+      "max_position_embeddings",
+      2 ** 31,
+      /max_position_embeddings is 2147483648; with heads of \d+ at most \d+ can be run/,
+    ],
+  ])("%s", async ([key, value, words]) => {
+    const { folder } = await exported(make(), { type: "f32" });
+    const path = join(folder, "config.json");
+    const { bitnet_ts: _, ...config } = JSON.parse(readFileSync(path, "utf8"));
+    writeFileSync(path, JSON.stringify({ ...config, [key]: value }));
+    await expect(load(folder)).rejects.toThrow(words);
+  });
+});

@@ -5,6 +5,7 @@
  *   8 bytes: header length, little-endian | header: JSON, padded with spaces | data of the tensors, without gaps
  */
 import { FormatError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
 
 /** Bytes of one element of every dtype that the format has. Which of them we convert is up to safetensors.ts. */
 export const safetensorsDTypes = {
@@ -182,27 +183,41 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 const isSizes = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
 
-/** A value of a foreign file in a message: quoted, and not longer than a line. */
-export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? "absent";
-  return text.length > 80 ? `${text.slice(0, 80)}...` : text;
-}
-
 /** The first key that an object of this (valid) JSON text has twice, at any depth: JSON.parse keeps the last, silently. */
 function findDuplicateKey(text: string): string | null {
   const open: (Set<string> | null)[] = []; // keys of each open object; null for an array
-  const token = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/g;
+  const token = /["{}[\]]/g;
   for (let match = token.exec(text); match; match = token.exec(text)) {
-    const [found, colon] = match;
+    let [found] = match;
+    let colon = false;
+    if (found === '"') {
+      const end = endOfString(text, match.index);
+      found = text.slice(match.index, end);
+      colon = isColonNext(text, end);
+      token.lastIndex = end;
+    }
     if (found === "{") open.push(new Set());
     else if (found === "[") open.push(null);
     else if (found === "}" || found === "]") open.pop();
     else if (colon) {
-      const key: string = JSON.parse(found.slice(0, -colon.length));
+      const key: string = JSON.parse(found);
       const keys = open.at(-1)!;
       if (keys.has(key)) return key;
       keys.add(key);
     }
   }
   return null;
+}
+
+/** Behind a string's closing quote. By hand: a pattern over millions of escapes runs out of its stack. */
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  while (text.charCodeAt(at) !== 0x22) at += text.charCodeAt(at) === 0x5c ? 2 : 1;
+  return at + 1;
+}
+
+function isColonNext(text: string, from: number): boolean {
+  let at = from;
+  while (at < text.length && " \t\r\n".includes(text[at])) at++;
+  return text[at] === ":";
 }

@@ -4,6 +4,7 @@
  * one file. Knows names and bytes, not models.
  */
 import { FormatError } from "../platform/errors.ts";
+import { show, showText } from "../platform/show.ts";
 import { exists, joinPath, readWhole, sha256Of, writeAtomically } from "../platform/files.ts";
 import {
   readSafetensors,
@@ -12,7 +13,7 @@ import {
   type SafetensorsTensor,
   writeSafetensors,
 } from "./safetensors.ts";
-import { safetensorsDTypes, show } from "./safetensors-header.ts";
+import { safetensorsDTypes } from "./safetensors-header.ts";
 
 const singleFile = "model.safetensors";
 const indexFile = "model.safetensors.index.json";
@@ -58,7 +59,7 @@ function readIndex(path: string): Map<string, string> {
     content = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(readWhole(path, maxIndexBytes)));
   } catch (cause) {
     if (cause instanceof SyntaxError || cause instanceof TypeError)
-      throw new FormatError(`${path}: is not JSON (${cause.message}); is it cut short?`, { cause });
+      throw new FormatError(`${path}: is not JSON (${showText(cause.message, 120)}); is it cut short?`, { cause });
     throw cause;
   }
   const map = (content as { weight_map?: unknown } | null)?.weight_map;

@@ -3,6 +3,7 @@
  * are in safetensors-header.ts. Called for checkpoints, the optimiser's state and models of others.
  */
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
 import { createAtomicFile, createHasher, openFile } from "../platform/files.ts";
 import { bfloat16ToFloat32 } from "../quant/bfloat16.ts";
 import { float16ToFloat32 } from "../quant/float16.ts";
@@ -13,7 +14,6 @@ import {
   parseHeaderLength,
   type SafetensorsEntry,
   type SafetensorsHeader,
-  show,
 } from "./safetensors-header.ts";
 
 export type { SafetensorsDType, SafetensorsEntry } from "./safetensors-header.ts";
@@ -83,7 +83,10 @@ function convert(entry: SafetensorsEntry, { buffer }: Uint8Array<ArrayBuffer>, w
 
 function summary(tensors: ReadonlyMap<string, unknown>): string {
   const names = [...tensors.keys()];
-  const some = names.slice(0, 5).map(show).join(", ");
+  const some = names
+    .slice(0, 5)
+    .map((name) => show(name))
+    .join(", ");
   return names.length > 5 ? `${some} and ${names.length - 5} more` : some || "none";
 }
 

@@ -3,6 +3,7 @@
  * server.ts hangs them in front of the routes.
  */
 import { equalSecrets } from "../platform/secrets.ts";
+import { show } from "../platform/show.ts";
 import { HttpError } from "./errors.ts";
 
 /** @throws HttpError 401 for a missing or wrong key */
@@ -20,7 +21,9 @@ export function checkKey(authorization: string | undefined, keys: readonly strin
     throw new HttpError(401, "the API key is wrong", { type: "authentication_error", code: "invalid_api_key" });
 }
 
-const loopback = /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/i;
+const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
+const byte = "(?:25[0-5]|2[0-4]\\d|1?\\d?\\d)";
+const loopback = new RegExp(`^(?:(?:${label}\\.)*localhost|127(?:\\.${byte}){3}|\\[::1\\])$`, "i");
 
 export const isLoopback = (host: string): boolean =>
   loopback.test(host.includes(":") && !host.startsWith("[") ? `[${host}]` : host);
@@ -37,7 +40,7 @@ export function checkHost(header: string | undefined, allowed: readonly string[]
   if (loopback.test(name) || allowed.includes("*") || allowed.some((each) => each.toLowerCase() === name)) return;
   throw new HttpError(
     421,
-    `this server answers to localhost, and was asked as ${JSON.stringify(name)}; start it with --allowed-host ${name || "NAME"} if that is right`,
+    `this server answers to localhost, and was asked as ${show(name)}; start it with --allowed-host ${/^[\w.-]{1,80}$/.test(name) ? name : "NAME"} if that is right`,
     { code: "wrong_host" },
   );
 }

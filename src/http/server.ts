@@ -6,6 +6,7 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomHex } from "../platform/secrets.ts";
 import { type Clock, systemClock } from "../platform/clock.ts";
+import { limitConnections } from "./connections.ts";
 import { HttpError, RequestEnded, toHttpError } from "./errors.ts";
 import { addPages, type PageFile } from "./pages.ts";
 import { checkHost, checkKey, corsHeaders, isLoopback, preflightHeaders } from "./security.ts";
@@ -29,6 +30,11 @@ export interface WebServerOptions {
   graceMs?: number;
   /** Connections at once; default 1024. */
   connections?: number;
+  /** Connections at once of one address; default 512. Behind a proxy all come from the proxy's. */
+  connectionsOfAddress?: number;
+  /** That a request's head, and its body, have to come; default 10 s and 30 s. */
+  headMs?: number;
+  bodyMs?: number;
   /** JSON lines; default none. */
   log?: { level: "debug" | "info" | "warn" | "error"; stream: { write(line: string): void } };
   clock?: Clock;
@@ -83,11 +89,20 @@ interface Tracked {
   startedMs: number;
 }
 
+/** Node keeps the first of several; a request with more than one is nobody's browser. */
+function hostOf({ headers, raw }: FastifyRequest): string | undefined {
+  const names = raw.rawHeaders.filter((_, i) => i % 2 === 0);
+  if (names.filter((name) => name.toLowerCase() === "host").length > 1)
+    throw new HttpError(400, "the request has more than one Host header", { code: "wrong_host" });
+  return headers.host;
+}
+
 const pathOf = (request: FastifyRequest) => request.url.split("?", 1)[0];
 
 export function createWebServer(site: Site, options: WebServerOptions = {}): WebServer {
   const { host = "127.0.0.1", port = 8080, apiKeys = [], corsOrigins = [], allowedHosts = [] } = options;
   const { bodyBytes = 2 ** 20, timeoutMs = 600_000, graceMs = 30_000, clock = systemClock } = options;
+  const { headMs = 10_000, bodyMs = 30_000 } = options;
   const random = options.randomHex ?? randomHex;
   const openPaths = new Set([...(site.openPaths ?? []), ...(site.pages ?? []).map(({ path }) => path)]);
   const tracked = new Map<FastifyRequest, Tracked>();
@@ -100,15 +115,32 @@ export function createWebServer(site: Site, options: WebServerOptions = {}): Web
     bodyLimit: bodyBytes,
     genReqId: () => `req_${random(12)}`,
     // A request must have come whole by then: slow senders hold no connection for long.
-    requestTimeout: 30_000,
+    requestTimeout: bodyMs,
+    // Node looks whether times are over only so often; by default every 30 s.
+    http: { headersTimeout: Math.min(headMs, bodyMs), connectionsCheckingInterval: Math.min(1000, headMs) },
     keepAliveTimeout: 72_000,
     forceCloseConnections: "idle",
     return503OnClosing: false,
     routerOptions: { maxParamLength: 200 },
   });
-  fastify.server.maxConnections = options.connections ?? 1024;
+  limitConnections(fastify.server, {
+    connections: options.connections ?? 1024,
+    ofAddress: options.connectionsOfAddress ?? 512,
+  });
   // Only JSON: a form or plain text is what another site's page could send without being asked.
   fastify.removeContentTypeParser("text/plain");
+  const parseJson = fastify.getDefaultJsonParser("error", "error");
+  fastify.removeContentTypeParser("application/json");
+  fastify.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
+    let text: string;
+    try {
+      text = new TextDecoder("utf-8", { fatal: true }).decode(body as Uint8Array);
+    } catch {
+      done(new HttpError(400, "the body is not UTF-8", { code: "invalid_json" }));
+      return;
+    }
+    parseJson(request, text, done);
+  });
 
   fastify.addHook("onRequest", async (request, reply) => {
     site.onBegin?.();
@@ -122,7 +154,7 @@ export function createWebServer(site: Site, options: WebServerOptions = {}): Web
       reply.header("connection", "close");
       throw new RequestEnded("shutdown");
     }
-    if (isLoopback(host)) checkHost(request.headers.host, allowedHosts);
+    if (isLoopback(host)) checkHost(hostOf(request), allowedHosts);
     if (request.method !== "OPTIONS" && !openPaths.has(pathOf(request)))
       checkKey(request.headers.authorization, apiKeys);
   });

@@ -3,6 +3,7 @@
  * special tokens of well-known names, as llama.cpp finds them. Called by open-engine.ts and whatever opens other files.
  */
 import { FormatError } from "../platform/errors.ts";
+import { show, showText } from "../platform/show.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
@@ -45,15 +46,14 @@ function listed(path: string, vocabSize: number): number[] {
   try {
     config = JSON.parse(new TextDecoder().decode(readWhole(path, 2 ** 24)));
   } catch (cause) {
-    if (cause instanceof SyntaxError) throw new FormatError(`${path}: is not JSON (${cause.message})`, { cause });
+    if (cause instanceof SyntaxError)
+      throw new FormatError(`${path}: is not JSON (${showText(cause.message, 120)})`, { cause });
     throw cause;
   }
   const value = config?.eos_token_id;
   const ids = value === undefined || value === null ? [] : Array.isArray(value) ? value : [value];
   for (const id of ids)
     if (!(Number.isInteger(id) && id >= 0 && id < vocabSize))
-      throw new FormatError(
-        `${path}: eos_token_id has ${JSON.stringify(id)}; expected tokens of the vocabulary of ${vocabSize}`,
-      );
+      throw new FormatError(`${path}: eos_token_id has ${show(id)}; expected tokens of the vocabulary of ${vocabSize}`);
   return ids;
 }

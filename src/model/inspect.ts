@@ -185,6 +185,7 @@ function inferenceMemory(model: Transformer): Omit<InferenceMemory, "packedBytes
   const { runtime, config } = model;
   const { stats } = runtime.backend;
   const token = { tokens: new Int32Array(1), batch: 1, length: 1 };
+  model.reservePositions(config.contextLength);
   model.lastLogits(token).dispose(); // makes the codes
   const presentBytes = stats.liveBytes;
   const cache = model.createCache(1, config.contextLength);

@@ -12,11 +12,11 @@ import {
   type LinearLayer,
   ParameterFactory,
   RmsNorm,
+  RotaryTable,
 } from "../nn/index.ts";
 import { crossEntropy } from "../ops/cross-entropy/index.ts";
 import { embedding } from "../ops/embedding/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
-import { rotaryTable } from "../ops/rotary/index.ts";
 import { DataError, ShapeError } from "../platform/errors.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
@@ -102,7 +102,7 @@ export class Transformer {
   private readonly blocks: Block[] = [];
   private readonly finalNorm: RmsNorm;
   private readonly head: Parameter;
-  private readonly rotaryTable: Tensor;
+  private readonly rotaryTable: RotaryTable;
 
   /**
    * Weights are drawn from `seed`: embeddings and linear layers N(0, initStd²), gains 1. null: left uninitialised, for
@@ -128,12 +128,7 @@ export class Transformer {
     this.head = config.tiedHead
       ? this.embeddingTable
       : factory.create(headName, "head", [vocabSize, width], { std: initStd });
-    const D = headWidth(config);
-    this.rotaryTable = runtime.upload(
-      [config.contextLength, D],
-      "f32",
-      rotaryTable(config.contextLength, D, config.ropeBase),
-    );
+    this.rotaryTable = new RotaryTable(runtime, { ...config, headWidth: headWidth(config) });
     this.parameters = factory.parameters;
   }
 
@@ -174,6 +169,11 @@ export class Transformer {
   /** What the head reads of every token, [B, T, C]: the last layer's states behind the final norm. */
   hiddenStates(batch: TokenBatch, cache?: Cache): Tensor {
     return this.runtime.scope(() => this.normedStates(batch, cache));
+  }
+
+  /** Makes room for so many positions now; else it grows with the texts, up to the context. */
+  reservePositions(positions: number): void {
+    this.rotaryTable.upTo(positions);
   }
 
   /** An empty cache for `batch` sequences of up to `capacity` tokens (at most the context). */
@@ -224,7 +224,7 @@ export class Transformer {
     const mask = documentStart ? runtime.upload([B, T], "i32", documentStart) : undefined;
     let x = runtime.apply(embedding, [ids, this.embeddingTable.tensor], {});
     for (const [i, block] of this.blocks.entries()) {
-      const at = { rotaryTable: this.rotaryTable, start, documentStart: mask, cache: cache?.layers[i] };
+      const at = { rotaryTable: this.rotaryTable.upTo(start + T), start, documentStart: mask, cache: cache?.layers[i] };
       x = config.recompute
         ? runtime.checkpoint(([input]) => block.forward(runtime, input, at), [x])
         : block.forward(runtime, x, at);

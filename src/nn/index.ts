@@ -14,6 +14,7 @@ export {
   type LinearSpec,
 } from "./linear/index.ts";
 export { RmsNorm } from "./norm.ts";
+export { RotaryTable } from "./rotary-table.ts";
 export {
   type ActivationQuantizer,
   activationQuantizers,

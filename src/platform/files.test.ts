@@ -1,6 +1,7 @@
 // Oracle: what node:fs and node:zlib themselves wrote or read; the SHA-256 of "abc" from FIPS 180-4. A full disk is
 // node's writeSync made to fail as the system does (ENOSPC), and to write less than asked, as it may.
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -193,5 +194,15 @@ test.skipIf(process.platform !== "linux")(
     expect(() => makeFolder("/proc/no-such-folder/inner")).toThrow(
       /\/proc\/no-such-folder\/inner: cannot make the folder/,
     );
+  },
+);
+
+test.skipIf(process.platform === "win32")(
+  "a pipe is refused by name, where opening it would wait for who writes it",
+  () => {
+    const path = join(temporaryFolder(), "model.gguf");
+    execFileSync("mkfifo", [path]);
+    expect(() => openFile(path)).toThrow(FileError);
+    expect(() => readWhole(path)).toThrow("model.gguf: cannot open: it is a pipe, a socket or a device");
   },
 );

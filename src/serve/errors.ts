@@ -16,6 +16,7 @@ export function engineHttpError(error: unknown, retryAfterSeconds: number): Http
   const { name = "", message = "" } = error as Partial<Error>;
   if (name === "QueueFullError") return new HttpError(503, message, { code: "queue_full", retryAfterSeconds });
   if (name === "EngineGoneError") return new HttpError(503, message, { code: "engine_gone" });
+  if (name === "EngineStuckError") return new HttpError(503, message, { code: "engine_stuck", retryAfterSeconds });
   if (!theirFault.has(name)) return null;
   for (const [field, own] of Object.entries(fieldNames))
     if (new RegExp(`\\b${own}\\b`).test(message))

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { HttpError } from "../http/errors.ts";
 import { eventBody } from "../http/event-stream.ts";
 import { sha256Of } from "../platform/hash.ts";
+import { show } from "../platform/show.ts";
 import { residentBytes } from "../platform/system.ts";
 import { type Reply, type Shape, streamedAnswer, wholeAnswer } from "./answers.ts";
 import { chatShape, readChatRequest } from "./chat-completions.ts";
@@ -43,16 +44,15 @@ export function addRoutes(server: FastifyInstance, serving: Serving): void {
       text: fields.content,
       addSpecial: fields.add_special ?? false,
       parseSpecial: fields.parse_special ?? true,
+      pieces: fields.with_pieces ?? false,
     };
-    const tokens = await engine.ask<"tokenize">(question, serving.signalOf(request));
+    const { ids, pieces } = await engine.ask<"tokenize">(question, serving.signalOf(request));
     // As llama.cpp's: a piece that is no text by itself is a list of bytes.
     const isText = (piece: string, bytes: number[]) => new TextDecoder().decode(Uint8Array.from(bytes)) === piece;
     const shown = (piece: string, bytes: number[] | null) => (bytes && !isText(piece, bytes) ? bytes : piece);
-    return {
-      tokens: fields.with_pieces
-        ? tokens.map(({ id, piece, bytes }) => ({ id, piece: shown(piece, bytes) }))
-        : tokens.map(({ id }) => id),
-    };
+    if (!fields.with_pieces) return { tokens: [...ids] };
+    const named = new Map([...pieces].map(([id, { piece, bytes }]) => [id, { id, piece: shown(piece, bytes) }]));
+    return { tokens: Array.from(ids, (id) => named.get(id)) };
   });
   server.post("/detokenize", async (request) => {
     const { tokens } = parseRequest(z.strictObject({ tokens: z.array(z.int().min(0)) }), request.body);
@@ -60,7 +60,7 @@ export function addRoutes(server: FastifyInstance, serving: Serving): void {
   });
 
   server.get("/health", async () => {
-    if (engine.gone) throw engine.gone;
+    engine.check();
     return { status: "ok" };
   });
   server.get("/metrics", async (_request, reply) => {
@@ -103,7 +103,7 @@ function modelCard({ modelName, engine, clock, startedMs }: Serving) {
 }
 
 const unknownModel = (name: string, { modelName }: Serving) =>
-  new HttpError(404, `there is no model ${JSON.stringify(name)} here; this server has ${JSON.stringify(modelName)}`, {
+  new HttpError(404, `there is no model ${show(name)} here; this server has ${show(modelName)}`, {
     param: "model",
     code: "model_not_found",
   });

@@ -3,6 +3,7 @@
  * decoding by the bytes of each token.
  */
 import { FormatError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
 import { Encoder, type EncoderTables } from "./encoder.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { MAX_MERGES } from "./merge-table.ts";
@@ -128,7 +129,7 @@ export function mergesOf(json: TokenizerJson, ids: ReadonlyMap<string, number>, 
     const found = ids.get(token);
     if (found === undefined)
       throw new FormatError(
-        `${where}: merge ${rank} (${JSON.stringify(merges[rank])}) needs the token ${JSON.stringify(token)}, which the vocabulary lacks`,
+        `${where}: merge ${rank} (${show(merges[rank])}) needs the token ${show(token)}, which the vocabulary lacks`,
       );
     return found;
   };

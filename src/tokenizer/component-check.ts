@@ -5,6 +5,7 @@
  *
  * Settings as of the tokenizers library, https://huggingface.co/docs/tokenizers/api/normalizers and the pages beside it.
  */
+import { show } from "../platform/show.ts";
 
 /** What is wrong with a value, at which path in it: ["", "expected a string"]; null if nothing is. */
 type Check = (value: unknown) => Wrong | null;
@@ -190,10 +191,7 @@ const parts: Record<string, Check> = {
   decoder: component(() => decoders),
 };
 
-const shown = (value: unknown): string => {
-  const json = value === undefined ? "missing" : (JSON.stringify(value) ?? String(value));
-  return json.length > 60 ? `${json.slice(0, 60)}...` : json;
-};
+const shown = (value: unknown): string => (value === undefined ? "missing" : show(value, 64));
 
 const refusal = (key: string, { path, value, expected }: Wrong) =>
   `"${key}${path}" is ${shown(value)}, expected ${expected}`;

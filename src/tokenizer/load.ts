@@ -2,6 +2,7 @@
  * Opening a tokenizer: a folder, a tokenizer.json, LLaMA-2's or LLaMA-3's tokenizer.model. Picks the engine: ours where
  * it gives the same tokens as the library and far faster, else the library. And saving one.
  */
+import { showText } from "../platform/show.ts";
 import { FormatError, UsageError } from "../platform/errors.ts";
 import {
   absolutePath,
@@ -15,6 +16,7 @@ import {
 import { ByteLevelTokenizer, planByteLevel } from "./byte-level.ts";
 import { CodePointTokenizer, planCodePoints } from "./code-points.ts";
 import { LibraryTokenizer } from "./library.ts";
+import { checkGrowth, limitTime } from "./limits.ts";
 import { sentencePieceToJson } from "./sentencepiece.ts";
 import { llama3ToJson } from "./tiktoken.ts";
 import type { Tokenizer, TokenizerEngine, TokenizerRoles } from "./tokenizer.ts";
@@ -78,7 +80,10 @@ export function createTokenizer(content: unknown, options: TokenizerOptions = {}
     if (typeof plan !== "string") return new CodePointTokenizer(json, roles, plan);
     reasons.push(plan);
   }
-  if (engine === undefined || engine === "library") return new LibraryTokenizer(json, roles);
+  if (engine === undefined || engine === "library") {
+    checkGrowth(json, name);
+    return limitTime(new LibraryTokenizer(json, roles));
+  }
   throw new UsageError(`${name}: the ${engine} engine cannot run this tokenizer: ${reasons.join("; ")}`);
 }
 
@@ -157,7 +162,7 @@ function rolesBeside(file: string): Pick<TokenizerOptions, "bos" | "eos"> {
   try {
     config = JSON.parse(textOf(readWhole(path, MAX_FILE_BYTES), path));
   } catch (error) {
-    if (error instanceof SyntaxError) throw new FormatError(`${path}: is not JSON (${error.message})`);
+    if (error instanceof SyntaxError) throw new FormatError(`${path}: is not JSON (${showText(error.message, 120)})`);
     throw error;
   }
   if (!isObject(config)) throw new FormatError(`${path}: is not a JSON object`);

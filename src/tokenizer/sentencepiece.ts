@@ -6,6 +6,7 @@
  * Source: google/sentencepiece, sentencepiece_model.proto.
  */
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
 import { byteTokenName, markDecoder, markNormalizer, squeezeNormalizer } from "./code-points.ts";
 import { splitMerges } from "./split-merges.ts";
 import { type AddedToken, MAX_VOCABULARY, specialToken, type TokenizerJson, vocabOf } from "./tokenizer-json.ts";
@@ -200,7 +201,7 @@ export function piecesToJson(
   for (let id = 0; id < tokens.length; id++) {
     const before = ids.get(tokens[id]);
     if (before !== undefined)
-      throw new FormatError(`${where}: pieces ${before} and ${id} are both ${JSON.stringify(tokens[id])}`);
+      throw new FormatError(`${where}: pieces ${before} and ${id} are both ${show(tokens[id])}`);
     ids.set(tokens[id], id);
     if (pieces.kinds[id] === kinds.normal) ranked.push(id);
   }

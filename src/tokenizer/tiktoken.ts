@@ -4,6 +4,7 @@
  * Source: meta-llama/llama3, llama/tokenizer.py.
  */
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
 import { bytesToToken, byteToChar } from "./byte-alphabet.ts";
 import { LLAMA3_PATTERN } from "./pretokenize.ts";
 import { templateWithPrefix } from "./sentencepiece.ts";
@@ -36,7 +37,7 @@ function readRanks(text: string, where: string): string[] {
     if (line.trim() === "") continue;
     const bad = (what: string) => new FormatError(`${where}: line ${i + 1}: ${what}; expected "<base64> <rank>"`);
     const match = /^([A-Za-z0-9+/]+={0,2}) (\d+)\r?$/.exec(line);
-    if (!match) throw bad(`is ${JSON.stringify(line.slice(0, 60))}`);
+    if (!match) throw bad(`is ${show(line.slice(0, 60))}`);
     if (Number(match[2]) !== tokens.length) throw bad(`rank ${match[2]} where ${tokens.length} is next`);
     if (tokens.length === MAX_VOCABULARY) throw bad(`over ${MAX_VOCABULARY} tokens`);
     let binary: string;

@@ -3,6 +3,7 @@
  * text. Which engine runs it is load.ts's business.
  */
 import { FormatError } from "../platform/errors.ts";
+import { nestsDeeper, show, showText } from "../platform/show.ts";
 import { wrongInComponent, wrongInModel } from "./component-check.ts";
 
 export interface AddedToken {
@@ -45,6 +46,9 @@ export interface TokenizerJson {
 
 /** Ids above this are refused: tables are made of that length (the largest published vocabularies have 2^18 or so). */
 export const MAX_VOCABULARY = 2 ** 21;
+
+/** Lists and objects in each other: components may lie in sequences of sequences. */
+const maxNesting = 64;
 
 /** An added token that stands for no text. */
 export function specialToken(content: string, id: number): AddedToken {
@@ -107,7 +111,7 @@ export function parseTokenizerJson(text: string, where: string): TokenizerJson {
     json = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
   } catch (error) {
     throw new FormatError(
-      `${where}: is not JSON (${(error as Error).message}); expected a Hugging Face tokenizer.json`,
+      `${where}: is not JSON (${showText((error as Error).message, 120)}); expected a Hugging Face tokenizer.json`,
     );
   }
   return checkTokenizerJson(json, where);
@@ -117,22 +121,24 @@ export function checkTokenizerJson(json: unknown, where: string): TokenizerJson 
   const refuse = (what: string) => new FormatError(`${where}: ${what}; expected a Hugging Face tokenizer.json`);
   if (!isObject(json)) throw refuse(`is ${json === null ? "null" : Array.isArray(json) ? "a list" : typeof json}`);
   if (!isObject(json.model)) throw refuse('has no "model"');
+  if (nestsDeeper(json, maxNesting)) throw refuse(`nests more than ${maxNesting} deep`);
   const { vocab, merges } = json.model;
   const tokens: (string | undefined)[] = [];
   const claim = (token: string, id: unknown, mayRepeat: boolean) => {
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= MAX_VOCABULARY)
-      throw refuse(
-        `token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, not one of 0 to ${MAX_VOCABULARY - 1}`,
-      );
+      throw refuse(`token ${show(token)} has id ${show(id)}, not one of 0 to ${MAX_VOCABULARY - 1}`);
     const before = tokens[id as number];
     if (before !== undefined && !(mayRepeat && before === token))
-      throw refuse(`tokens ${JSON.stringify(before)} and ${JSON.stringify(token)} have one id, ${id}`);
+      throw refuse(`tokens ${show(before)} and ${show(token)} have one id, ${id}`);
     tokens[id as number] = token;
   };
   if (isObject(vocab)) {
     for (const token of Object.keys(vocab)) claim(token, vocab[token], false);
   } else if (Array.isArray(vocab)) {
-    for (const [id, entry] of vocab.entries()) claim(String(Array.isArray(entry) ? entry[0] : entry), id, false);
+    for (const [id, entry] of vocab.entries()) {
+      const token: unknown = Array.isArray(entry) ? entry[0] : entry;
+      claim(typeof token === "string" ? token : show(token), id, false);
+    }
   } else {
     throw refuse('the model has no "vocab"');
   }
@@ -186,7 +192,7 @@ export function mergeSides(merge: string | [string, string], where: string): [st
     const cut = merge.indexOf(" ", 1);
     if (cut > 0 && cut + 1 < merge.length) return [merge.slice(0, cut), merge.slice(cut + 1)];
   }
-  throw new FormatError(`${where}: merge ${JSON.stringify(merge)} is not two tokens; expected "left right"`);
+  throw new FormatError(`${where}: merge ${show(merge)} is not two tokens; expected "left right"`);
 }
 
 /**

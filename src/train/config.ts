@@ -6,6 +6,7 @@ import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { z } from "zod";
 import { checkMixture } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
 import { planModel } from "../model/plan.ts";
 import { presetRun } from "./config-presets.ts";
 import { type RunConfig, type RunConfigPatch, type runConfigSchema, runConfigSchemaWith } from "./config-schema.ts";
@@ -48,7 +49,7 @@ export function resolveConfig(layers: readonly ConfigLayer[], extensions: Extens
   const variant = layers.findLast(({ patch }) => isSection(patch.model) && patch.model.variant !== undefined)?.patch
     .model?.variant;
   if (variant !== undefined && variant !== "bitnet" && variant !== "full")
-    throw new UsageError(`model.variant is ${JSON.stringify(variant)}; expected "bitnet" or "full"`);
+    throw new UsageError(`model.variant is ${show(variant)}; expected "bitnet" or "full"`);
   const { base, difference } = presetRun(preset, variant ?? "bitnet");
   let config: Json = base;
   for (const { patch } of [{ patch: difference }, ...layers])
@@ -313,7 +314,7 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json, extensions: Extens
     value = isSection(value) || Array.isArray(value) ? (value as Json)[String(key)] : undefined;
   if (issue.code === "unrecognized_keys") {
     const key = isSection(value) && value.kind !== undefined ? "kind" : "name";
-    return `${where}.${issue.keys[0]} is not used with ${where}.${key} ${JSON.stringify(isSection(value) ? value[key] : undefined)}; leave it out`;
+    return `${where}.${issue.keys[0]} is not used with ${where}.${key} ${show(isSection(value) ? value[key] : undefined)}; leave it out`;
   }
   if (issue.code === "invalid_union" && issue.errors.length === 0) {
     const [section] = issue.path;
@@ -321,9 +322,9 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json, extensions: Extens
       section === "optimizer" || section === "schedule"
         ? definitionsOf(section, extensions)
         : [...objectives, ...(extensions.objectives ?? [])];
-    return `${where} is ${JSON.stringify(value)}; ${expectedKind(value, kinds)}`;
+    return `${where} is ${show(value)}; ${expectedKind(value, kinds)}`;
   }
-  return `${where} is ${JSON.stringify(value)}; ${reasonOf(issue)}`;
+  return `${where} is ${show(value)}; ${reasonOf(issue)}`;
 }
 
 /** Zod's words without its preamble: "expected number, received string", "expected number to be >0". */

@@ -7,6 +7,7 @@ import { describeModel, localModel } from "../exchange/index.ts";
 import { readTokenizer } from "../checkpoint/index.ts";
 import { type ModelConfig, shapeKeys } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { show } from "../platform/show.ts";
 import { describePath } from "../platform/files.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
 import type { ConfigLayer } from "./config.ts";
@@ -36,7 +37,7 @@ export function checkStart({ folder, model }: StartingPoint, config: RunConfig):
   for (const key of shapeKeys)
     if (config.model[key] !== model[key])
       throw new UsageError(
-        `${folder}: its model has ${key} ${JSON.stringify(model[key])}, but ${JSON.stringify(config.model[key])} was asked for; weights fit one model only, leave model.${key} out`,
+        `${folder}: its model has ${key} ${show(model[key])}, but ${show(config.model[key])} was asked for; weights fit one model only, leave model.${key} out`,
       );
 }
 

@@ -1,5 +1,6 @@
 /** What the commands that write share: opening an engine, printing a text as it comes, and what is said of it after. */
 import type { FinishReason, Generation, GenerationReport, OpenedEngine } from "../../infer/index.ts";
+import { escapeControls } from "../../platform/show.ts";
 import { formatCount, formatRate } from "./format.ts";
 import { downloaded, noteRefused } from "./model.ts";
 import { type EngineFlags, engineOptions } from "./engine-options.ts";
@@ -22,7 +23,8 @@ export async function printText(generation: Generation, before = ""): Promise<st
   let whole = "";
   const write = (text: string) => {
     if (text === "") return;
-    process.stdout.write(text);
+    // A terminal does what escape sequences say; a file or a pipe gets the text as it is.
+    process.stdout.write(process.stdout.isTTY ? escapeControls(text, { lines: true }) : text);
     last = text;
   };
   write(before);

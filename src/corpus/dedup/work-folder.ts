@@ -5,6 +5,7 @@
  *   OUT.work/run.json  markers/  signatures/*.parquet  shingles/*.parquet  tables/*.parquet  result/  spill/
  */
 import { DataError, UsageError } from "../../platform/errors.ts";
+import { showText } from "../../platform/show.ts";
 import {
   createHasher,
   exists,
@@ -96,7 +97,8 @@ export function readJson(path: string): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(readWhole(path, 2 ** 28)));
   } catch (cause) {
-    if (cause instanceof SyntaxError) throw new DataError(`${path}: is not JSON (${cause.message})`, { cause });
+    if (cause instanceof SyntaxError)
+      throw new DataError(`${path}: is not JSON (${showText(cause.message, 120)})`, { cause });
     throw cause;
   }
 }

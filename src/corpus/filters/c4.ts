@@ -47,7 +47,8 @@ const terminal = /[.?!"'”’]$/u;
 const ellipsis = /(?:\.\.\.|…)$/u;
 const citation = /\[\d*\]|\[edit\]|\[citation needed\]/g;
 const notice = /terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies/;
-const sentenceEnd = /[.!?]+["'”’)\]]*(?=\s|$)/gu;
+// Begins at a run's begin alone: a run that no space follows would be tried from each of its places.
+const sentenceEnd = /(?<![.!?])[.!?]+["'”’)\]]*(?=\s|$)/gu;
 
 /**
  * Leaves out lines, then drops documents: lorem-ipsum, curly-bracket, bad-word, too-few-sentences (and no-line-left where

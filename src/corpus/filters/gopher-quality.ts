@@ -38,7 +38,14 @@ export const gopherQualityDefaults = {
 } satisfies Required<GopherQualityOptions>;
 
 const hasLetter = /\p{L}/u;
-const edges = /^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu;
+const isInner = /[\p{L}\p{N}]/u;
+
+/** A word without what is no letter and no digit at its ends; in one pass, however long that is. */
+function coreOf(word: string): string {
+  const characters = Array.from(word);
+  const from = characters.findIndex((c) => isInner.test(c));
+  return from < 0 ? "" : characters.slice(from, characters.findLastIndex((c) => isInner.test(c)) + 1).join("");
+}
 
 /**
  * Drops a document for the first rule that it breaks, in this order: too-few-words, too-many-words, words-too-short,
@@ -76,7 +83,7 @@ export function gopherQuality(options: GopherQualityOptions = {}): Stage {
     if (rules.minStopWords > 0) {
       const found = new Set<string>();
       for (const word of words) {
-        const core = word.replace(edges, "").toLowerCase();
+        const core = coreOf(word).toLowerCase();
         if (stopWords.has(core)) found.add(core);
         if (found.size >= rules.minStopWords) break;
       }

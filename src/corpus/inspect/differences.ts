@@ -41,7 +41,7 @@ export function markDifferences(a: string, b: string): [MarkedText[], MarkedText
 
 /** Words, each with the white space before it; the last also with what follows it. */
 function piecesOf(text: string): string[] {
-  const pieces: string[] = text.match(/\s*\S+/g) ?? [];
+  const pieces: string[] = text.trimEnd().match(/\s*\S+/g) ?? [];
   const rest = text.slice(pieces.reduce((sum, piece) => sum + piece.length, 0));
   if (rest !== "") pieces.push(`${pieces.pop() ?? ""}${rest}`);
   return pieces;

@@ -5,6 +5,7 @@
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import { UsageError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 import { absolutePath, folderOf, joinPath, readWhole } from "../../platform/files.ts";
 import { isAddress, isHubDataset } from "../source-names.ts";
 import { type Pacing, pacingNames } from "./pacing.ts";
@@ -92,7 +93,7 @@ function describeIssue(issue: z.core.$ZodIssue, value: unknown): string {
     return `${where === "" ? "" : `${where}: `}unknown key "${issue.keys[0]}"; a mixture has sources (name, weight, path, curriculum) and a curriculum (by, first, pacing, start, tokens, steps, power)`;
   let found: unknown = value;
   for (const key of path) found = (found as Record<PropertyKey, unknown> | null | undefined)?.[key];
-  const shown = found === undefined ? "is missing" : `is ${JSON.stringify(found) ?? String(found)}`;
+  const shown = found === undefined ? "is missing" : `is ${show(found)}`;
   const reason =
     path.at(-1) === "weight"
       ? "expected a number above 0; leave the source out instead of giving it none"

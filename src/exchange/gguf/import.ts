@@ -8,6 +8,8 @@ import { createDryBackend } from "../../backends/dry.ts";
 import { type GgufFile, readGguf } from "../../formats/gguf/index.ts";
 import { headWidth, type ModelConfig, modelConfigSchema, presets, Transformer } from "../../model/index.ts";
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
+import { issueWords } from "../../platform/issue.ts";
 import { joinPath, openFile, writeAtomically, writeFolderAtomically } from "../../platform/files.ts";
 import { masterWeightsOf, ternaryOf } from "../../quant/ternary.ts";
 import { type Parameter, Runtime } from "../../tensor/index.ts";
@@ -127,7 +129,7 @@ function configOf(file: GgufFile): ModelConfig {
     throw new UnsupportedError(`${path}: ${what}`);
   };
   if (!(ggufArchitectures as readonly string[]).includes(arch))
-    refuse(`is of architecture ${JSON.stringify(arch)}; these can be read: ${ggufArchitectures.join(", ")}`);
+    refuse(`is of architecture ${show(arch)}; these can be read: ${ggufArchitectures.join(", ")}`);
   const key = (name: string) => `${arch}.${name}`;
   const count = (name: string) => metadata.count(key(name));
   const heads = count("attention.head_count");
@@ -164,7 +166,7 @@ function configOf(file: GgufFile): ModelConfig {
   const parsed = modelConfigSchema.safeParse(config);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new FormatError(`${path}: as a model, ${issue.path.join(".")}: ${issue.message}`);
+    throw new FormatError(`${path}: as a model, ${issueWords(issue)}`);
   }
   const D = headWidth(config);
   for (const name of ["rope.dimension_count", "attention.key_length", "attention.value_length"]) {
@@ -204,14 +206,14 @@ function checkTensors(file: GgufFile, parameters: readonly Parameter[]): void {
     const tensor = file.tensor(name);
     if (tensor.shape.join() !== shape.join())
       throw new FormatError(
-        `${file.path}: tensor ${JSON.stringify(name)} is [${tensor.shape}]; its metadata makes it [${shape}]`,
+        `${file.path}: tensor ${show(name)} is [${tensor.shape}]; its metadata makes it [${shape}]`,
       );
     known.add(name);
     if (role === "ternary") known.add(scaleNameOf(name));
   }
   const stranger = [...file.tensors.keys()].find((name) => !known.has(name));
   if (stranger !== undefined)
-    throw new UnsupportedError(`${file.path}: holds tensor ${JSON.stringify(stranger)}, which no model here has`);
+    throw new UnsupportedError(`${file.path}: holds tensor ${show(stranger)}, which no model here has`);
 }
 
 type Named = Pick<Parameter, "name" | "shape" | "role">;
@@ -235,7 +237,7 @@ export function scaleFactorOf(file: GgufFile, name: string): number {
   const factor = file.readFloats(scaleName);
   if (factor.length !== 1 || !(factor[0] >= 0) || !Number.isFinite(factor[0]))
     throw new FormatError(
-      `${file.path}: tensor ${JSON.stringify(scaleName)} is ${factor[0]} (of ${factor.length} numbers); expected one number above 0`,
+      `${file.path}: tensor ${show(scaleName)} is ${factor[0]} (of ${factor.length} numbers); expected one number above 0`,
     );
   return factor[0];
 }
@@ -246,7 +248,7 @@ export function readGgufTernary(
   parameter: Named,
   config: ModelConfig,
 ): { codes: Uint8Array; scale: number } {
-  const where = `${file.path}: tensor ${JSON.stringify(ggufNameOf(parameter.name))}`;
+  const where = `${file.path}: tensor ${show(ggufNameOf(parameter.name))}`;
   const ternary = ternaryOf(floatsOf(file, parameter, config));
   if (!ternary)
     throw new UnsupportedError(
@@ -263,7 +265,7 @@ function weightsOf(file: GgufFile, parameter: Named, config: ModelConfig): Float
   const { codes, scale } = readGgufTernary(file, parameter, config);
   if (scale > 0 && scale < config.weightEps)
     throw new UnsupportedError(
-      `${file.path}: tensor ${JSON.stringify(ggufNameOf(parameter.name))}: its scale is ${scale}; below ${config.weightEps} it would not be kept`,
+      `${file.path}: tensor ${show(ggufNameOf(parameter.name))}: its scale is ${scale}; below ${config.weightEps} it would not be kept`,
     );
   return masterWeightsOf({ codes, scale });
 }

@@ -1,6 +1,7 @@
 /** GGUF metadata as a tokenizer: byte-level BPE ("gpt2") and SentencePiece BPE ("llama"), as llama.cpp's converters write them. */
 import type { GgufMetadata } from "../../formats/gguf/index.ts";
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 import { bytesDecoder, SPACE_MARK } from "../../tokenizer/code-points.ts";
 import { createTokenizer, type Tokenizer, type TokenizerJson } from "../../tokenizer/index.ts";
 import { GPT2_PATTERN, LLAMA3_PATTERN } from "../../tokenizer/pretokenize.ts";
@@ -61,9 +62,7 @@ export function tokenizerFromGguf(metadata: GgufMetadata, where: string): Tokeni
   } else if (model === "gpt2") {
     json = byteLevelJson(metadata, pieces, pre, prefix, where);
   } else {
-    throw new UnsupportedError(
-      `${where}: tokenizer.ggml.model is ${JSON.stringify(model)}; "gpt2" and "llama" can be run`,
-    );
+    throw new UnsupportedError(`${where}: tokenizer.ggml.model is ${show(model)}; "gpt2" and "llama" can be run`);
   }
   const named = (token: number | null) => (token === null ? null : tokens[token]);
   return createTokenizer(json, { name: where, bos: named(bos), eos: named(eos), endOfText: named(eos) });
@@ -112,14 +111,14 @@ function byteLevelJson(
   const cut = preTokenizers[pre ?? ""];
   if (!cut)
     throw new UnsupportedError(
-      `${where}: tokenizer.ggml.pre is ${JSON.stringify(pre ?? "absent")}; these can be run: ${Object.keys(preTokenizers).join(", ")}`,
+      `${where}: tokenizer.ggml.pre is ${show(pre ?? "absent")}; these can be run: ${Object.keys(preTokenizers).join(", ")}`,
     );
   const vocab = new Map<string, number>();
   for (let id = 0; id < pieces.tokens.length; id++) {
     const piece = pieces.tokens[id];
     if (pieces.kinds[id] === kinds.unused) continue;
     if (vocab.has(piece))
-      throw new FormatError(`${where}: tokens ${vocab.get(piece)} and ${id} are both ${JSON.stringify(piece)}`);
+      throw new FormatError(`${where}: tokens ${vocab.get(piece)} and ${id} are both ${show(piece)}`);
     vocab.set(piece, id);
   }
   const bytes = { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true };

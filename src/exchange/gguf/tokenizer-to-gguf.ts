@@ -4,6 +4,7 @@
  */
 import { bool, type GgufValue, text, texts, u32 } from "../../formats/gguf/index.ts";
 import { UnsupportedError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 import { planByteLevel } from "../../tokenizer/byte-level.ts";
 import { byteTokenName, type CodePointPlan, planCodePoints, SPACE_MARK } from "../../tokenizer/code-points.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
@@ -99,7 +100,7 @@ function tokensOf(
     const written = token === undefined ? `[PAD${id}]` : special === undefined ? spelled(token) : token;
     if (taken.has(written) || written === "")
       throw new UnsupportedError(
-        `tokenizer ${tokenizer.name}: token ${id} would be written as ${JSON.stringify(written)}, which is ${written === "" ? "nothing" : "another's name"}; llama.cpp stops at that`,
+        `tokenizer ${tokenizer.name}: token ${id} would be written as ${show(written)}, which is ${written === "" ? "nothing" : "another's name"}; llama.cpp stops at that`,
       );
     taken.add(written);
     return written;
@@ -157,7 +158,7 @@ function mergedTokens(tokenizer: Tokenizer, json: TokenizerJson, { ids }: CodePo
   const missing = splitMerges(joined, ids).find((merge) => !present.has(merge));
   if (missing !== undefined)
     throw new UnsupportedError(
-      `tokenizer ${tokenizer.name}: does not join ${JSON.stringify(missing)} though the two make a token; llama.cpp's SentencePiece would`,
+      `tokenizer ${tokenizer.name}: does not join ${show(missing)} though the two make a token; llama.cpp's SentencePiece would`,
     );
   return [...made];
 }

@@ -15,6 +15,8 @@
  */
 import { z } from "zod";
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
+import { issueWords } from "../../platform/issue.ts";
 import { sha256Of } from "../../platform/hash.ts";
 import { areFrequencies, blockCodes, blockHeadBytes, type Frequencies, mostCodesPerByte } from "../../quant/entropy.ts";
 import { type RowTypeName, rowTypes } from "../../quant/row-types.ts";
@@ -149,7 +151,7 @@ export function parseHeader(bytes: Uint8Array, sha256: string, fileBytes: number
   const parsed = headerSchema.safeParse(content);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new FormatError(`${at}: ${issue.path.join(".") || "content"}: ${issue.message}`);
+    throw new FormatError(`${at}: ${issueWords(issue)}`);
   }
   const { metadata, tokenizer, tensors } = parsed.data;
   const headBytes = prefixBytes + bytes.length;
@@ -173,7 +175,7 @@ export function parseHeader(bytes: Uint8Array, sha256: string, fileBytes: number
   }
   const entries = new Map<string, CompactEntry>();
   for (const tensor of tensors) {
-    const what = `tensor ${JSON.stringify(tensor.name.slice(0, 100))}`;
+    const what = `tensor ${show(tensor.name.slice(0, 100))}`;
     if (entries.has(tensor.name)) throw new FormatError(`${at}: tensors: ${what} is there twice`);
     fits(tensor.bytes, what);
     const problem = problemOf(tensor);

@@ -4,6 +4,7 @@
  */
 import { inflateExactly } from "../../platform/compress.ts";
 import { FormatError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 import { createHasher, openFile, type ReadableFile, sha256Of } from "../../platform/files.ts";
 import { blockBytesOf, blockCodes, blockHeadBytes, decodeBlock, mostBlockBytes } from "../../quant/entropy.ts";
 import { rowTypes } from "../../quant/row-types.ts";
@@ -72,7 +73,7 @@ function fileOf(file: ReadableFile, header: CompactHeader): CompactFile {
   const { path } = file;
   const find = (name: string): CompactEntry => {
     const entry = header.tensors.get(name);
-    if (!entry) throw new FormatError(`${path}: has no tensor ${JSON.stringify(name)}`);
+    if (!entry) throw new FormatError(`${path}: has no tensor ${show(name)}`);
     return entry;
   };
   const findTernary = (name: string): CompactEntry => {
@@ -124,8 +125,7 @@ function fileOf(file: ReadableFile, header: CompactHeader): CompactFile {
   };
 }
 
-const at = (path: string, { offset, name }: CompactEntry): string =>
-  `${path}: byte ${offset}: tensor ${JSON.stringify(name)}`;
+const at = (path: string, { offset, name }: CompactEntry): string => `${path}: byte ${offset}: tensor ${show(name)}`;
 
 function checkHash(found: string, wanted: string, where: string): void {
   if (found !== wanted)

@@ -3,6 +3,7 @@
  * for, so files of any size can be opened.
  */
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 import { openFile, type ReadableFile } from "../../platform/files.ts";
 import { codecOf } from "../../quant/ggml-types.ts";
 import { decodeI2S } from "../../quant/i2-s.ts";
@@ -55,14 +56,14 @@ export function readGguf(path: string): GgufFile {
       tensors,
       tensor(name) {
         const found = tensors.get(name);
-        if (!found) throw new FormatError(`${path}: has no tensor ${JSON.stringify(name)}; it has ${summary(tensors)}`);
+        if (!found) throw new FormatError(`${path}: has no tensor ${show(name)}; it has ${summary(tensors)}`);
         return found;
       },
       readInto(name, from, target) {
         const { offset, bytes } = sizedTensor(name);
         if (!(from >= 0 && from + target.length <= bytes))
           throw new FormatError(
-            `${path}: tensor ${JSON.stringify(name)} has ${bytes} bytes; ${from} to ${from + target.length} were asked for`,
+            `${path}: tensor ${show(name)} has ${bytes} bytes; ${from} to ${from + target.length} were asked for`,
           );
         file.read(offset + from, target);
       },

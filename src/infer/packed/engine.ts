@@ -15,7 +15,7 @@
  */
 import type { Backend, Program } from "../../backends/backend.ts";
 import { headWidth, type ModelConfig, type ModelPlan, planModel, type Transformer } from "../../model/index.ts";
-import { rotaryTable } from "../../ops/rotary/index.ts";
+import { RotaryAngles } from "../../ops/rotary/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import { checkBatch, type Engine, rowsWanted, type Sequence, type Work } from "../engine.ts";
 import { type PackedEngineOptions, programRows, resolveOptions } from "./options.ts";
@@ -52,7 +52,7 @@ export class PackedEngine implements Engine {
   private readonly sequences = new Set<PackedSequence>();
   private readonly programs = new Map<string, { program: Program; workspace: Workspace }>();
   private programGeneration = 0;
-  private readonly angles: Float32Array;
+  private readonly angles: RotaryAngles;
   private readonly step: ModelStep;
   private readonly plan: ModelPlan;
   private disposed = false;
@@ -67,7 +67,7 @@ export class PackedEngine implements Engine {
     this.plan = planModel(config);
     const shape = { heads, kvHeads, headWidth: headWidth(config), format: options.cache };
     this.pool = new PagePool(backend, layers, shape);
-    this.angles = rotaryTable(contextLength, headWidth(config), ropeBase);
+    this.angles = new RotaryAngles(contextLength, headWidth(config), ropeBase);
     const firstSeen = this.firstSeen.bind(this);
     this.step = new ModelStep({ backend, config, weights, options, pool: this.pool, firstSeen });
   }
@@ -289,7 +289,7 @@ export class PackedEngine implements Engine {
       for (const [i, token] of tokens.entries()) {
         const position = start + i;
         plan.set([position, this.firstSeen(position), sequence.pages.first, list], 4 * row);
-        angles.set(this.anglesAt(position), row * D);
+        angles.set(this.angles.at(position), row * D);
         ids[row++] = token;
       }
       list += sequence.pages.ids.length;
@@ -305,19 +305,6 @@ export class PackedEngine implements Engine {
         w.select.buffer,
         Int32Array.from(wanted, ({ row }) => row),
       );
-  }
-
-  private anglesAt(position: number): Float32Array {
-    const D = headWidth(this.config);
-    if (position < this.config.contextLength) return this.angles.subarray(position * D, (position + 1) * D);
-    const half = D / 2;
-    const row = new Float32Array(D);
-    for (let i = 0; i < half; i++) {
-      const angle = position * this.config.ropeBase ** (-i / half);
-      row[i] = Math.cos(angle);
-      row[half + i] = Math.sin(angle);
-    }
-    return row;
   }
 
   private programFor(rows: number, wanted: number): { program: Program; workspace: Workspace } {

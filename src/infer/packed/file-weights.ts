@@ -16,6 +16,7 @@ import {
   scaleFactorOf,
 } from "../../exchange/index.ts";
 import { FormatError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 import { type BlockTypeName, codecOf, ggmlBytes } from "../../quant/ggml-types.ts";
 import type { MatrixFormat } from "../../quant/matrix-rows.ts";
 import { floatSources, isRowSource, sourceRowBytes } from "../../quant/row-sources.ts";
@@ -69,7 +70,7 @@ export function weightsOfGguf({ file, config, parameters }: OpenedGguf): WeightS
         const scale = new DataView(own.buffer).getFloat32(0, true);
         if (!(scale >= 0) || !Number.isFinite(scale))
           throw new FormatError(
-            `${file.path}: tensor ${JSON.stringify(stored)}: its scale is ${scale}; expected a number above 0`,
+            `${file.path}: tensor ${show(stored)}: its scale is ${scale}; expected a number above 0`,
           );
         factor = Math.fround(scale * factor);
       }
@@ -88,7 +89,7 @@ export function weightsOfGguf({ file, config, parameters }: OpenedGguf): WeightS
         return all.subarray(first * k, (first + rows) * k);
       }
       if (type === null || type === "I2_S")
-        throw new FormatError(`${file.path}: tensor ${JSON.stringify(stored)}: is ${type}, which holds no floats`);
+        throw new FormatError(`${file.path}: tensor ${show(stored)}: is ${type}, which holds no floats`);
       const bytes = new Uint8Array(ggmlBytes(type, rows * k));
       file.readInto(stored, ggmlBytes(type, first * k), bytes);
       const values = new Float32Array(rows * k);

@@ -16,6 +16,7 @@ const forward = defineKernel({
   name: "activation_quant",
   buffers: { x: "f32", codes: "i8", scale: "f32", sums: "i32" },
   params: ["rows", "width", "eps"],
+  sizes: { x: ["rows", "width"], codes: ["rows", "width"], scale: ["rows"], sums: ["rows"] },
   reference: (a, p) => quantizeActivations(a.x, a.codes, a.scale, a.sums, p.rows, p.width, p.eps),
 });
 

@@ -45,6 +45,7 @@ const kernel = defineKernel({
   name: "adamw_step",
   buffers: { weight: "f32", gradient: "f32", m: "f32", v: "f32" },
   params: adamwParams,
+  sizes: { weight: ["n"], gradient: ["n"], m: ["n"], v: ["n"] },
   reference: (a, p) => adamwReference(a.weight, a.gradient, a.m, a.v, p),
 });
 

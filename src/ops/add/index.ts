@@ -8,6 +8,7 @@ const forward = defineKernel({
   name: "add_forward",
   buffers: { a: "f32", b: "f32", y: "f32" },
   params: ["n"],
+  sizes: { a: ["n"], b: ["n"], y: ["n"] },
   reference: (x, p) => addForward(x.a, x.b, x.y, p.n),
 });
 
@@ -15,6 +16,7 @@ const accumulateKernel = defineKernel({
   name: "add_accumulate",
   buffers: { into: "f32", from: "f32" },
   params: ["n"],
+  sizes: { into: ["n"], from: ["n"] },
   reference: (x, p) => addAccumulate(x.into, x.from, p.n),
 });
 
@@ -22,6 +24,7 @@ const copyKernel = defineKernel({
   name: "add_copy",
   buffers: { into: "f32", from: "f32" },
   params: ["n"],
+  sizes: { into: ["n"], from: ["n"] },
   reference: (x, p) => addCopy(x.into, x.from, p.n),
 });
 

@@ -26,6 +26,14 @@ const forward = defineKernel({
   name: "attention_forward",
   buffers: { q: "f32", k: "f32", v: "f32", documentStart: "i32", y: "f32", logsumexp: "f32" },
   params: sizeNames,
+  sizes: {
+    q: ["batch", "tokens", "heads", "headWidth"],
+    y: ["batch", "tokens", "heads", "headWidth"],
+    k: ["batch", "keys", "kvHeads", "headWidth"],
+    v: ["batch", "keys", "kvHeads", "headWidth"],
+    documentStart: ["batch", "tokens"],
+    logsumexp: ["batch", "tokens", "heads"],
+  },
   reference: (a, p) => attentionForward(a, p),
 });
 
@@ -34,6 +42,14 @@ const decode = defineKernel({
   name: "attention_decode",
   buffers: { q: "f32", k: "f32", v: "f32", documentStart: "i32", y: "f32", logsumexp: "f32", partial: "f32" },
   params: [...sizeNames, "chunks"],
+  sizes: {
+    q: ["batch", "tokens", "heads", "headWidth"],
+    y: ["batch", "tokens", "heads", "headWidth"],
+    k: ["batch", "keys", "kvHeads", "headWidth"],
+    v: ["batch", "keys", "kvHeads", "headWidth"],
+    documentStart: ["batch", "tokens"],
+    logsumexp: ["batch", "tokens", "heads"],
+  },
   reference: (a, p) => attentionForward(a, p),
 });
 /** As kDecodeKeys and kDecodeRows in kernel.cc: keys of one share, and the most query rows of one key/value head. */
@@ -60,6 +76,19 @@ const backward = defineKernel({
     dv: "f32",
   },
   params: [...sizeNames, "bf16", "addQ", "addK", "addV"],
+  sizes: {
+    q: ["batch", "tokens", "heads", "headWidth"],
+    y: ["batch", "tokens", "heads", "headWidth"],
+    k: ["batch", "keys", "kvHeads", "headWidth"],
+    v: ["batch", "keys", "kvHeads", "headWidth"],
+    documentStart: ["batch", "tokens"],
+    logsumexp: ["batch", "tokens", "heads"],
+    dy: ["batch", "tokens", "heads", "headWidth"],
+    dq: ["batch", "tokens", "heads", "headWidth"],
+    dk: ["batch", "keys", "kvHeads", "headWidth"],
+    dv: ["batch", "keys", "kvHeads", "headWidth"],
+    delta: ["batch", "tokens", "heads"],
+  },
   reference: (a, p) => attentionBackward(a, p, p),
 });
 
@@ -77,6 +106,7 @@ function check(inputs: readonly NDArray[], { heads, kvHeads, start }: AttentionP
     throw new ShapeError(
       `attention: ${was}, heads ${heads}, kvHeads ${kvHeads}; expected q [B, T, heads * D] and heads a multiple of kvHeads`,
     );
+  if (!(batch >= 1 && tokens >= 1)) throw new ShapeError(`attention: ${was}; expected at least one token`);
   if (headWidth > maxHeadWidth)
     throw new ShapeError(`attention: ${was}, heads ${heads}; a head may be ${maxHeadWidth} wide, not ${headWidth}`);
   const [kBatch, keys, kWidth] = k.shape;

@@ -21,6 +21,7 @@ const forward = defineKernel({
   name: "bit_linear_forward",
   buffers: { x: "i8", xScale: "f32", sums: "i32", codes: "u8", scale: "f32", y: "f32", residual: "f32" },
   params: ["m", "n", "k"],
+  sizes: { x: ["m", "k"], xScale: ["m"], sums: ["m"], codes: ["n", "k"], y: ["m", "n"], residual: ["m", "n"] },
   reference: (a, p) => bitLinearForward(a.x, a.xScale, a.sums, a.codes, a.scale[0], a.y, p.m, p.n, p.k, a.residual),
 });
 
@@ -41,6 +42,15 @@ const backwardInput = defineKernel({
     dx: "f32",
   },
   params: ["m", "k", "n0", "n1", "n2", "accumulate", "bf16"],
+  sizes: {
+    dy0: ["m", "n0"],
+    codes0: ["n0", "k"],
+    dy1: ["m", "n1"],
+    codes1: ["n1", "k"],
+    dy2: ["m", "n2"],
+    codes2: ["n2", "k"],
+    dx: ["m", "k"],
+  },
   reference(a, p) {
     const terms: InputGradientTerm[] = [{ dy: a.dy0, codes: a.codes0, scale: a.scale0[0], n: p.n0 }];
     if (a.dy1) terms.push({ dy: a.dy1, codes: a.codes1, scale: a.scale1[0], n: p.n1 });
@@ -53,6 +63,7 @@ const backwardWeight = defineKernel({
   name: "bit_linear_backward_weight",
   buffers: { dy: "f32", x: "i8", xScale: "f32", dw: "f32" },
   params: ["m", "n", "k", "accumulate", "bf16"],
+  sizes: { dy: ["m", "n"], x: ["m", "k"], xScale: ["m"], dw: ["n", "k"] },
   reference: (a, p) => bitLinearBackwardWeight(a.dy, a.x, a.xScale, a.dw, p.m, p.n, p.k, p.accumulate, p.bf16),
 });
 

@@ -11,6 +11,7 @@ const kernel = defineKernel({
   name: "cache_append",
   buffers: { cache: "f32", rows: "f32" },
   params: ["batch", "capacity", "length", "width", "start"],
+  sizes: { cache: ["batch", "capacity", "width"], rows: ["batch", "length", "width"] },
   reference: (a, p) => cacheAppendReference(a.cache, a.rows, p.batch, p.capacity, p.length, p.width, p.start),
 });
 

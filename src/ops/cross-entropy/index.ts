@@ -15,6 +15,7 @@ const forward = defineKernel({
   name: "cross_entropy_forward",
   buffers: { logits: "f32", targets: "i32", tokenLoss: "f32", stats: "f32", loss: "f32" },
   params: ["rows", "classes"],
+  sizes: { logits: ["rows", "classes"], targets: ["rows"], tokenLoss: ["rows"] },
   reference: (a, p) => crossEntropyForward(a.logits, a.targets, a.tokenLoss, a.stats, a.loss, p.rows, p.classes),
 });
 
@@ -23,6 +24,7 @@ const backward = defineKernel({
   name: "cross_entropy_backward",
   buffers: { logits: "f32", targets: "i32", stats: "f32", dloss: "f32", dtokenLoss: "f32" },
   params: ["rows", "classes"],
+  sizes: { logits: ["rows", "classes"], targets: ["rows"] },
   reference: (a, p) => crossEntropyBackward(a, p.rows, p.classes),
 });
 

@@ -8,6 +8,7 @@ const forward = defineKernel({
   name: "embedding_forward",
   buffers: { ids: "i32", table: "f32", y: "f32" },
   params: ["count", "vocabulary", "width"],
+  sizes: { ids: ["count"], table: ["vocabulary", "width"], y: ["count", "width"] },
   reference: (a, p) => embeddingForward(a.ids, a.table, a.y, p.count, p.vocabulary, p.width),
 });
 
@@ -15,6 +16,7 @@ const backward = defineKernel({
   name: "embedding_backward",
   buffers: { ids: "i32", dy: "f32", dtable: "f32" },
   params: ["count", "vocabulary", "width", "accumulate"],
+  sizes: { ids: ["count"], dy: ["count", "width"], dtable: ["vocabulary", "width"] },
   reference: (a, p) => embeddingBackward(a.ids, a.dy, a.dtable, p.count, p.vocabulary, p.width, p.accumulate),
 });
 

@@ -7,6 +7,7 @@ const kernel = defineKernel({
   name: "fill",
   buffers: { array: "f32" },
   params: ["n", "value"],
+  sizes: { array: ["n"] },
   reference: (a, p) => fillReference(a.array, p.n, p.value),
 });
 

@@ -14,6 +14,7 @@ const forward = defineKernel({
   name: "gated_activation_forward",
   buffers: { gate: "f32", up: "f32", h: "f32" },
   params: ["elements", "kind"],
+  sizes: { gate: ["elements"], up: ["elements"], h: ["elements"] },
   reference: (a, p) => gatedForward(a.gate, a.up, a.h, p),
 });
 
@@ -22,6 +23,7 @@ const backward = defineKernel({
   name: "gated_activation_backward",
   buffers: { gate: "f32", up: "f32", dh: "f32", dgate: "f32", dup: "f32" },
   params: ["elements", "kind", "addGate", "addUp"],
+  sizes: { gate: ["elements"], up: ["elements"], dh: ["elements"], dgate: ["elements"], dup: ["elements"] },
   reference: (a, p) => gatedBackward(a, p),
 });
 

@@ -16,6 +16,15 @@ const forward = defineKernel({
   name: "gated_norm_quant",
   buffers: { gate: "f32", up: "f32", gain: "f32", codes: "i8", scale: "f32", sums: "i32", inverse: "f32" },
   params: ["rows", "width", "kind", "eps", "quantEps"],
+  sizes: {
+    gate: ["rows", "width"],
+    up: ["rows", "width"],
+    gain: ["width"],
+    codes: ["rows", "width"],
+    scale: ["rows"],
+    sums: ["rows"],
+    inverse: ["rows"],
+  },
   reference: (a, p) => gatedNormQuantForward(a, p, p.eps, p.quantEps),
 });
 
@@ -33,6 +42,16 @@ const backward = defineKernel({
     dgain: "f32",
   },
   params: ["rows", "width", "kind", "addGate", "addUp", "addGain"],
+  sizes: {
+    gate: ["rows", "width"],
+    up: ["rows", "width"],
+    gain: ["width"],
+    inverse: ["rows"],
+    dy: ["rows", "width"],
+    dgate: ["rows", "width"],
+    dup: ["rows", "width"],
+    dgain: ["width"],
+  },
   reference: (a, p) => gatedNormQuantBackward(a, p),
 });
 

@@ -12,6 +12,7 @@ const forward = defineKernel({
   name: "matmul_forward",
   buffers: { x: "f32", w: "f32", y: "f32" },
   params: ["m", "n", "k", "bf16"],
+  sizes: { x: ["m", "k"], w: ["n", "k"], y: ["m", "n"] },
   reference: (a, p) => matmulForward(a.x, a.w, a.y, p.m, p.n, p.k, p.bf16),
 });
 
@@ -19,6 +20,7 @@ const backwardInput = defineKernel({
   name: "matmul_backward_input",
   buffers: { dy: "f32", w: "f32", dx: "f32" },
   params: ["m", "n", "k", "accumulate", "bf16"],
+  sizes: { dy: ["m", "n"], w: ["n", "k"], dx: ["m", "k"] },
   reference: (a, p) => matmulBackwardInput(a.dy, a.w, a.dx, p.m, p.n, p.k, p.accumulate, p.bf16),
 });
 
@@ -26,6 +28,7 @@ const backwardWeight = defineKernel({
   name: "matmul_backward_weight",
   buffers: { dy: "f32", x: "f32", dw: "f32" },
   params: ["m", "n", "k", "accumulate", "bf16"],
+  sizes: { dy: ["m", "n"], x: ["m", "k"], dw: ["n", "k"] },
   reference: (a, p) => matmulBackwardWeight(a.dy, a.x, a.dw, p.m, p.n, p.k, p.accumulate, p.bf16),
 });
 

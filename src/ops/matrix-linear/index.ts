@@ -29,6 +29,7 @@ const rowsKernel = defineKernel({
   name: "matrix_rows",
   buffers: { ids: "i32", weights: "u8", y: "f32" },
   params: ["m", "k", "format"],
+  sizes: { ids: ["m"], y: ["m", "k"] },
   reference: rowsReference,
 });
 const pack = defineKernel({

@@ -13,6 +13,14 @@ const forward = defineKernel({
   name: "norm_quant",
   buffers: { x: "f32", gain: "f32", codes: "i8", scale: "f32", sums: "i32", inverse: "f32" },
   params: ["rows", "width", "eps", "quantEps"],
+  sizes: {
+    x: ["rows", "width"],
+    gain: ["width"],
+    codes: ["rows", "width"],
+    scale: ["rows"],
+    sums: ["rows"],
+    inverse: ["rows"],
+  },
   reference: (a, p) => normQuantForward(a, p.rows, p.width, p.eps, p.quantEps),
 });
 

@@ -21,6 +21,7 @@ const activations = defineKernel({
   name: "quant_ramp_activations",
   buffers: { x: "f32", codes: "i8", scale: "f32", y: "f32" },
   params: ["rows", "width", "lambda"],
+  sizes: { x: ["rows", "width"], codes: ["rows", "width"], y: ["rows", "width"] },
   reference: (a, p) => activationsReference(a.x, a.codes, a.scale, a.y, p),
 });
 
@@ -28,6 +29,7 @@ const weights = defineKernel({
   name: "quant_ramp_weights",
   buffers: { w: "f32", codes: "u8", scale: "f32", y: "f32" },
   params: ["size", "lambda"],
+  sizes: { w: ["size"], codes: ["size"], y: ["size"] },
   reference: (a, p) => weightsReference(a.w, a.codes, a.scale, a.y, p),
 });
 

@@ -13,6 +13,7 @@ const forward = defineKernel({
   name: "rms_norm_forward",
   buffers: { x: "f32", gain: "f32", y: "f32", inverse: "f32" },
   params: ["rows", "width", "eps"],
+  sizes: { x: ["rows", "width"], gain: ["width"], y: ["rows", "width"], inverse: ["rows"] },
   reference: (a, p) => rmsNormForward(a.x, a.gain, a.y, a.inverse, p.rows, p.width, p.eps),
 });
 
@@ -21,6 +22,14 @@ const backward = defineKernel({
   name: "rms_norm_backward",
   buffers: { x: "f32", gain: "f32", inverse: "f32", dy: "f32", dx: "f32", dgain: "f32" },
   params: ["rows", "width", "addX", "addGain"],
+  sizes: {
+    x: ["rows", "width"],
+    gain: ["width"],
+    inverse: ["rows"],
+    dy: ["rows", "width"],
+    dx: ["rows", "width"],
+    dgain: ["width"],
+  },
   reference(a, p) {
     if (a.dx) rmsNormBackwardInput(a.x, a.gain, a.inverse, a.dy, a.dx, p.rows, p.width, p.addX);
     if (a.dgain) rmsNormBackwardGain(a.x, a.inverse, a.dy, a.dgain, p.rows, p.width, p.addGain);

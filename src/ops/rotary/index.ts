@@ -5,6 +5,7 @@ import { ShapeError } from "../../platform/errors.ts";
 import { type Op, type OpContext, sizeOf } from "../op.ts";
 import { rotate } from "./reference.ts";
 
+export { RotaryAngles } from "./angles.ts";
 export { rotaryTable } from "./reference.ts";
 
 export interface RotaryParams {
@@ -17,6 +18,7 @@ const kernel = defineKernel({
   name: "rotary",
   buffers: { x: "f32", table: "f32", y: "f32" },
   params: ["rows", "tokens", "heads", "headWidth", "start", "direction", "accumulate"],
+  sizes: { x: ["rows", "heads", "headWidth"], y: ["rows", "heads", "headWidth"] },
   reference: (a, p) => rotate(a.x, a.table, a.y, p),
 });
 
@@ -29,6 +31,8 @@ function launch(
 ): void {
   const [batch, tokens] = arrays.x.shape;
   const headWidth = arrays.table.shape[1];
+  // The kernel divides by the tokens.
+  if (!(batch > 0 && tokens > 0)) return;
   cx.backend.launch(kernel, arrays, {
     rows: batch * tokens,
     tokens,

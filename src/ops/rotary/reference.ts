@@ -16,14 +16,20 @@ import { ShapeError } from "../../platform/errors.ts";
  * @throws  ShapeError if headWidth is odd
  */
 export function rotaryTable(positions: number, headWidth: number, base: number): Float32Array {
+  return rotaryRows(0, positions, headWidth, base);
+}
+
+/** The rows of that table from one position up to another. */
+export function rotaryRows(from: number, to: number, headWidth: number, base: number): Float32Array {
   if (headWidth % 2 !== 0) throw new ShapeError(`rotary: head width ${headWidth} is odd; expected pairs`);
   const half = headWidth / 2;
-  const table = new Float32Array(positions * headWidth);
-  for (let t = 0; t < positions; t++) {
+  const table = new Float32Array((to - from) * headWidth);
+  for (let t = from; t < to; t++) {
+    const row = (t - from) * headWidth;
     for (let i = 0; i < half; i++) {
       const angle = t * base ** (-i / half);
-      table[t * headWidth + i] = Math.cos(angle);
-      table[t * headWidth + half + i] = Math.sin(angle);
+      table[row + i] = Math.cos(angle);
+      table[row + half + i] = Math.sin(angle);
     }
   }
   return table;

@@ -27,6 +27,7 @@ const kernel = defineKernel({
   // `buffer` may be null.
   buffers: { weight: "f32", gradient: "f32", buffer: "f32" },
   params: ["n", "decay", "learningRate", "momentum", "gradientScale"],
+  sizes: { weight: ["n"], gradient: ["n"], buffer: ["n"] },
   reference: (a, p) => sgdReference(a.weight, a.gradient, a.buffer, p),
 });
 

@@ -8,6 +8,7 @@ const kernel = defineKernel({
   name: "sum_squares",
   buffers: { x: "f32", into: "f32" },
   params: ["n", "slot"],
+  sizes: { x: ["n"] },
   reference: (a, p) => sumSquaresReference(a.x, a.into, p.n, p.slot),
 });
 

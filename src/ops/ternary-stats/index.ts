@@ -12,6 +12,7 @@ const statsKernel = defineKernel({
   // `previous` may be null.
   buffers: { codes: "u8", previous: "u8", into: "i32" },
   params: ["n", "slot"],
+  sizes: { codes: ["n"], previous: ["n"] },
   reference: (a, p) => ternaryStatsReference(a.codes, a.previous, a.into, p.n, p.slot),
 });
 
@@ -19,6 +20,7 @@ const copyKernel = defineKernel({
   name: "copy_bytes",
   buffers: { into: "u8", from: "u8" },
   params: ["n"],
+  sizes: { into: ["n"], from: ["n"] },
   reference: (a, p) => copyBytesReference(a.into, a.from, p.n),
 });
 

@@ -18,6 +18,7 @@ const forward = defineKernel({
   name: "weight_quant",
   buffers: { w: "f32", codes: "u8", scale: "f32" },
   params: ["size", "rule", "eps"],
+  sizes: { w: ["size"], codes: ["size"] },
   reference: (a, p) => quantizeWeights(a.w, a.codes, a.scale, rules[p.rule], p.eps),
 });
 

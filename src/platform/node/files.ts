@@ -61,6 +61,10 @@ export interface ReadableFile {
 
 /** Opens a file for ranged reads. The caller closes it. */
 export function openFile(path: string): ReadableFile {
+  // Opening a pipe would wait for who writes it.
+  const kind = attempt("open", path, () => fs.statSync(path));
+  if (!kind.isFile() && !kind.isDirectory())
+    throw new FileError(`${path}: cannot open: it is a pipe, a socket or a device; copy it to a file first`);
   const fd = attempt("open", path, () => fs.openSync(path, "r"));
   const stat = fs.fstatSync(fd);
   if (stat.isDirectory()) {

@@ -26,6 +26,8 @@ export interface ServiceWorker<In> {
 export interface ServiceOptions<Out> {
   /** False: in this thread. */
   thread: boolean;
+  /** MiB that the thread's heap may have; past it the thread ends alone (`onEnd`). Default: as much as the process's. */
+  heapMb?: number;
   onMessage(message: Out): void;
   /** The thread ended by itself: an error that nobody caught, or memory ran out. */
   onEnd(error: Error): void;
@@ -44,7 +46,7 @@ export async function startService<Setup, In, Out>(
   options: ServiceOptions<Out>,
 ): Promise<ServiceWorker<In>> {
   if (!options.thread) return startHere(module, setup, options);
-  const worker = startWorker({ module: module.url, setup }, "service-entry");
+  const worker = startWorker({ module: module.url, setup }, "service-entry", options.heapMb);
   let ready = false;
   let stopped = false;
   await new Promise<void>((resolve, reject) => {

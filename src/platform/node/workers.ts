@@ -215,10 +215,12 @@ export function setUpEveryWorker(setup: WorkerSetup): void {
 export function startWorker(
   work: { module: string; setup: unknown },
   entryName: "worker-entry" | "service-entry" = "worker-entry",
+  heapMb?: number,
 ): Worker {
   const workerData = { ...work, everyWorker };
+  const limits = heapMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMb } };
   const fromSource = import.meta.url.endsWith(".ts");
-  if (!fromSource) return new Worker(new URL(`./${entryName}.js`, import.meta.url), { workerData });
+  if (!fromSource) return new Worker(new URL(`./${entryName}.js`, import.meta.url), { workerData, ...limits });
   // A worker does not inherit the loader that runs these sources, so it gets one of its own.
   const entry = new URL(`./${entryName}.ts`, import.meta.url).href;
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx/package.json"));
@@ -227,7 +229,7 @@ export function startWorker(
     register();
     return import(${JSON.stringify(entry)});
   })`;
-  return new Worker(code, { eval: true, workerData, execArgv: [] });
+  return new Worker(code, { eval: true, workerData, execArgv: [], ...limits });
 }
 
 /** In a worker, before its work: what `setUpEveryWorker` asked for in the thread that started it. */

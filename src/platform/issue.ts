@@ -1,0 +1,21 @@
+/**
+ * What a schema's check found, in words for people: the field, what was expected and what came. The schema's library says
+ * "received undefined" of what is missing, and prints keys whole. Knows no schema. Called by readers of JSON.
+ */
+import { showText } from "./show.ts";
+
+/** An issue as zod has it, as far as it matters here. */
+export interface SchemaIssue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** @param root what the content is called where the issue is with all of it */
+export function issueWords({ path, message }: SchemaIssue, root = "content"): string {
+  const where = path.length === 0 ? root : showText(path.map(String).join("."));
+  const what = message
+    .replace(/^Invalid input: /, "")
+    .replace(/,? ?received undefined$/, ", but it is missing")
+    .replace(/^Invalid input$/, "is none of what may stand here");
+  return `${where}: ${showText(what, 200)}`;
+}
