@@ -1,6 +1,6 @@
 /**
- * Opening a tokenizer: a folder, a tokenizer.json, LLaMA-2's or LLaMA-3's tokenizer.model. Picks the engine: ours where
- * it gives the same tokens as the library and far faster, else the library. And saving one.
+ * Opening a tokenizer: a folder, a tokenizer.json, LLaMA-2's or LLaMA-3's tokenizer.model. Picks the engine: a
+ * fast one where it gives the same tokens as the general one, else that. And saving one.
  */
 import { FormatError, UsageError } from "../platform/errors.ts";
 import {
@@ -14,7 +14,7 @@ import {
 } from "../platform/files.ts";
 import { ByteLevelTokenizer, planByteLevel } from "./byte-level.ts";
 import { CodePointTokenizer, planCodePoints } from "./code-points.ts";
-import { LibraryTokenizer } from "./library.ts";
+import { GeneralTokenizer } from "./general/general.ts";
 import { sentencePieceToJson } from "./sentencepiece.ts";
 import { llama3ToJson } from "./tiktoken.ts";
 import type { Tokenizer, TokenizerEngine, TokenizerRoles } from "./tokenizer.ts";
@@ -78,7 +78,7 @@ export function createTokenizer(content: unknown, options: TokenizerOptions = {}
     if (typeof plan !== "string") return new CodePointTokenizer(json, roles, plan);
     reasons.push(plan);
   }
-  if (engine === undefined || engine === "library") return new LibraryTokenizer(json, roles);
+  if (engine === undefined || engine === "general") return new GeneralTokenizer(json, roles);
   throw new UsageError(`${name}: the ${engine} engine cannot run this tokenizer: ${reasons.join("; ")}`);
 }
 
