@@ -26,6 +26,7 @@ interface ServeFlags extends EngineFlags {
   timeout: number;
   patience: number;
   grace: number;
+  engineTimeout: number;
   page: boolean;
   log: "debug" | "info" | "warn" | "error" | "off";
 }
@@ -75,6 +76,12 @@ export function serveCommand(): Command {
     .option("--timeout <s>", "seconds that an answer may take, waiting included", decimalNumber(0.001, 86_400), 600)
     .option("--patience <s>", "seconds that a reader may take nothing", decimalNumber(0.001, 86_400), 60)
     .option("--grace <s>", "seconds that answers have to end after Ctrl-C", decimalNumber(0, 86_400), 30)
+    .option(
+      "--engine-timeout <s>",
+      "seconds without a sign from the engine after which it is ended and the model opened anew; must be longer than its longest pass; 0: never",
+      decimalNumber(0, 86_400),
+      60,
+    )
     .option("--no-page", "no chat page")
     .addOption(
       new Option("--log <level>", "JSON lines on the standard error, one for each request from info on")
@@ -187,6 +194,7 @@ async function serveOptions(flags: ServeFlags): Promise<ServeOptions> {
     timeoutMs: 1000 * flags.timeout,
     patienceMs: 1000 * flags.patience,
     graceMs: 1000 * flags.grace,
+    stuckMs: 1000 * flags.engineTimeout,
     page: flags.page,
     ...(log === "off" ? {} : { log: { level: log, stream: process.stderr } }),
   };

@@ -3,14 +3,26 @@
  * few-shot examples by `random.Random(seed).sample`, so that the same seed draws the same examples here as there.
  */
 
-const white = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+";
-const whiteAtEnd = new RegExp(`${white}$`, "u");
-const whiteAtStart = new RegExp(`^${white}`, "u");
+const pythonSpace = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const white = new RegExp(`[${pythonSpace}]`, "u");
 
-/** str.rstrip(): JavaScript's trimEnd takes U+FEFF too, and leaves the separators U+001C to U+001F and U+0085. */
-export const rstrip = (text: string): string => text.replace(whiteAtEnd, "");
+/**
+ * str.rstrip(): JavaScript's trimEnd takes U+FEFF too, and leaves the separators U+001C to U+001F and U+0085. By hand: a
+ * pattern for the end looks at each place of each run of white space again.
+ */
+export function rstrip(text: string): string {
+  let to = text.length;
+  while (to > 0 && white.test(text[to - 1])) to--;
+  return text.slice(0, to);
+}
+
 /** str.strip() */
-export const strip = (text: string): string => rstrip(text).replace(whiteAtStart, "");
+export function strip(text: string): string {
+  const kept = rstrip(text);
+  let from = 0;
+  while (from < kept.length && white.test(kept[from])) from++;
+  return kept.slice(from);
+}
 
 /** str.capitalize(): the first character in upper case, all others in lower case. */
 export function capitalize(text: string): string {

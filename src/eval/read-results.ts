@@ -63,7 +63,7 @@ function parse(path: string, text: string): Json {
   let json: unknown;
   try {
     // Python writes NaN and Infinity, which are no JSON: as null they are refused below with their names.
-    json = JSON.parse(text.replace(/(?<=[[:,]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])/g, "null"));
+    json = JSON.parse(text.replace(/([[:,]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])/g, "$1null"));
   } catch (cause) {
     throw new DataError(`${path}: is not JSON (${(cause as Error).message}); is the file cut short?`, { cause });
   }

@@ -6,9 +6,11 @@
  * "<|im_end|>" in it ends no message.
  */
 import { Template } from "@huggingface/jinja";
+import { withinTime } from "../platform/deadline.ts";
 import { DataError, FormatError, UsageError } from "../platform/errors.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { runTemplate } from "./template-run.ts";
 
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
@@ -31,6 +33,8 @@ export const chatTemplates: Readonly<Record<string, string>> = {
 
 /** A template is a page of text; some carry tools and reasoning. */
 const maxTemplateBytes = 2 ** 20;
+/** Parsing such a page takes a few milliseconds. */
+const maxParseMs = 2000;
 
 /**
  * The template in a model's folder: chat_template.jinja, or `chat_template` of tokenizer_config.json (of several, the one
@@ -91,17 +95,28 @@ export function createChatTemplate(
   source: string,
   tokens: { bosToken?: string | null; eosToken?: string | null } = {},
 ): ChatTemplate {
+  if (source.length > maxTemplateBytes)
+    throw new FormatError(`chat template: has ${source.length} characters; at most ${maxTemplateBytes} are read`);
   let template: Template;
   try {
-    template = new Template(source);
+    template = withinTime(
+      maxParseMs,
+      () => "reading it takes too long",
+      () => new Template(source),
+    );
   } catch (cause) {
-    // What is cut off amid a statement the library finds out by falling over.
-    const why = cause instanceof TypeError ? "it ends amid a statement; is an endfor or endif missing?" : cause;
+    // The library finds out by falling over that a statement is cut off, or that its stack is full.
+    const why =
+      cause instanceof TypeError
+        ? "it ends amid a statement; is an endfor or endif missing?"
+        : cause instanceof RangeError
+          ? "it nests too deep"
+          : cause;
     throw new FormatError(`chat template: cannot be read: ${why instanceof Error ? why.message : why}`, { cause });
   }
   const render: ChatTemplate["render"] = (messages, { addGenerationPrompt = true } = {}) => {
     try {
-      return template.render({
+      return runTemplate(template, {
         messages,
         add_generation_prompt: addGenerationPrompt,
         bos_token: tokens.bosToken ?? "",

@@ -13,7 +13,7 @@ import {
   openCompactModel,
   type OpenedModel,
   openGgufModel,
-} from "../checkpoint/index.ts";
+} from "../exchange/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { Runtime } from "../tensor/index.ts";

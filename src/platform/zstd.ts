@@ -8,6 +8,12 @@ import { FormatError } from "./errors.ts";
 const maxZstdWindowBytes = 2 ** 27;
 
 /**
+ * Bytes that the library takes in one go. It gives out all blocks that are whole in them at once, and a block of four bytes
+ * may stand for 128 KiB of one byte repeated: so these hold 8 MiB at most.
+ */
+const pushBytes = 256;
+
+/**
  * Decompressed chunks of a .zst file: one frame or several behind one another.
  *
  * @param path  for errors
@@ -45,12 +51,15 @@ export async function* decompressZstd(chunks: AsyncIterable<Uint8Array>, path: s
       started = true;
       refuseWindow(chunk, path);
     }
-    push(chunk, false);
-    for (const part of out) {
-      bytes += part.length;
-      yield part;
+    // The first piece holds the frame's header.
+    for (let at = 0; at < chunk.length; at += pushBytes) {
+      push(chunk.subarray(at, at + pushBytes), false);
+      for (const part of out) {
+        bytes += part.length;
+        yield part;
+      }
+      out = [];
     }
-    out = [];
   }
   push(started ? new Uint8Array(0) : head, true);
   yield* out;
@@ -63,12 +72,15 @@ function join(a: Uint8Array, b: Uint8Array): Uint8Array {
   return both;
 }
 
-/** RFC 8878, 3.1.1.1.2: exponent in the upper five bits, mantissa in the lower three; absent in single-segment frames. */
+/**
+ * RFC 8878, 3.1.1.1.2: the window's exponent in the upper five bits, its mantissa in the lower three; of a single-segment frame
+ * it is the content's size.
+ */
 function refuseWindow(chunk: Uint8Array, path: string): void {
   const isFrame = chunk[0] === 0x28 && chunk[1] === 0xb5 && chunk[2] === 0x2f && chunk[3] === 0xfd;
-  if (!isFrame || (chunk[4] & 0x20) !== 0) return;
+  if (!isFrame) return;
   const base = 2 ** (10 + (chunk[5] >> 3));
-  const windowBytes = base + (base / 8) * (chunk[5] & 7);
+  const windowBytes = (chunk[4] & 0x20) === 0 ? base + (base / 8) * (chunk[5] & 7) : (claimedSize(chunk) ?? 0);
   if (windowBytes > maxZstdWindowBytes)
     throw new FormatError(
       `${path}: was compressed with a window of ${windowBytes} bytes, over the limit of ${maxZstdWindowBytes}; compress it again without --long or --ultra`,
@@ -93,8 +105,24 @@ export function decompressZstdWhole(bytes: Uint8Array, maxBytes: number): Uint8A
   if (size !== null && size > maxBytes)
     throw new FormatError(`the zstd frame claims ${size} bytes; at most ${maxBytes} are taken`);
   try {
-    // A copy: the library's result lies anywhere in a buffer of its own, and typed arrays over it want multiples of eight.
-    return library.decompress(bytes).slice();
+    // The header may claim nothing, or less than there is: what comes is counted as it comes.
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    const stream = new library.Decompress((chunk) => {
+      if (chunk.length === 0) return;
+      length += chunk.length;
+      if (length > maxBytes) throw new Error(`holds more than the ${maxBytes} bytes that are taken`);
+      parts.push(chunk.slice());
+    });
+    for (let at = 0; at < bytes.length; at += pushBytes)
+      stream.push(bytes.subarray(at, at + pushBytes), at + pushBytes >= bytes.length);
+    const whole = new Uint8Array(length);
+    let at = 0;
+    for (const part of parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
   } catch (cause) {
     throw new FormatError(`zstd: ${(cause as Error).message}`, { cause });
   }

@@ -3,6 +3,7 @@
  * lives behind messages (engine-host.ts), on its own thread. Called by server.ts and the routes.
  */
 import { type ServiceModule, type ServiceWorker, startService } from "../platform/service-worker.ts";
+import { systemClock } from "../platform/system.ts";
 import {
   type Answers,
   type FromHost,
@@ -43,9 +44,21 @@ interface Waiting {
 export interface EngineClientOptions {
   /** False: no thread; the engine shares this one (tests, embedding). Default true. */
   thread?: boolean;
+  /**
+   * An engine on a thread of its own that says nothing for so long is stuck: it is ended and opened anew. 0: never. Must be
+   * longer than the longest pass; default 60 s.
+   */
+  stuckMs?: number;
   onNote?(text: string): void;
   onProgress?(progress: { file: string; doneBytes: number; totalBytes: number }): void;
 }
+
+/** Of the time to being stuck: how often is asked, and from when on `/health` says that something is wrong. */
+const pingShare = 1 / 8;
+const doubtShare = 1 / 2;
+/** An engine that is stuck again and again is broken: so many times in an hour it is opened anew. */
+const maxRestarts = 8;
+const restartWindowMs = 3_600_000;
 
 export class EngineClient {
   facts!: ModelFacts;
@@ -58,11 +71,23 @@ export class EngineClient {
   private readonly waiting = new Map<number, Waiting>();
   private reject!: (error: Error) => void;
   private closed!: () => void;
+  private opened!: () => void;
+  private heardMs = 0;
+  private watch: ReturnType<typeof setInterval> | null = null;
+  /** When the engine was found stuck. */
+  private restarts: number[] = [];
+  private restarting = false;
+  private readonly stuckMs: number;
   private readonly whenClosed = new Promise<void>((resolve) => {
     this.closed = resolve;
   });
 
-  private constructor() {
+  private constructor(
+    private readonly start: (onMessage: (message: FromHost) => void) => Promise<ServiceWorker<ToHost>>,
+    private readonly options: EngineClientOptions,
+  ) {
+    // In this thread an engine that is stuck holds up this watch too.
+    this.stuckMs = options.thread === false ? 0 : (options.stuckMs ?? 60_000);
     this.failure = new Promise((_, reject) => {
       this.reject = reject;
     });
@@ -75,25 +100,86 @@ export class EngineClient {
     setup: Setup,
     options: EngineClientOptions = {},
   ): Promise<EngineClient> {
-    const client = new EngineClient();
-    let opened!: () => void;
-    const isOpen = new Promise<void>((resolve) => {
-      opened = resolve;
-    });
-    client.worker = await startService(module, setup, {
-      thread: options.thread ?? true,
-      onMessage: (message) => {
-        if (message.type === "opened") {
-          client.facts = message.facts;
-          opened();
-        } else if (message.type === "note") options.onNote?.(message.text);
-        else if (message.type === "progress") options.onProgress?.(message);
-        else client.receive(message);
-      },
-      onEnd: (error) => client.end(error),
-    });
-    await isOpen;
+    const client: EngineClient = new EngineClient(
+      (onMessage) =>
+        startService(module, setup, {
+          thread: options.thread ?? true,
+          onMessage,
+          onEnd: (error) => client.end(error),
+        }),
+      options,
+    );
+    await client.openWorker();
     return client;
+  }
+
+  private async openWorker(): Promise<void> {
+    const isOpen = new Promise<void>((resolve) => {
+      this.opened = resolve;
+    });
+    this.worker = await this.start((message) => this.hear(message));
+    await isOpen;
+    if (this.stuckMs === 0) return;
+    this.heardMs = systemClock.monotonicMs();
+    this.watch = setInterval(() => this.look(), this.stuckMs * pingShare);
+    this.watch.unref();
+  }
+
+  private hear(message: FromHost): void {
+    this.heardMs = systemClock.monotonicMs();
+    if (message.type === "opened") {
+      this.facts = message.facts;
+      this.opened();
+    } else if (message.type === "note") this.options.onNote?.(message.text);
+    else if (message.type === "progress") this.options.onProgress?.(message);
+    else this.receive(message);
+  }
+
+  private get silentMs(): number {
+    return this.watch === null ? 0 : systemClock.monotonicMs() - this.heardMs;
+  }
+
+  private look(): void {
+    if (this.silentMs > this.stuckMs) void this.restart();
+    else this.worker.post({ type: "ping" });
+  }
+
+  /** Ends an engine that is stuck, and opens the model anew. Texts under way are lost. */
+  private async restart(): Promise<void> {
+    if (this.watch) clearInterval(this.watch);
+    this.watch = null;
+    this.restarting = true;
+    const seconds = Math.round(this.stuckMs / 1000);
+    const error = new EngineError({
+      name: "EngineStuckError",
+      message: `the engine did not answer for ${seconds} s; it is being opened anew, try again later`,
+    });
+    for (const waiting of this.waiting.values()) waiting.failed(error);
+    this.waiting.clear();
+    this.options.onNote?.(`the engine did not answer for ${seconds} s; opening the model anew`);
+    const nowMs = systemClock.monotonicMs();
+    this.restarts = [...this.restarts.filter((ms) => nowMs - ms < restartWindowMs), nowMs];
+    try {
+      await this.worker.terminate();
+      if (this.gone) return;
+      if (this.restarts.length > maxRestarts) throw new Error(`it was stuck ${this.restarts.length} times in an hour`);
+      await this.openWorker();
+    } catch (cause) {
+      this.end(cause as Error);
+    } finally {
+      this.restarting = false;
+    }
+  }
+
+  /** @throws EngineError where the engine is gone, being opened anew, or has not been heard of for long */
+  check(): void {
+    if (this.gone) throw this.gone;
+    const silent = this.silentMs > this.stuckMs * doubtShare ? Math.round(this.silentMs / 1000) : null;
+    if (!this.restarting && silent === null) return;
+    const message = this.restarting
+      ? "the engine is being opened anew; try again later"
+      : `the engine has not answered for ${silent} s`;
+    throw new EngineError({ name: "EngineStuckError", message });
   }
 
   /** Texts begun and not ended, and questions not answered. */
@@ -140,11 +226,19 @@ export class EngineClient {
     return promise.finally(() => this.waiting.delete(id));
   }
 
-  /** Lets what is under way end, or ends it; then the engine is closed and its thread ended. */
-  async close({ cancel = false }: { cancel?: boolean } = {}): Promise<void> {
-    if (!this.gone) {
+  /**
+   * Lets what is under way end, or ends it; then the engine is closed and its thread ended.
+   *
+   * @param withinMs an engine that has not closed by then is ended as it is; default: as long as it takes
+   */
+  async close({ cancel = false, withinMs }: { cancel?: boolean; withinMs?: number } = {}): Promise<void> {
+    if (this.watch) clearInterval(this.watch);
+    this.watch = null;
+    if (!this.gone && !this.restarting) {
       this.worker.post({ type: "close", cancel });
-      await Promise.race([this.whenClosed, this.failure.catch(() => {})]);
+      const ends: Promise<unknown>[] = [this.whenClosed, this.failure.catch(() => {})];
+      if (withinMs !== undefined) ends.push(new Promise((resolve) => setTimeout(resolve, withinMs).unref()));
+      await Promise.race(ends);
     }
     this.failAll("the engine is closed");
     await this.worker.terminate();
@@ -159,10 +253,17 @@ export class EngineClient {
     const id = this.nextId++;
     const promise = new Promise<T>((resolve, reject) => {
       if (this.gone) return reject(this.gone);
+      if (this.restarting)
+        return reject(
+          new EngineError({
+            name: "EngineStuckError",
+            message: "the engine is being opened anew; try again later",
+          }),
+        );
       if (signal?.aborted) return reject(signal.reason);
       const cancel = () => {
         if (!this.waiting.delete(id)) return;
-        if (!this.gone) this.worker.post({ type: "cancel", id });
+        if (!this.gone && !this.restarting) this.worker.post({ type: "cancel", id });
         reject(signal!.reason);
         onAbort(signal!.reason);
       };
@@ -183,13 +284,14 @@ export class EngineClient {
         if ("report" in event) left--;
         // Credit goes back when the reader has come for the next, half a window at a time.
         else if (++taken >= windowPieces / 2) {
-          if (!this.gone) this.worker.post({ type: "taken", id, pieces: taken });
+          if (!this.gone && !this.restarting) this.worker.post({ type: "taken", id, pieces: taken });
           taken = 0;
         }
       }
     } finally {
       // A reader that leaves early ends the texts.
-      if (this.waiting.delete(id) && left > 0 && !this.gone) this.worker.post({ type: "cancel", id });
+      if (this.waiting.delete(id) && left > 0 && !this.gone && !this.restarting)
+        this.worker.post({ type: "cancel", id });
     }
   }
 

@@ -42,7 +42,7 @@ export type HostedModel = Pick<OpenedEngine, "engine" | "startToken" | "stopToke
 };
 
 /** Compiled grammars are kept: clients ask for the same schema again and again. */
-const keptGrammars = 16;
+const keptGrammars = 8;
 
 /** A request whose texts are being written. */
 interface Running {
@@ -97,6 +97,7 @@ export class EngineHost implements Service<ToHost> {
     else if (message.type === "cancel") this.cancel(message.id);
     else if (message.type === "taken") this.taken(message.id, message.pieces);
     else if (message.type === "ask") this.ask(message.id, message.question);
+    else if (message.type === "ping") this.post({ type: "pong" });
     else void this.close(message.cancel);
   }
 
@@ -244,8 +245,11 @@ export class EngineHost implements Service<ToHost> {
     switch (question.kind) {
       case "tokenize": {
         const { text, addSpecial, parseSpecial } = question;
-        const ids = tokenizer.encode(text, { addSpecialTokens: addSpecial, parseSpecialTokens: parseSpecial });
-        return Array.from(ids, (each) => ({ id: each, ...pieceOf(tokenizer, each) }));
+        const ids = Int32Array.from(
+          tokenizer.encode(text, { addSpecialTokens: addSpecial, parseSpecialTokens: parseSpecial }),
+        );
+        const different = question.pieces ? [...new Set(ids)] : [];
+        return { ids, pieces: new Map(different.map((id) => [id, pieceOf(tokenizer, id)])) };
       }
       case "detokenize":
         return tokenizer.decode(question.tokens);

@@ -80,6 +80,8 @@ export function toHttpError(error: unknown, limits: { bodyBytes: number; retryAf
   if (name === "QueueFullError")
     return new HttpError(503, message, { code: "queue_full", retryAfterSeconds: limits.retryAfterSeconds });
   if (name === "EngineGoneError") return new HttpError(503, message, { code: "engine_gone" });
+  if (name === "EngineStuckError")
+    return new HttpError(503, message, { code: "engine_stuck", retryAfterSeconds: limits.retryAfterSeconds });
   if (theirFault.has(name)) {
     for (const [field, own] of Object.entries(fieldNames))
       if (new RegExp(`\\b${own}\\b`).test(message))

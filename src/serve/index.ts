@@ -13,7 +13,10 @@ export interface ServeOptions
   extends Partial<ServerOptions>,
     Partial<HostLimits>,
     Omit<HostSetup, "limits">,
-    Pick<EngineClientOptions, "onNote" | "onProgress"> {}
+    Pick<EngineClientOptions, "onNote" | "onProgress" | "stuckMs"> {}
+
+/** That an engine has to put itself away once no answer is under way; then its thread is ended. */
+const engineCloseMs = 2000;
 
 export interface RunningServer {
   /** http://127.0.0.1:8080 */
@@ -32,7 +35,17 @@ export interface RunningServer {
  * @throws as openEngine; UsageError for limits out of range; the system's error for an address that cannot be had
  */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { model, backend, engine, packed, chatTemplate, onNote, onProgress, modelName = nameOf(model) } = options;
+  const {
+    model,
+    backend,
+    engine,
+    packed,
+    chatTemplate,
+    onNote,
+    onProgress,
+    stuckMs,
+    modelName = nameOf(model),
+  } = options;
   const limits: HostLimits = {
     slots: options.slots ?? 4,
     queue: options.queue ?? 64,
@@ -40,7 +53,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     cacheTokens: options.cacheTokens ?? null,
   };
   const setup: HostSetup = { model, backend, engine, packed, chatTemplate, limits };
-  const client = await EngineClient.open({ url: threadUrl, createService }, setup, { onNote, onProgress });
+  const client = await EngineClient.open({ url: threadUrl, createService }, setup, { onNote, onProgress, stuckMs });
   const server = createServer(client, { ...options, modelName });
   try {
     const url = await server.listen();
@@ -51,11 +64,11 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       failure: client.failure,
       async close() {
         await server.close();
-        await client.close({ cancel: true });
+        await client.close({ cancel: true, withinMs: engineCloseMs });
       },
     };
   } catch (error) {
-    await client.close({ cancel: true });
+    await client.close({ cancel: true, withinMs: engineCloseMs });
     throw error;
   }
 }

@@ -104,13 +104,14 @@ export interface TextPiece {
 export type TextEvent = { text: number; piece: TextPiece } | { text: number; report: GenerationReport };
 
 export type Question =
-  | { kind: "tokenize"; text: string; addSpecial: boolean; parseSpecial: boolean }
+  | { kind: "tokenize"; text: string; addSpecial: boolean; parseSpecial: boolean; pieces: boolean }
   | { kind: "detokenize"; tokens: number[] }
   | { kind: "embed"; prompts: Prompt[] }
   | { kind: "stats" };
 
 export interface Answers {
-  tokenize: { id: number; piece: string; bytes: number[] | null }[];
+  /** The text's tokens; and, where asked for, what each of the different ones stands for. */
+  tokenize: { ids: Int32Array; pieces: Map<number, { piece: string; bytes: number[] | null }> };
   detokenize: string;
   /** Mean of the last hidden states over the text's tokens, of length 1; and tokens read. */
   embed: { vectors: Float32Array[]; promptTokens: number };
@@ -123,6 +124,8 @@ export type ToHost =
   /** The reader has taken so many pieces: as many more may come. */
   | { type: "taken"; id: number; pieces: number }
   | { type: "ask"; id: number; question: Question }
+  /** Are you there? Answered between passes. */
+  | { type: "ping" }
   /** Take nothing more, let what is under way end (or end it), then say `closed`. */
   | { type: "close"; cancel: boolean };
 
@@ -140,6 +143,7 @@ export type FromHost =
   | { type: "event"; id: number; event: TextEvent }
   | { type: "answer"; id: number; value: unknown }
   | { type: "failed"; id: number; error: WireError }
+  | { type: "pong" }
   | { type: "closed" };
 
 /** Pieces of one request that may be on their way, not taken by the reader; the rest waits where it was made. */

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { anyObject } from "../infer/index.ts";
+import { nestsDeeper } from "../platform/show.ts";
 import { HttpError } from "./errors.ts";
 import type { Constraint, TextSettings } from "./messages.ts";
 
@@ -12,6 +13,9 @@ import type { Constraint, TextSettings } from "./messages.ts";
 const mostCopies = 128;
 /** OpenAI takes 4; a bound is needed, since each is looked for in each text. */
 const mostStops = 16;
+
+/** Lists and objects in each other in a schema. OpenAI takes 10. */
+const mostNesting = 200;
 
 /** As in OpenAI's API, null is as good as nothing. */
 const optional = <T extends z.ZodType>(type: T) => type.nullish();
@@ -144,5 +148,11 @@ function constraintOf({ response_format: format, grammar }: SharedFields): Const
   }
   if (!format || format.type === "text") return null;
   if (format.type === "json_object") return { schema: anyObject };
+  // It crosses to the engine's thread by structured clone, which has a stack.
+  if (nestsDeeper(format.json_schema.schema, mostNesting))
+    throw new HttpError(400, `response_format.json_schema.schema: nests more than ${mostNesting} deep`, {
+      param: "response_format.json_schema.schema",
+      code: "invalid_value",
+    });
   return { schema: format.json_schema.schema ?? anyObject };
 }

@@ -9,7 +9,7 @@ import { completionShape, readCompletionRequest } from "./completions.ts";
 import { HttpError } from "./errors.ts";
 import type { Prompt, TextsRequest } from "./messages.ts";
 import { parseRequest } from "./request-fields.ts";
-import type { Serving } from "./server.ts";
+import type { Serving } from "./serving.ts";
 
 export function addRoutes(server: FastifyInstance, serving: Serving): void {
   const { engine } = serving;
@@ -42,16 +42,15 @@ export function addRoutes(server: FastifyInstance, serving: Serving): void {
       text: fields.content,
       addSpecial: fields.add_special ?? false,
       parseSpecial: fields.parse_special ?? true,
+      pieces: fields.with_pieces ?? false,
     };
-    const tokens = await engine.ask<"tokenize">(question, serving.signalOf(request));
+    const { ids, pieces } = await engine.ask<"tokenize">(question, serving.signalOf(request));
     // As llama.cpp's: a piece that is no text by itself is a list of bytes.
     const isText = (piece: string, bytes: number[]) => new TextDecoder().decode(Uint8Array.from(bytes)) === piece;
     const shown = (piece: string, bytes: number[] | null) => (bytes && !isText(piece, bytes) ? bytes : piece);
-    return {
-      tokens: fields.with_pieces
-        ? tokens.map(({ id, piece, bytes }) => ({ id, piece: shown(piece, bytes) }))
-        : tokens.map(({ id }) => id),
-    };
+    if (!fields.with_pieces) return { tokens: [...ids] };
+    const named = new Map([...pieces].map(([id, { piece, bytes }]) => [id, { id, piece: shown(piece, bytes) }]));
+    return { tokens: Array.from(ids, (id) => named.get(id)) };
   });
   server.post("/detokenize", async (request) => {
     const { tokens } = parseRequest(z.strictObject({ tokens: z.array(z.int().min(0)) }), request.body);
@@ -59,7 +58,7 @@ export function addRoutes(server: FastifyInstance, serving: Serving): void {
   });
 
   server.get("/health", async () => {
-    if (engine.gone) throw engine.gone;
+    engine.check();
     return { status: "ok" };
   });
   server.get("/metrics", async (_request, reply) => {

@@ -291,6 +291,25 @@ describe("what is refused, with OpenAI's shape of errors", () => {
       /not/,
       null,
     ],
+    [
+      "a schema nested 3,000 deep",
+      "/v1/completions",
+      { prompt: "a", response_format: { type: "json_schema", json_schema: { name: "x", schema: nested(3000) } } },
+      400,
+      /nests more than 200 deep/,
+      "response_format.json_schema.schema",
+    ],
+    [
+      "a pointer that is no URI",
+      "/v1/completions",
+      {
+        prompt: "a",
+        response_format: { type: "json_schema", json_schema: { name: "x", schema: { $ref: "#/%E0%A4%A" } } },
+      },
+      400,
+      /% escapes are not UTF-8/,
+      null,
+    ],
     ["a mistake in a grammar", "/v1/completions", { prompt: "a", grammar: "root ::= (" }, 400, /grammar/, null],
     [
       "another model",
@@ -475,3 +494,10 @@ describe("who may ask", () => {
     expect((await without.server.fastify.inject("/")).statusCode).toBe(404);
   });
 });
+
+/** A schema of lists of lists. */
+function nested(depth: number): object {
+  let schema: object = { type: "null" };
+  for (let i = 0; i < depth; i++) schema = { type: "array", items: schema };
+  return schema;
+}

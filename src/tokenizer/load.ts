@@ -15,6 +15,7 @@ import {
 import { ByteLevelTokenizer, planByteLevel } from "./byte-level.ts";
 import { CodePointTokenizer, planCodePoints } from "./code-points.ts";
 import { GeneralTokenizer } from "./general/general.ts";
+import { checkGrowth, limitTime } from "./limits.ts";
 import { sentencePieceToJson } from "./sentencepiece.ts";
 import { llama3ToJson } from "./tiktoken.ts";
 import type { Tokenizer, TokenizerEngine, TokenizerRoles } from "./tokenizer.ts";
@@ -78,7 +79,10 @@ export function createTokenizer(content: unknown, options: TokenizerOptions = {}
     if (typeof plan !== "string") return new CodePointTokenizer(json, roles, plan);
     reasons.push(plan);
   }
-  if (engine === undefined || engine === "general") return new GeneralTokenizer(json, roles);
+  if (engine === undefined || engine === "general") {
+    checkGrowth(json, name);
+    return limitTime(new GeneralTokenizer(json, roles));
+  }
   throw new UsageError(`${name}: the ${engine} engine cannot run this tokenizer: ${reasons.join("; ")}`);
 }
 

@@ -2,7 +2,7 @@
 // (Hugging Face's, stated in schedules.ts). The ops are held to PyTorch in ops/quant-ramp.
 import { expect, test } from "vitest";
 import { smallRun } from "../../test/support/small-run.ts";
-import { convertToBitnet } from "../checkpoint/index.ts";
+import { convertToBitnet } from "../exchange/index.ts";
 import type { StepEvent } from "./events.ts";
 import { resolveConfig } from "./config.ts";
 import { createAdamW } from "./optimizers.ts";

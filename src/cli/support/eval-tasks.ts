@@ -276,7 +276,7 @@ async function likelihoodTask(bench: Bench, name: string): Promise<Ran> {
 }
 
 async function wikitext(bench: Bench): Promise<Ran> {
-  const { readDocuments } = await import("../../data/index.ts");
+  const { readDocuments } = await import("../../corpus/index.ts");
   const { evaluateWikiText } = await import("../../eval/index.ts");
   const { options, interruption, progress, now } = bench;
   const opened = await bench.models.model();

@@ -4,16 +4,7 @@
  */
 import type { Command } from "commander";
 import { acceptsHf, addHfImportOptions } from "./hf.ts";
-import type { BackendOptions } from "./options.ts";
-
-export interface ImportRequest {
-  input: string;
-  /** The model folder to write. */
-  output: string;
-  backend: BackendOptions;
-  /** The options of the format's own, by commander's names. */
-  options: Record<string, unknown>;
-}
+import type { ImportRequest } from "./format-requests.ts";
 
 export interface ImportFormat {
   name: string;

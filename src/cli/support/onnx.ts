@@ -1,8 +1,8 @@
 /** ONNX files for `export`. */
 import { type Command, Option } from "commander";
-import type { OnnxWeights } from "../../checkpoint/onnx.ts";
+import type { OnnxWeights } from "../../exchange/onnx.ts";
 import { UsageError } from "../../platform/errors.ts";
-import type { ExportRequest } from "./export-formats.ts";
+import type { ExportRequest } from "./format-requests.ts";
 import { formatBytes } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";
@@ -22,7 +22,7 @@ export function addOnnxOptions(command: Command): void {
 }
 
 export async function exportOnnx(request: ExportRequest): Promise<string> {
-  const { onnxWeights, saveOnnx } = await import("../../checkpoint/onnx.ts");
+  const { onnxWeights, saveOnnx } = await import("../../exchange/onnx.ts");
   const { packageVersion } = await import("../../platform/system.ts");
   const { input, type } = request;
   if (type !== undefined && !(onnxWeights as readonly string[]).includes(type))

@@ -83,7 +83,7 @@ export function describeError(error: unknown): { message: string; code: number }
   return { message: oneLine(error instanceof Error ? error.message : String(error)), code: 1 };
 }
 
-const oneLine = (text: string) => text.replace(/\s*\n\s*/g, " ").trim();
+const oneLine = (text: string) => text.replace(/\s+/g, (run) => (run.includes("\n") ? " " : run)).trim();
 
 /** With --debug the stack and the causes; without it a hint, where the error is none that we foresaw. */
 function explain(error: unknown, debug: boolean, message: string): void {

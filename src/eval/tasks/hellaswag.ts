@@ -6,12 +6,15 @@ import { capitalize, strip } from "../python.ts";
 import { choicesField, goldField, isPrepared, type TaskRow, textField } from "../task-rows.ts";
 import { type ChoiceItem, choiceItem, type MultipleChoiceTask } from "./task.ts";
 
+/** /\[[^\n]*?\]/g of a line; what stands behind the last closing bracket is not searched, as nothing there can close. */
+function withoutBrackets(line: string): string {
+  const end = line.lastIndexOf("]") + 1;
+  return line.slice(0, end).replace(/\[[^\]]*\]/g, "") + line.slice(end);
+}
+
 /** The harness's `preprocess`: brackets are left over from WikiHow. */
 const preprocess = (text: string): string =>
-  strip(text)
-    .replaceAll(" [title]", ". ")
-    .replace(/\[[^\n]*?\]/g, "")
-    .replaceAll("  ", " ");
+  strip(text).replaceAll(" [title]", ". ").split("\n").map(withoutBrackets).join("\n").replaceAll("  ", " ");
 
 /** Rows of the hub (activity_label, ctx_a, ctx_b, endings, label), or prepared ones (query, choices, gold). */
 function read(row: TaskRow): ChoiceItem {

@@ -9,6 +9,7 @@
  */
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
 import type { ReadableFile } from "../../platform/files.ts";
+import { show } from "../../platform/show.ts";
 import { describeGgmlType, type GgmlTypeName, ggmlBytes, ggmlTypeOf, rowMultiple } from "../../quant/ggml-types.ts";
 import { type GgufArray, type GgufType, type GgufValue, ggufTypes, numberArrays } from "./values.ts";
 
@@ -39,6 +40,8 @@ const maxKeyBytes = 65_535;
 const maxDimensions = 4;
 /** Arrays in arrays: the format sets no limit, nobody uses even two, and each level is a call. */
 const maxDepth = 4;
+/** Arrays in arrays in all: each takes 12 bytes of a file and some 400 of memory. No known file has any. */
+const maxInnerArrays = 65_536;
 /** Larger alignments than a page of memory serve nobody, and would move the data anywhere. */
 const maxAlignment = 65_536;
 /** The least that a key with its value, and a tensor's info, take in a file. */
@@ -57,6 +60,7 @@ class Cursor {
   private readonly view: DataView;
   private windowAt = 0;
   private windowEnd = 0;
+  private innerArrays = 0;
   // A byte-order mark is a token of LLaMA-2: it stays.
   private readonly utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   private readonly strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -201,6 +205,9 @@ class Cursor {
         for (let i = 0; i < count; i++) values.push(this.string(name, length, null));
         return { type: "array", of, values };
       }
+      this.innerArrays += count;
+      if (this.innerArrays > maxInnerArrays)
+        throw this.refuse(field, `holds ${count} arrays; at most ${maxInnerArrays} arrays in arrays are supported`);
       const values: GgufArray[] = [];
       for (let i = 0; i < count; i++) values.push(this.array(`${field}[${i}]`, depth + 1));
       return { type: "array", of, values };
@@ -242,8 +249,8 @@ export function readGgufHeader(file: ReadableFile): GgufHeader {
     const at = cursor.at;
     const key = cursor.string(`key ${i}`, `the length of key ${i}`, maxKeyBytes);
     if (key === "") throw cursor.refuse(`key ${i}`, "is empty", at);
-    if (metadata.has(key)) throw cursor.refuse(`key ${JSON.stringify(key)}`, "is there twice", at);
-    metadata.set(key, cursor.value(cursor.type(JSON.stringify(key)), JSON.stringify(key)));
+    if (metadata.has(key)) throw cursor.refuse(`key ${show(key)}`, "is there twice", at);
+    metadata.set(key, cursor.value(cursor.type(show(key)), show(key)));
   }
   const alignment = alignmentOf(metadata, file.path);
 
@@ -252,7 +259,7 @@ export function readGgufHeader(file: ReadableFile): GgufHeader {
   for (let i = 0; i < tensorCount; i++) {
     const at = cursor.at;
     const tensor = readTensorInfo(cursor, i, alignment);
-    if (names.has(tensor.name)) throw cursor.refuse(`tensor ${JSON.stringify(tensor.name)}`, "is there twice", at);
+    if (names.has(tensor.name)) throw cursor.refuse(`tensor ${show(tensor.name)}`, "is there twice", at);
     names.add(tensor.name);
     infos.push({ tensor, at });
   }
@@ -263,7 +270,7 @@ export function readGgufHeader(file: ReadableFile): GgufHeader {
     const end = placed.offset + (placed.bytes ?? 0);
     if (end > file.sizeBytes)
       throw cursor.refuse(
-        `tensor ${JSON.stringify(tensor.name)}`,
+        `tensor ${show(tensor.name)}`,
         `ends at byte ${end}, but the file has ${file.sizeBytes}; is it cut short?`,
         at,
       );
@@ -290,7 +297,7 @@ function readTensorInfo(cursor: Cursor, index: number, alignment: number): GgufT
   const start = cursor.at;
   const nameField = `the name of tensor ${index}`;
   const name = cursor.string(nameField, `the length of ${nameField}`, maxKeyBytes);
-  const field = `tensor ${JSON.stringify(name)}`;
+  const field = `tensor ${show(name)}`;
   const refuse = (what: string) => cursor.refuse(field, what, start);
   const dimensions = cursor.u32(`the dimensions of ${field}`);
   if (dimensions > maxDimensions) throw refuse(`has ${dimensions} dimensions; at most ${maxDimensions} are allowed`);
@@ -320,7 +327,7 @@ function checkOverlap(tensors: ReadonlyMap<string, GgufTensor>, where: string): 
   for (const tensor of [...tensors.values()].sort((a, b) => a.offset - b.offset)) {
     if (before && tensor.offset < before.offset + (before.bytes ?? 1))
       throw new FormatError(
-        `${where}: gguf: tensor ${JSON.stringify(tensor.name)} begins at byte ${tensor.offset}, amid tensor ${JSON.stringify(before.name)}`,
+        `${where}: gguf: tensor ${show(tensor.name)} begins at byte ${tensor.offset}, amid tensor ${show(before.name)}`,
       );
     before = tensor;
   }
@@ -328,4 +335,4 @@ function checkOverlap(tensors: ReadonlyMap<string, GgufTensor>, where: string): 
 
 /** For messages: what a tensor is. */
 export const describeTensor = ({ name, shape, typeId }: GgufTensor): string =>
-  `tensor ${JSON.stringify(name)} (${describeGgmlType(typeId)}, [${shape}])`;
+  `tensor ${show(name)} (${describeGgmlType(typeId)}, [${shape}])`;

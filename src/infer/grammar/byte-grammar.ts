@@ -2,7 +2,7 @@
  * A grammar over bytes: GBNF's characters become the bytes of their UTF-8, so that tokens, which may begin and end amid a
  * character, are matched byte by byte. Refuses what a matcher cannot run or finish. Made from gbnf.ts; run by matcher.ts.
  */
-import { FormatError } from "../../platform/errors.ts";
+import { FormatError, UnsupportedError } from "../../platform/errors.ts";
 import { type Alternatives, type GbnfNode, parseGbnf, type Range } from "./gbnf.ts";
 
 export type Element =
@@ -25,8 +25,14 @@ export interface ByteGrammar {
 }
 
 /**
+ * Parts of a grammar at most. A grammar of this size compiles in a fifth of a second; larger ones would hold the engine of
+ * a server, which compiles the grammars of its requests.
+ */
+const maxParts = 400_000;
+
+/**
  * @param source GBNF
- * @throws FormatError for a mistake in it, a left-recursive rule, or one that no text ends
+ * @throws UnsupportedError for a grammar that is too large; FormatError for a mistake in it, a left-recursive rule, or one that no text ends
  */
 export function compileGbnf(source: string): ByteGrammar {
   const parsed = parseGbnf(source);
@@ -44,7 +50,7 @@ export function compileGbnf(source: string): ByteGrammar {
     const once = min === 1 && max === 1;
     switch (node.kind) {
       case "literal": {
-        const bytes = [...new TextEncoder().encode(node.text)].map((byte) => byteSet([[byte, byte]]));
+        const bytes = literalBytes(node.text);
         return once ? bytes : [{ kind: "rule", rule: addRule(owner, [bytes]), min, max }];
       }
       case "class": {
@@ -70,6 +76,11 @@ export function compileGbnf(source: string): ByteGrammar {
   const sequences = (alternatives: Alternatives, owner: string): Element[][] =>
     alternatives.map((nodes) => nodes.flatMap((node) => compile(node, owner)));
   for (const [i, name] of names.entries()) rules[i] = sequences(parsed.get(name)!, name);
+  const parts = rules.reduce((sum, alternatives) => sum + alternatives.reduce((n, each) => n + 1 + each.length, 1), 0);
+  if (parts > maxParts)
+    throw new UnsupportedError(
+      `grammar: has ${parts} parts (rules, alternatives, and bytes or rules in them); at most ${maxParts} are supported`,
+    );
 
   const least = leastBytes(rules);
   for (const [i, bytes] of least.entries())
@@ -97,21 +108,87 @@ function byteSet(ranges: readonly Range[]): Element & { kind: "bytes" } {
 const leastOf = (element: Element, least: readonly number[]): number =>
   element.kind === "bytes" ? 1 : element.min === 0 ? 0 : element.min * least[element.rule];
 
-/** The shortest text of each rule, to the fixed point; infinite where there is none. */
+/** Every text of UTF-8 is matched by bytes: one encoder, and one set for each byte. */
+const encoder = new TextEncoder();
+const singleBytes = Array.from({ length: 256 }, (_, byte) => byteSet([[byte, byte]]));
+const literalBytes = (text: string): Element[] => Array.from(encoder.encode(text), (byte) => singleBytes[byte]);
+
+/**
+ * The length of each rule's shortest text; infinite where there is none. Rules are settled in order of length, shortest
+ * first (Knuth, "A generalization of Dijkstra's algorithm", 1977), so the work is n log n in the grammar's size whatever
+ * order its rules are written in.
+ */
 function leastBytes(rules: readonly Element[][][]): number[] {
   const least = rules.map(() => Number.POSITIVE_INFINITY);
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const [i, alternatives] of rules.entries())
-      for (const elements of alternatives) {
-        const bytes = elements.reduce((sum, element) => sum + leastOf(element, least), 0);
-        if (bytes < least[i]) {
-          least[i] = bytes;
-          changed = true;
+  /** An alternative: its rule, its bytes so far, and the elements whose rule is not settled yet. */
+  interface Open {
+    readonly rule: number;
+    bytes: number;
+    left: number;
+  }
+  const users: { open: Open; times: number }[][] = rules.map(() => []);
+  const heap = new Heap();
+  for (const [rule, alternatives] of rules.entries())
+    for (const elements of alternatives) {
+      const open: Open = { rule, bytes: 0, left: 0 };
+      for (const element of elements) {
+        if (element.kind === "bytes") open.bytes++;
+        else if (element.min > 0) {
+          open.left++;
+          users[element.rule].push({ open, times: element.min });
         }
       }
+      if (open.left === 0) heap.push(open.bytes, rule);
+    }
+  for (let next = heap.pop(); next; next = heap.pop()) {
+    const { cost, item: rule } = next;
+    if (least[rule] !== Number.POSITIVE_INFINITY) continue;
+    least[rule] = cost;
+    for (const { open, times } of users[rule]) {
+      open.bytes += times * cost;
+      if (--open.left === 0) heap.push(open.bytes, open.rule);
+    }
   }
   return least;
+}
+
+/** The cheapest first. */
+class Heap {
+  private readonly costs: number[] = [];
+  private readonly items: number[] = [];
+
+  push(cost: number, item: number): void {
+    const { costs, items } = this;
+    let at = costs.push(cost) - 1;
+    items.push(item);
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      if (costs[above] <= costs[at]) return;
+      this.swap(at, above);
+      at = above;
+    }
+  }
+
+  pop(): { cost: number; item: number } | null {
+    const { costs, items } = this;
+    if (costs.length === 0) return null;
+    this.swap(0, costs.length - 1);
+    const popped = { cost: costs.pop()!, item: items.pop()! };
+    for (let at = 0; ; ) {
+      let least = at;
+      for (const child of [2 * at + 1, 2 * at + 2])
+        if (child < costs.length && costs[child] < costs[least]) least = child;
+      if (least === at) return popped;
+      this.swap(at, least);
+      at = least;
+    }
+  }
+
+  private swap(a: number, b: number): void {
+    const { costs, items } = this;
+    [costs[a], costs[b]] = [costs[b], costs[a]];
+    [items[a], items[b]] = [items[b], items[a]];
+  }
 }
 
 /** A rule that can begin with itself would never come to a byte. */
@@ -177,7 +254,7 @@ export function utf8Ranges(from: number, to: number): Range[][] {
       if (cut > from) return [...utf8Ranges(from, cut - 1), ...utf8Ranges(cut, to)];
     }
   }
-  const encode = (codePoint: number) => new TextEncoder().encode(String.fromCodePoint(codePoint));
+  const encode = (codePoint: number) => encoder.encode(String.fromCodePoint(codePoint));
   const [low, high] = [encode(from), encode(to)];
   return [Array.from(low, (byte, i): Range => [byte, high[i]])];
 }

@@ -7,7 +7,8 @@
  * Escapes: \n \r \t \\ \" \[ \] \xHH \uHHHH \UHHHHHHHH. Token references (<[1]>, !<think>) are not supported. Pure:
  * knows no tokens. byte-grammar.ts makes of it what a matcher runs.
  */
-import { FormatError } from "../../platform/errors.ts";
+import { FormatError, UnsupportedError } from "../../platform/errors.ts";
+import { escapeControls } from "../../platform/show.ts";
 
 /** Code points from and to, both included. */
 export type Range = readonly [from: number, to: number];
@@ -28,9 +29,13 @@ const lastCodePoint = 0x10ffff;
 const maxRepeat = 100_000;
 /** Groups inside groups: bounds the parser's own stack. */
 const maxDepth = 200;
+/** Characters of a grammar at most: a schema of some thousand properties makes 500,000. */
+const maxLength = 2_000_000;
 
-/** @throws FormatError with line and column, what was wanted and what came */
+/** @throws FormatError with line and column, what was wanted and what came; UnsupportedError for one that is too long */
 export function parseGbnf(source: string): GbnfRules {
+  if (source.length > maxLength)
+    throw new UnsupportedError(`grammar: has ${source.length} characters; at most ${maxLength} are supported`);
   return new Parser(source).rules();
 }
 
@@ -204,7 +209,7 @@ class Parser {
 
   private fail(what: string, at = this.at): never {
     const before = this.source.slice(0, at).split("\n");
-    const came = this.source.slice(at, at + 12).split("\n")[0];
+    const came = escapeControls(this.source.slice(at, at + 12).split("\n")[0]);
     const column = before[before.length - 1].length + 1;
     throw new FormatError(`grammar, line ${before.length}, column ${column}: ${what}${came ? `; at "${came}"` : ""}`);
   }

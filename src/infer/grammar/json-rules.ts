@@ -2,6 +2,8 @@
  * JSON's parts as GBNF: strings, numbers, dates, and what a schema may narrow them to. Texts alone; json-schema.ts puts them
  * together.
  */
+import { UnsupportedError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 
 /** Rules for JSON without a schema. White space as llama.cpp has it: little, or a model may write nothing else. */
 export const common: Record<string, string> = {
@@ -45,6 +47,49 @@ export function quote(text: string): string {
   return `"${escaped.join("")}"`;
 }
 
+/** So many choices stand side by side as they are; more become a tree. */
+const maxFlatChoices = 16;
+
+/**
+ * One of these texts, as literals. Many of them become a tree by what they begin with, so that a text is compared with the
+ * few that go on as it does, never with all.
+ *
+ * @param rule makes a rule of a body and gives its name
+ */
+export function quotedChoices(texts: readonly string[], rule: (body: string) => string): string {
+  if (texts.length <= maxFlatChoices) return texts.map(quote).join(" | ");
+  const sorted = [...new Set(texts)].sort().map((text) => Array.from(text));
+  return choices(sorted, 0, rule);
+}
+
+/** Sorted texts that are alike up to character `at`. */
+function choices(texts: readonly string[][], at: number, rule: (body: string) => string): string {
+  const ways: string[] = [];
+  for (let from = 0; from < texts.length; ) {
+    const first = texts[from];
+    if (first.length === at) {
+      ways.push('""');
+      from++;
+      continue;
+    }
+    let to = from + 1;
+    while (to < texts.length && texts[to][at] === first[at]) to++;
+    if (to === from + 1) ways.push(quote(first.slice(at).join("")));
+    else {
+      // Sorted: what the first and the last share, all share.
+      const last = texts[to - 1];
+      let end = at + 1;
+      while (end < first.length && end < last.length && first[end] === last[end]) end++;
+      ways.push(`${quote(first.slice(at, end).join(""))} ${rule(choices(texts.slice(from, to), end, rule))}`);
+    }
+    from = to;
+  }
+  return ways.join(" | ");
+}
+
+/** Names whose opposites can be told: each character of them is a place in the tree below. */
+const maxNameLength = 256;
+
 /**
  * A string, written without escapes, that is none of these: a trie of the names, with what leaves it at each place.
  *
@@ -58,6 +103,10 @@ export function otherString(names: readonly string[], rule: (body: string) => st
   }
   const root: Node = { children: new Map(), isName: false };
   for (const name of names) {
+    if (name.length > maxNameLength)
+      throw new UnsupportedError(
+        `schema: the property ${show(name)} beside additionalProperties has more than ${maxNameLength} characters; set additionalProperties to false, or use shorter names`,
+      );
     let node = root;
     for (const c of name) {
       const child = node.children.get(c) ?? { children: new Map(), isName: false };

@@ -9,12 +9,12 @@
  * Any other keyword that could forbid something is refused by name: output that may not hold is never made in silence.
  */
 import { UnsupportedError, UsageError } from "../../platform/errors.ts";
-import { common, integerRange, otherString, quote, references } from "./json-rules.ts";
+import { nestsDeeper, show, showText } from "../../platform/show.ts";
+import { common, integerRange, otherString, quote, quotedChoices, references } from "./json-rules.ts";
 import { patternToGbnf } from "./pattern.ts";
 import {
   annotations,
   count,
-  describe,
   isObject,
   type JsonSchema,
   type JsonType,
@@ -26,6 +26,14 @@ import {
 } from "./schema-keywords.ts";
 
 export type { JsonSchema } from "./schema-keywords.ts";
+
+/** Schemas in schemas: bounds the converter's own stack. OpenAI takes 10. */
+const maxDepth = 100;
+/**
+ * Steps of the conversion: schemas, properties and values looked at, one inside several `oneOf`s as often as these ask for
+ * its types. So many take a fifth of a second; OpenAI takes 5,000 properties.
+ */
+const maxSteps = 50_000;
 
 /** Any JSON value that is an object: what `response_format: json_object` means. */
 export const anyObject: JsonSchema = { type: "object" };
@@ -42,12 +50,22 @@ export function jsonSchemaToGbnf(schema: unknown): string {
 class Converter {
   private readonly rules = new Map<string, string>();
   private readonly ruleOfRef = new Map<string, string>();
+  /** Parts that a "$ref" names, not yet converted: in a queue, so that a chain of them needs no stack. */
+  private readonly waiting: { name: string; ref: string; where: string }[] = [];
   private made = 0;
+  private steps = 0;
 
-  constructor(private readonly root: unknown) {}
+  constructor(private readonly root: unknown) {
+    if (nestsDeeper(root, maxDepth))
+      throw new UnsupportedError(
+        `schema #: nests more than ${maxDepth} deep; give parts a name in $defs, and name these by $ref`,
+      );
+  }
 
   convert(): string {
     const body = this.of(this.root, "#");
+    for (let part = this.waiting.shift(); part; part = this.waiting.shift())
+      this.rules.set(part.name, this.of(this.resolve(part.ref, part.where), part.ref));
     this.rules.set("root", body);
     return [...this.rules].map(([name, text]) => `${name} ::= ${text}`).join("\n");
   }
@@ -61,6 +79,14 @@ class Converter {
     return name;
   }
 
+  private step(count = 1): void {
+    this.steps += count;
+    if (this.steps > maxSteps)
+      throw new UnsupportedError(
+        `schema #: takes more than ${maxSteps} steps to convert (one for each schema, property and value in it, more where oneOf stands in oneOf); make it smaller`,
+      );
+  }
+
   private rule(body: string): string {
     const name = `r${this.made++}`;
     this.rules.set(name, body);
@@ -69,13 +95,14 @@ class Converter {
 
   /** GBNF of one schema, as a body of alternatives. */
   private of(schema: unknown, where: string): string {
+    this.step();
     if (schema === true) return this.use("value");
     if (schema === false) throw new UsageError(`schema ${where}: false, for which nothing is valid`);
-    if (!isObject(schema)) throw new UsageError(`schema ${where}: is ${describe(schema)}; expected an object or true`);
+    if (!isObject(schema)) throw new UsageError(`schema ${where}: is ${show(schema)}; expected an object or true`);
     for (const keyword of Object.keys(schema))
       if (!supported.has(keyword))
         throw new UnsupportedError(
-          `schema ${where}: the keyword "${keyword}" is not supported; supported are ${[...supported].filter((k) => !annotations.has(k)).join(", ")}`,
+          `schema ${where}: the keyword ${show(keyword)} is not supported; supported are ${[...supported].filter((k) => !annotations.has(k)).join(", ")}`,
         );
     if ("$ref" in schema) return this.only(schema, "$ref", where, () => this.reference(schema.$ref, where));
     if ("allOf" in schema) return this.only(schema, "allOf", where, () => this.allOf(schema.allOf, where));
@@ -135,29 +162,35 @@ class Converter {
   ): string {
     const other = Object.keys(schema).find((k) => k !== keyword && !annotations.has(k) && !beside.includes(k));
     if (other !== undefined)
-      throw new UnsupportedError(`schema ${where}: "${other}" beside "${keyword}" is not supported; use one of them`);
+      throw new UnsupportedError(
+        `schema ${where}: ${show(other)} beside "${keyword}" is not supported; use one of them`,
+      );
     return then();
   }
 
   private reference(ref: unknown, where: string): string {
     if (typeof ref !== "string" || !/^#(\/|$)/.test(ref))
       throw new UnsupportedError(
-        `schema ${where}: "$ref" to ${describe(ref)} is not supported; only to this schema's own parts, as in "#/$defs/name"`,
+        `schema ${where}: "$ref" to ${show(ref)} is not supported; only to this schema's own parts, as in "#/$defs/name"`,
       );
     const known = this.ruleOfRef.get(ref);
     if (known !== undefined) return known;
     const name = `r${this.made++}`;
     this.ruleOfRef.set(ref, name);
-    this.rules.set(name, this.of(this.resolve(ref, where), ref));
+    // Its place among the rules is here.
+    this.rules.set(name, "");
+    this.waiting.push({ name, ref, where });
     return name;
   }
 
   private resolve(ref: string, where: string): unknown {
     let at: unknown = this.root;
     for (const step of ref.split("/").slice(1)) {
-      const key = decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~");
+      const key = decoded(step)?.replaceAll("~1", "/").replaceAll("~0", "~");
+      if (key === undefined)
+        throw new UsageError(`schema ${where}: "$ref" to ${show(ref)}: its % escapes are not UTF-8`);
       if (typeof at !== "object" || at === null || !Object.hasOwn(at, key))
-        throw new UsageError(`schema ${where}: "$ref" to ${JSON.stringify(ref)}, which is not there`);
+        throw new UsageError(`schema ${where}: "$ref" to ${show(ref)}, which is not there`);
       at = (at as Record<string, unknown>)[key];
     }
     return at;
@@ -189,27 +222,44 @@ class Converter {
       }
   }
 
-  /** Types that a schema may hold for; an integer is a number. */
-  private kindsOf(part: unknown, where: string, refs: readonly string[] = []): Set<string> {
-    if (!isObject(part)) return new Set(types.filter((type) => type !== "integer"));
-    const named = (values: readonly unknown[]) => new Set(values.map(typeOfValue));
-    if (typeof part.$ref === "string" && !refs.includes(part.$ref))
-      return this.kindsOf(this.resolve(part.$ref, where), where, [...refs, part.$ref]);
-    if ("const" in part) return named([part.const]);
-    if (Array.isArray(part.enum)) return named(part.enum);
-    const inner = part.anyOf ?? part.oneOf ?? part.allOf;
-    if (Array.isArray(inner)) return new Set(inner.flatMap((one) => [...this.kindsOf(one, where, refs)]));
-    return new Set(typesOf(part, where).map((type) => (type === "integer" ? "number" : type)));
+  /** Types that a schema may hold for, through all that it names; an integer is a number. */
+  private kindsOf(schema: unknown, where: string): Set<string> {
+    const kinds = new Set<string>();
+    // Each part that is named is looked into once: what a ring of names leads to is the same from each of them.
+    const refs = new Set<string>();
+    const waiting: unknown[] = [schema];
+    while (waiting.length > 0) {
+      const part = waiting.pop();
+      this.step();
+      if (!isObject(part)) for (const type of types) kinds.add(type === "integer" ? "number" : type);
+      else if (typeof part.$ref === "string") {
+        if (!refs.has(part.$ref)) waiting.push(this.resolve(part.$ref, where));
+        refs.add(part.$ref);
+      } else if ("const" in part) kinds.add(typeOfValue(part.const));
+      else if (Array.isArray(part.enum)) {
+        this.step(part.enum.length);
+        for (const value of part.enum) kinds.add(typeOfValue(value));
+      } else {
+        const inner = part.anyOf ?? part.oneOf ?? part.allOf;
+        if (Array.isArray(inner)) for (const one of inner) waiting.push(one);
+        else for (const type of typesOf(part, where)) kinds.add(type === "integer" ? "number" : type);
+      }
+    }
+    return kinds;
   }
 
   private literals(values: readonly unknown[], schema: Record<string, unknown>, where: string): string {
+    this.step(values.length);
     const kinds = "type" in schema ? typesOf(schema, where) : types;
     const kept = values.filter(
       (value) =>
         kinds.includes(typeOfValue(value) as JsonType) || (Number.isInteger(value) && kinds.includes("integer")),
     );
     if (kept.length === 0) throw new UsageError(`schema ${where}: no value of "enum" or "const" is of its "type"`);
-    return kept.map((value) => quote(JSON.stringify(value))).join(" | ");
+    return quotedChoices(
+      kept.map((value) => JSON.stringify(value)),
+      (body) => this.rule(body),
+    );
   }
 
   private object(schema: Record<string, unknown>, where: string): string {
@@ -218,6 +268,8 @@ class Converter {
     if (!Array.isArray(required) || required.some((name) => typeof name !== "string"))
       throw new UsageError(`schema ${where}/required: expected an array of names`);
     const names = [...new Set([...Object.keys(properties), ...(required as string[])])];
+    this.step(names.length);
+    const needed = new Set(required as string[]);
     // As models are meant to be used: what a schema does not speak of is written only where it says so.
     const open = additionalProperties ?? names.length === 0;
     const ws = this.use("ws");
@@ -226,13 +278,13 @@ class Converter {
       const own = Object.hasOwn(properties, name);
       const part = own ? properties[name] : (additionalProperties ?? true);
       if (part === false) {
-        if (required.includes(name))
-          throw new UsageError(`schema ${where}: the property "${name}" is required, but none is valid`);
+        if (needed.has(name))
+          throw new UsageError(`schema ${where}: the property ${show(name)} is required, but none is valid`);
         return null;
       }
-      const at = own ? `${where}/properties/${name}` : `${where}/additionalProperties`;
+      const at = own ? `${where}/properties/${showText(name, 40)}` : `${where}/additionalProperties`;
       return {
-        required: required.includes(name),
+        required: needed.has(name),
         rule: pair(quote(JSON.stringify(name)), this.rule(this.of(part, at))),
       };
     });
@@ -314,7 +366,7 @@ class Converter {
       if (format === "date" || format === "time" || format === "uuid") return `"\\"" ${this.use(format)} "\\""`;
       if (format === "date-time") return `"\\"" ${this.use("date")} "T" ${this.use("time")} "\\""`;
       throw new UnsupportedError(
-        `schema ${where}: the format ${describe(format)} is not supported; supported are date, time, date-time, uuid`,
+        `schema ${where}: the format ${show(format)} is not supported; supported are date, time, date-time, uuid`,
       );
     }
     if (!sized) return this.use("string");
@@ -329,7 +381,7 @@ class Converter {
     const bound = (keyword: string): number | undefined => {
       const value = schema[keyword];
       if (value !== undefined && !(typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER))
-        throw new UsageError(`schema ${where}/${keyword}: is ${describe(value)}; expected a number within ±(2^53 - 1)`);
+        throw new UsageError(`schema ${where}/${keyword}: is ${show(value)}; expected a number within ±(2^53 - 1)`);
       return value as number | undefined;
     };
     const above = bound("exclusiveMinimum");
@@ -345,5 +397,14 @@ class Converter {
     if (low === -Infinity && high === Infinity) return this.use("integer");
     if (low > high) throw new UsageError(`schema ${where}: no integer is from ${low} to ${high}`);
     return integerRange(low, high);
+  }
+}
+
+/** A part of a JSON pointer in a URI without its escapes; undefined where they are no text. */
+function decoded(step: string): string | undefined {
+  try {
+    return decodeURIComponent(step);
+  } catch {
+    return undefined;
   }
 }

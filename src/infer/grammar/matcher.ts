@@ -43,8 +43,12 @@ class State implements MatcherState {
   }
 }
 
-/** What is kept is forgotten past so many states: bounds memory over long texts, and costs only time. */
-const maxStates = 20_000;
+/**
+ * What is kept is forgotten past so many places in states: bounds memory over long texts, and costs only time. A state
+ * counts as 64 places more: its 256 steps take 2 kB.
+ */
+const maxKept = 300_000;
+const stateOverhead = 64;
 /** Places in one state: past these the grammar says the same thing in too many ways. */
 const maxPlaces = 10_000;
 
@@ -55,6 +59,9 @@ export class Matcher {
   private places = new Map<string, Place>();
   private states = new Map<string, State>();
   private keys = 0;
+  private kept = 0;
+  /** Places looked at so far, where a step was not known: what a limit on work goes by. */
+  work = 0;
 
   constructor(private readonly grammar: ByteGrammar) {
     for (const alternatives of grammar.rules)
@@ -68,6 +75,7 @@ export class Matcher {
     const known = from.next[byte];
     if (known !== undefined) return known;
     const behind: (Place | null)[] = [];
+    this.work += from.places.length;
     for (const place of from.places) {
       const element = place.sequence.elements[place.at];
       if (element.kind === "bytes" && element.set[byte] === 1)
@@ -108,6 +116,10 @@ export class Matcher {
     };
     for (const place of from) visit(place);
     for (let place = waiting.pop(); place; place = waiting.pop()) {
+      if (seen.size > maxPlaces)
+        throw new DataError(
+          `grammar: a text can be read in more than ${maxPlaces} ways at once; write the grammar with fewer alternatives that begin alike`,
+        );
       const { sequence, at, count, parent } = place;
       const element = sequence.elements[at];
       if (element.kind === "bytes") {
@@ -120,11 +132,8 @@ export class Matcher {
       const counted = element.max === Number.POSITIVE_INFINITY ? Math.min(count + 1, element.min) : count + 1;
       const again = counted === element.max ? behind : this.place(sequence, at, counted, parent);
       for (const alternative of this.grammar.rules[element.rule]) visit(this.place(alternative, 0, 0, again));
-      if (seen.size > maxPlaces)
-        throw new DataError(
-          `grammar: a text can be read in more than ${maxPlaces} ways at once; write the grammar with fewer alternatives that match the same`,
-        );
     }
+    this.work += seen.size;
     return places.length === 0 && !ends ? null : this.state(places, ends);
   }
 
@@ -133,7 +142,8 @@ export class Matcher {
     const key = `${ends ? "." : ""}${places.map((place) => place.key).join()}`;
     const known = this.states.get(key);
     if (known) return known;
-    if (this.states.size >= maxStates) this.forget();
+    this.kept += places.length + stateOverhead;
+    if (this.kept > maxKept || this.places.size > maxKept) this.forget();
     const made = new State(places, ends);
     this.states.set(key, made);
     return made;
@@ -144,5 +154,6 @@ export class Matcher {
     for (const state of this.states.values()) state.next.length = 0;
     this.states = new Map();
     this.places = new Map();
+    this.kept = 0;
   }
 }

@@ -4,6 +4,7 @@
  * JSON has them inside quotes, unescaped, save the quote and the backslash. Called by json-schema.ts.
  */
 import { UnsupportedError, UsageError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 import { normalizeRanges, type Range } from "./gbnf.ts";
 
 const shorthand: Record<string, readonly Range[]> = {
@@ -26,15 +27,21 @@ const plain: readonly Range[] = [
   [0xe000, 0xffff],
 ];
 
+/** Characters of a pattern at most: each becomes a class of its own. */
+const maxLength = 10_000;
+
 /** @throws UnsupportedError for what is not supported, UsageError for what is no regular expression */
 export function patternToGbnf(pattern: string, where: string): string {
+  if (pattern.length > maxLength)
+    throw new UnsupportedError(`${where}: has ${pattern.length} characters; at most ${maxLength} are supported`);
   try {
     new RegExp(pattern, "u");
   } catch (error) {
-    throw new UsageError(`${where}: is no regular expression: ${(error as Error).message}`);
+    const why = (error as Error).message.replace(/^Invalid regular expression: .*: /s, "");
+    throw new UsageError(`${where}: is no regular expression: ${show(pattern)} (${why})`);
   }
   const refuse = (what: string): never => {
-    throw new UnsupportedError(`${where}: ${what} is not supported in ${JSON.stringify(pattern)}`);
+    throw new UnsupportedError(`${where}: ${what} is not supported in ${show(pattern)}`);
   };
   if (!pattern.startsWith("^") || !/(^|[^\\])(\\\\)*\$$/.test(pattern))
     refuse("a pattern for a part of the string (write ^...$)");

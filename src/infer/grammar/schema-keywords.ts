@@ -3,6 +3,7 @@
  * them is supported.
  */
 import { UnsupportedError, UsageError } from "../../platform/errors.ts";
+import { show } from "../../platform/show.ts";
 
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
 
@@ -42,8 +43,6 @@ const maxCount = 100_000;
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-export const describe = (value: unknown): string => JSON.stringify(value) ?? String(value);
-
 export function typeOfValue(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "array";
@@ -60,16 +59,16 @@ export function typesOf(schema: Record<string, unknown>, where: string): readonl
   const given = Array.isArray(schema.type) ? schema.type : [schema.type];
   for (const type of given)
     if (!types.includes(type))
-      throw new UsageError(`schema ${where}: the type ${describe(type)} is not known; types are ${types.join(", ")}`);
+      throw new UsageError(`schema ${where}: the type ${show(type)} is not known; types are ${types.join(", ")}`);
   if (given.length === 0) throw new UsageError(`schema ${where}: "type" is empty`);
-  return given as JsonType[];
+  return [...new Set(given)] as JsonType[];
 }
 
 export function count(schema: Record<string, unknown>, keyword: string, where: string, otherwise: number): number {
   const value = schema[keyword];
   if (value === undefined) return otherwise;
   if (!(Number.isInteger(value) && (value as number) >= 0))
-    throw new UsageError(`schema ${where}/${keyword}: is ${describe(value)}; expected a whole number from 0`);
+    throw new UsageError(`schema ${where}/${keyword}: is ${show(value)}; expected a whole number from 0`);
   if ((value as number) > maxCount)
     throw new UnsupportedError(`schema ${where}: "${keyword}" over ${maxCount} is not supported`);
   return value as number;

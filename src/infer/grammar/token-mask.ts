@@ -3,7 +3,7 @@
  * with the grammar's automaton: a branch that the grammar has no text for is left at its first byte. What was found for a
  * state is kept, and states come again (amid a string, say), so that most steps look one mask up.
  */
-import { UnsupportedError } from "../../platform/errors.ts";
+import { DataError, UnsupportedError } from "../../platform/errors.ts";
 import { Matcher, type MatcherState } from "./matcher.ts";
 import { type ByteGrammar, compileGbnf } from "./byte-grammar.ts";
 
@@ -77,8 +77,16 @@ interface Mask {
   count: number;
 }
 
-/** Masks kept for so many bytes in all; then they are found anew. */
-const maxMaskBytes = 64 * 2 ** 20;
+/** Masks kept for so many bytes in all; then they are found anew. A server keeps 8 grammars. */
+const maxMaskBytes = 8 * 2 ** 20;
+/**
+ * Places of a grammar that may be looked at to find the tokens that may come: for one token, and on average over the tokens
+ * of all its texts, past a first allowance. A schema's grammar takes some thousand; a grammar of many alternatives that
+ * begin alike would hold up everything that the same thread writes. 10^6 places take some 50 ms.
+ */
+const maxWorkOfMask = 4_000_000;
+const firstWork = 20_000_000;
+const meanWork = 200_000;
 
 /** What a vocabulary must tell. */
 export interface TokenBytes {
@@ -106,7 +114,7 @@ export class Grammar {
   private readonly compiled: ByteGrammar;
   private readonly bound = new WeakMap<TokenBytes, TokenGrammar>();
 
-  /** @param source GBNF. @throws FormatError */
+  /** @param source GBNF. @throws FormatError, UnsupportedError */
   constructor(readonly source: string) {
     this.compiled = compileGbnf(source);
   }
@@ -136,6 +144,7 @@ export class Grammar {
 export class TokenGrammar {
   private readonly masks = new Map<MatcherState, Mask>();
   private readonly stack: MatcherState[];
+  private walks = 0;
 
   constructor(
     private readonly matcher: Matcher,
@@ -192,6 +201,8 @@ export class TokenGrammar {
   private walk(state: MatcherState, limit: number): Mask {
     const { byte, depth, end, first, tokens, vocabSize } = this.trie;
     const { stack, matcher } = this;
+    const before = matcher.work;
+    this.walks++;
     const bits = new Uint32Array((vocabSize + 31) >>> 5);
     let mostLeft = 0;
     let count = 0;
@@ -199,6 +210,10 @@ export class TokenGrammar {
     for (let node = 1; node < byte.length; ) {
       const d = depth[node];
       const next = matcher.next(stack[d - 1], byte[node]);
+      if (matcher.work - before > maxWorkOfMask || matcher.work > firstWork + meanWork * this.walks)
+        throw new DataError(
+          "grammar: finding the tokens that may come next takes too much work; write the grammar with fewer alternatives that begin alike",
+        );
       if (!next) {
         node = end[node];
         continue;

@@ -1,0 +1,39 @@
+/** Models in the forms of other programs, and one that is ours alone (`bitnet.ts/exchange`): read, written, converted. */
+export {
+  type CompactOptions,
+  type CompactTypes,
+  compactTypes,
+  importCompact,
+  loadCompact,
+  type OpenedCompact,
+  openCompactModel,
+  saveCompact,
+} from "./compact.ts";
+export {
+  exportGguf,
+  type GgufExportOptions,
+  type GgufExportReport,
+  ggufExportTypes,
+  ggufNameOf,
+  importGguf,
+  interleaveRotary,
+  loadGguf,
+  type OpenedGguf,
+  openGgufModel,
+  pairedHeads,
+  readGgufTernary,
+  scaleFactorOf,
+} from "./gguf/index.ts";
+export { convertToBitnet } from "./convert.ts";
+export {
+  exportHuggingFace,
+  type HuggingFaceExport,
+  type HuggingFaceFloatType,
+  type HuggingFaceType,
+  type HuggingFaceWritten,
+  huggingFaceTypes,
+} from "./hf-export.ts";
+export { downloadModel, type HubOptions, type HubProgress, hubCacheFolder, isHubName } from "./hub.ts";
+export { type CardFacts, modelCard, type TrainingFacts } from "./model-card.ts";
+export { type OnnxWeights, onnxWeights, type SaveOnnxOptions, saveOnnx } from "./onnx.ts";
+export { describeModel, isCompactPath, isGgufPath, loadModel, localModel, type OpenedModel } from "./open-model.ts";
