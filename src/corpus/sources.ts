@@ -278,7 +278,8 @@ function parseRow(line: string, { text }: FieldMap, path: string, where: string)
   try {
     row = JSON.parse(line);
   } catch (cause) {
-    const reason = (cause as Error).message;
+    const constant = /[:[,]\s*(NaN|-?Infinity)\s*[,\]}]/.exec(line)?.[1];
+    const reason = constant === undefined ? (cause as Error).message : `${constant} is no JSON value; write null`;
     throw new DataError(`${path}: ${where}: is not JSON (${reason}); expected one JSON object a line`, { cause });
   }
   if (typeof row !== "object" || row === null || Array.isArray(row)) {

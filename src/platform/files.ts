@@ -9,8 +9,8 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { homedir } from "node:os";
 import * as nodePath from "node:path";
-import { createGunzip } from "node:zlib";
 import { FileError, FormatError } from "./errors.ts";
+import { decompressGzip } from "./gzip.ts";
 import { decompressZstd } from "./zstd.ts";
 
 const hints: Record<string, string> = {
@@ -122,7 +122,8 @@ export const compressionOfName = (path: string): "gzip" | "zstd" | undefined =>
 
 /**
  * A file's bytes in order, decompressed if `gunzip` or `unzstd`; one chunk in memory at a time.
- * `onRead` hears of the bytes taken from the disk, before decompression. A damaged gzip or zstd is a FormatError.
+ * `onRead` hears of the bytes taken from the disk, before decompression. Of a damaged gzip or zstd all that can be
+ * decompressed comes, and then a FormatError.
  */
 export async function* readChunks(
   path: string,
@@ -133,38 +134,18 @@ export async function* readChunks(
     onRead,
   }: { gunzip?: boolean; unzstd?: boolean; chunkBytes?: number; onRead?: (bytes: number) => void } = {},
 ): AsyncGenerator<Uint8Array> {
-  const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
-  if (!gunzip) {
+  try {
+    if (gunzip) {
+      yield* decompressGzip(path, { chunkBytes, onRead });
+      return;
+    }
+    const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
     // Not a listener: it would set the stream going, and what came before the first look at it would be lost.
     const chunks = countChunks(source, onRead);
-    try {
-      if (unzstd) yield* decompressZstd(chunks, path);
-      else yield* chunks;
-    } catch (cause) {
-      throw toFileError("read", path, cause);
-    }
-    return;
-  }
-  if (onRead) source.on("data", (chunk) => onRead(chunk.length));
-  const inflate = createGunzip({ chunkSize: chunkBytes });
-  source.on("error", (cause) => inflate.destroy(cause));
-  source.pipe(inflate);
-  let bytes = 0;
-  try {
-    for await (const chunk of inflate) {
-      bytes += (chunk as Uint8Array).length;
-      yield chunk as Uint8Array;
-    }
+    if (unzstd) yield* decompressZstd(chunks, path);
+    else yield* chunks;
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? "";
-    if (!code.startsWith("Z_")) throw toFileError("read", path, cause);
-    const reason = code === "Z_BUF_ERROR" ? "the gzip stream is cut short" : (cause as Error).message;
-    throw new FormatError(`${path}: ${reason}, after ${bytes} decompressed bytes; fetch or compress the file again`, {
-      cause,
-    });
-  } finally {
-    source.destroy();
-    inflate.destroy();
+    throw toFileError("read", path, cause);
   }
 }
 
