@@ -21,6 +21,7 @@ import {
   concatenate,
   equal,
   Float,
+  Generator,
   formatFloat,
   isNumber,
   isText,
@@ -104,7 +105,7 @@ function choosing(byAttribute: boolean, wanted: boolean): Filter {
     const test = args.shift();
     const holds = (entry: Value) =>
       test === undefined ? isTrue(entry) : runTest(wantText("select", test), entry, { positional: args, named });
-    return iterate(value).filter((entry) => holds(get(entry)) === wanted);
+    return new Generator(iterate(value).filter((entry) => holds(get(entry)) === wanted));
   };
 }
 
@@ -219,7 +220,8 @@ function indentText(value: Value, args: CallArguments, { budget }: FilterContext
     : " ".repeat(Math.min(maxIndent + 1, wantWhole("indent", width, 4)));
   if (by.length > maxIndent)
     throw new TemplateError(`indent: indents and separators of more than ${maxIndent} are not supported`);
-  const text = concatenate([toText(value), "\n"]);
+  if (!isText(value)) throw new TemplateError(`indent: expected a string, got ${typeName(defined(value))}`);
+  const text = concatenate([value, "\n"]);
   const lines: (string | Said)[] = [];
   let from = 0;
   for (const { 0: end, index } of textOf(text).matchAll(lineEnds)) {
@@ -252,7 +254,7 @@ const filters: Record<string, Filter> = {
       const last = rows.at(-1);
       while (last && last.length < Math.min(size, 2 ** 20)) last.push(fill);
     }
-    return rows;
+    return new Generator(rows);
   },
   capitalize: (value) => madeOf(capitalize(toPlain(value)), value),
   center: (value, args, { budget }) =>
@@ -275,8 +277,10 @@ const filters: Record<string, Filter> = {
     );
   },
   escape: escapeHtml,
-  first: (value) =>
-    iterate(value)[0] ?? (iterate(value).length > 0 ? null : new Undefined("No first item, sequence was empty.")),
+  first(value) {
+    const [first] = iterate(value);
+    return first === undefined ? new Undefined("No first item, sequence was empty.") : first;
+  },
   float(value, args) {
     const [fallback] = bind("float", ["default"], args);
     if (isNumber(value)) return new Float(numberOf(value));
@@ -326,9 +330,9 @@ const filters: Record<string, Filter> = {
       : (fallback ?? 0);
   },
   items(value) {
-    if (value instanceof Undefined) return [];
+    if (value instanceof Undefined) return new Generator([]);
     if (!(value instanceof Map)) throw new TemplateError("Can only get item pairs from a mapping.");
-    return [...value].map((entry) => new Tuple(entry));
+    return new Generator([...value].map((entry) => new Tuple(entry)));
   },
   join(value, args, context) {
     const [separator, attribute] = bind("join", ["d", "attribute"], args);
@@ -339,8 +343,11 @@ const filters: Record<string, Filter> = {
       context.budget,
     );
   },
-  last: (value) =>
-    iterate(value).length > 0 ? iterate(value).at(-1)! : new Undefined("No last item, sequence was empty."),
+  last(value) {
+    if (value instanceof Generator) throw new TemplateError("'generator' object is not reversible");
+    const last = iterate(value).at(-1);
+    return last === undefined ? new Undefined("No last item, sequence was empty.") : last;
+  },
   length: (value) => lengthOfValue(value),
   list: (value, _, { budget }) => {
     const list = [...iterate(value)];
@@ -349,12 +356,12 @@ const filters: Record<string, Filter> = {
   },
   lower: (value) => madeOf(toPlain(value).toLowerCase(), value),
   map(value, { positional, named }, context) {
-    if (value instanceof Undefined) return [];
+    if (value instanceof Undefined) return new Generator([]);
     if (positional.length === 0 && named.has("attribute")) {
       const { attribute, default: fallback, ...more } = Object.fromEntries(named);
       if (Object.keys(more).length > 0)
         throw new TemplateError(`Unexpected keyword argument '${Object.keys(more)[0]}'`);
-      return iterate(value).map(getter(attribute, context, fallback));
+      return new Generator(iterate(value).map(getter(attribute, context, fallback)));
     }
     const [name, ...rest] = positional;
     if (name === undefined) throw new TemplateError("map requires a filter argument");
@@ -375,7 +382,8 @@ const filters: Record<string, Filter> = {
       budget,
     );
   },
-  reverse: (value) => (isText(value) ? concatenate(charactersOf(value).reverse()) : [...iterate(value)].reverse()),
+  reverse: (value) =>
+    isText(value) ? concatenate(charactersOf(value).reverse()) : new Generator([...iterate(value)].reverse()),
   round(value, args) {
     const [precision, method] = bind("round", ["precision", "method"], args);
     const name = method === undefined ? "common" : toPlain(method);
@@ -394,13 +402,15 @@ const filters: Record<string, Filter> = {
     const least = Math.floor(list.length / slices);
     const more = list.length % slices;
     let offset = 0;
-    return Array.from({ length: slices }, (_, i) => {
-      const start = offset + i * least;
-      if (i < more) offset++;
-      const part = list.slice(start, offset + (i + 1) * least);
-      if (fill !== undefined && fill !== null && i >= more && more > 0) part.push(fill);
-      return part;
-    });
+    return new Generator(
+      Array.from({ length: slices }, (_, i) => {
+        const start = offset + i * least;
+        if (i < more) offset++;
+        const part = list.slice(start, offset + (i + 1) * least);
+        if (fill !== undefined && fill !== null && i >= more && more > 0) part.push(fill);
+        return part;
+      }),
+    );
   },
   sort(value, args, context) {
     const [reverse, caseSensitive, attribute] = bind("sort", ["reverse", "case_sensitive", "attribute"], args);
@@ -452,7 +462,11 @@ const filters: Record<string, Filter> = {
     const [size, kill, end, leeway] = bind("truncate", ["length", "killwords", "end", "leeway"], args);
     const length = wantWhole("truncate", size, 255);
     const mark = end === undefined ? "..." : wantText("truncate", end);
-    const text = toText(value);
+    if (!isText(value)) {
+      if (lengthOfValue(value) <= length + wantWhole("truncate", leeway, 5)) return value;
+      throw new TemplateError(`truncate: expected a string, got ${typeName(value)}`);
+    }
+    const text = value;
     const characters = [...textOf(text)];
     if (characters.length <= length + wantWhole("truncate", leeway, 5)) return text;
     const kept = characters.slice(0, Math.max(0, length - lengthOf(mark))).join("");
@@ -464,13 +478,15 @@ const filters: Record<string, Filter> = {
     const [caseSensitive, attribute] = bind("unique", ["case_sensitive", "attribute"], args);
     const by = multiGetter(attribute ?? null, context, isTrue(caseSensitive ?? false));
     const seen = new Set<unknown>();
-    return iterate(value).filter((entry) => {
-      const found = by(entry);
-      const key = found instanceof Tuple ? JSON.stringify(found.items.map(toPlain)) : keyOf(found);
-      if (seen.has(key)) return false;
-      seen.add(key);
-      return true;
-    });
+    return new Generator(
+      iterate(value).filter((entry) => {
+        const found = by(entry);
+        const key = found instanceof Tuple ? JSON.stringify(found.items.map(toPlain)) : keyOf(found);
+        if (seen.has(key)) return false;
+        seen.add(key);
+        return true;
+      }),
+    );
   },
   upper: (value) => madeOf(toPlain(value).toUpperCase(), value),
   urlencode(value) {

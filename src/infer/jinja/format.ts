@@ -198,7 +198,8 @@ export function formatPercent(format: Text, values: Value, budget: Budget): Text
     const align = flags.includes("-") ? "<" : zero ? "=" : ">";
     parts.push(padded(text, Number(width ?? 0), zero ? "0" : " ", align, budget));
   }
-  if (!byName && next < list.length) throw new TemplateError("not all arguments converted during string formatting");
+  if (!byName && !Array.isArray(values) && next < list.length)
+    throw new TemplateError("not all arguments converted during string formatting");
   parts.push(source.slice(from));
   budget.make(parts.reduce((sum, part) => sum + textOf(part).length, 0));
   return concatenate(parts);

@@ -2,6 +2,7 @@
  * Runs a template's tree, with Python's and jinja2's rules: scopes, loops, macros, arithmetic, what a missing value does.
  * Called by template.ts.
  */
+import { systemClock } from "../../platform/system.ts";
 import { Budget } from "./budget.ts";
 import { type FilterContext, runFilter } from "./filters.ts";
 import { formatPercent } from "./format.ts";
@@ -470,7 +471,10 @@ export class Interpreter implements FilterContext {
     if (step === 0) throw new TemplateError("slice step cannot be zero");
     const text = isText(value) ? value : null;
     const items = text === null && (Array.isArray(value) ? value : value instanceof Tuple ? value.items : null);
-    if (text === null && !items) return new Undefined(missing(value, "slice"));
+    if (text === null && !items)
+      throw new TemplateError(
+        value instanceof Map ? "unhashable type: 'slice'" : `'${typeName(value)}' object is not subscriptable`,
+      );
     const starts = text === null ? null : startsOf(textOf(text));
     const length = items ? items.length : starts ? starts.length - 1 : textOf(text!).length;
     const bound = (at: number | null, fallback: number) =>
@@ -642,7 +646,7 @@ function globals(budget: Budget): [string, Value][] {
     callable("strftime_now", ({ positional }) => {
       const [format] = positional;
       if (!isText(format)) throw new TemplateError("strftime_now: expected a format");
-      return formatTime(textOf(format), new Date());
+      return formatTime(textOf(format), new Date(systemClock.epochMs()));
     }),
     callable("cycler", ({ positional }) => {
       if (positional.length === 0) throw new TemplateError("at least one item has to be provided");

@@ -5,6 +5,7 @@ import {
   Callable,
   equal,
   Float,
+  Generator,
   isNumber,
   isText,
   numberOf,
@@ -29,6 +30,7 @@ export function contains(container: Value, value: Value): boolean {
   if (Array.isArray(container)) return container.some((entry) => equal(entry, value));
   if (container instanceof Tuple) return container.items.some((entry) => equal(entry, value));
   if (container instanceof Undefined) return false;
+  if (container instanceof Generator) return container.take().some((entry) => equal(entry, value));
   throw new TemplateError(`argument of type '${typeName(container)}' is not iterable`);
 }
 
@@ -77,7 +79,8 @@ const tests: Record<string, (value: Value, args: readonly Value[]) => boolean> =
     Array.isArray(value) ||
     value instanceof Tuple ||
     value instanceof Map ||
-    value instanceof Undefined,
+    value instanceof Undefined ||
+    value instanceof Generator,
   callable: (value) => value instanceof Callable || value instanceof Undefined,
   sameas: (value, [other]) =>
     isText(value)

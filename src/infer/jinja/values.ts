@@ -19,6 +19,17 @@ export class Tuple {
   ) {}
 }
 
+/** What `map`, `select` and the like give: true whatever is in it, without a length, gone over once. */
+export class Generator {
+  constructor(private items: readonly Value[]) {}
+
+  take(): Value[] {
+    const taken = [...this.items];
+    this.items = [];
+    return taken;
+  }
+}
+
 export class Undefined {
   /** @param message of the error where the value is needed */
   constructor(readonly message: string) {}
@@ -60,6 +71,7 @@ export type Value =
   | Float
   | Tuple
   | Undefined
+  | Generator
   | Said
   | Namespace
   | Callable
@@ -94,6 +106,7 @@ export function typeName(value: Value): string {
   if (Array.isArray(value)) return "list";
   if (value instanceof Map) return "dict";
   if (value instanceof Namespace) return "Namespace";
+  if (value instanceof Generator) return "generator";
   return value instanceof Undefined ? "Undefined" : "function";
 }
 
@@ -166,6 +179,7 @@ function showText(value: Value): string {
   if (value instanceof Undefined) return "";
   if (value instanceof Namespace) return `<Namespace ${represent(new Map(value.attributes) as Dict)}>`;
   if (value instanceof Callable) throw new TemplateError(`'${value.name}' is a function, and no text`);
+  if (value instanceof Generator) throw new TemplateError("a generator is no text; put it through the filter list");
   return represent(value);
 }
 
@@ -216,6 +230,7 @@ export function iterate(value: Value): Value[] {
   if (value instanceof Map) return [...value.keys()];
   if (isText(value)) return charactersOf(value);
   if (value instanceof Undefined) return [];
+  if (value instanceof Generator) return value.take();
   throw new TemplateError(`'${typeName(value)}' object is not iterable`);
 }
 
