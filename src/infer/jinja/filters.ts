@@ -283,6 +283,7 @@ const filters: Record<string, Filter> = {
   },
   float(value, args) {
     const [fallback] = bind("float", ["default"], args);
+    defined(value);
     if (isNumber(value)) return new Float(numberOf(value));
     const text = isText(value) ? textOf(value).trim().replaceAll("_", "") : "";
     const special = /^[+-]?(inf|infinity|nan)$/i.exec(text);
@@ -312,6 +313,7 @@ const filters: Record<string, Filter> = {
   indent: indentText,
   int(value, args) {
     const [fallback, base] = bind("int", ["default", "base"], args);
+    defined(value);
     if (isNumber(value)) return Number.isFinite(numberOf(value)) ? Math.trunc(numberOf(value)) : (fallback ?? 0);
     const text = isText(value) ? textOf(value).trim().replaceAll("_", "") : "";
     const radix = wantWhole("int", base, 10);
@@ -365,7 +367,8 @@ const filters: Record<string, Filter> = {
     }
     const [name, ...rest] = positional;
     if (name === undefined) throw new TemplateError("map requires a filter argument");
-    return iterate(value).map((entry) => runFilter(wantText("map", name), entry, { positional: rest, named }, context));
+    const filter = wantText("map", name);
+    return new Generator(iterate(value).map((entry) => runFilter(filter, entry, { positional: rest, named }, context)));
   },
   max: extreme(1),
   min: extreme(-1),
@@ -506,6 +509,8 @@ const filters: Record<string, Filter> = {
           ? iterate(value).map(iterate)
           : null;
     if (!pairs) return madeOf(quote(toPlain(value), "/"), value);
+    if (pairs.some((pair) => pair.length !== 2))
+      throw new TemplateError("urlencode: expected pairs of a name and a value");
     const plus = (entry: Value) => quote(toPlain(entry), "").replaceAll("%20", "+");
     return madeOf(pairs.map(([key, entry]) => `${plus(key)}=${plus(entry)}`).join("&"), value);
   },

@@ -514,7 +514,7 @@ export class Interpreter implements FilterContext {
       return new Tuple([...a.items, ...b.items]);
     }
     if (operator === "*") {
-      const [list, times] = typeof b === "number" ? [a, b] : [b, a];
+      const [list, times] = isNumber(b) ? [a, b] : [b, a];
       if (typeof times === "number" || typeof times === "boolean") {
         const count = Math.max(0, Number(times));
         if (isText(list)) {
