@@ -109,11 +109,13 @@ export class Encoder {
       }
       const behind = at + token.bytes.length;
       if ((parseSpecial || !token.special) && (!token.singleWord || standsAlone(bytes, start, at, behind, end))) {
-        const first = token.lstrip ? spacesBefore(bytes, from, at) : at;
+        // White space that the token before has taken in is not taken twice.
+        const first = token.lstrip ? spacesBefore(bytes, from, Math.max(at, from)) : at;
+        const last = token.rstrip ? spacesBehind(bytes, behind, end) : behind;
         this.encodeBetween(group + 1, text, from, first, out, parseSpecial, continues);
-        out.push(token.id);
+        if (first < last) out.push(token.id);
         continues = false;
-        from = token.rstrip ? spacesBehind(bytes, behind, end) : behind;
+        from = last;
       }
       at = candidates(behind);
     }

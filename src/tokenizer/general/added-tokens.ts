@@ -31,10 +31,12 @@ export function addedSplitter(tokens: readonly { token: AddedToken; name: string
       let end = start + match[0].length;
       if (token.special && !parseSpecial) continue;
       if (token.single_word && (wordBefore(text, start) || wordBehind(text, end))) continue;
+      // White space that the token before has taken in is not taken twice.
+      if (token.lstrip) start = Math.max(start, from);
       if (token.lstrip) while (start > from && isSpace(text.charCodeAt(start - 1))) start--;
       if (token.rstrip) while (end < text.length && isSpace(text.charCodeAt(end))) end++;
       plain(from, start);
-      parts.push({ text: text.slice(start, end), first: false, id: token.id });
+      if (start < end) parts.push({ text: text.slice(start, end), first: false, id: token.id });
       from = end;
     }
     plain(from, text.length);
