@@ -335,6 +335,11 @@ async function runDecode(words: string[], options: DecodeCommandOptions): Promis
   const tokenizer = loadTokenizer(options.tokenizer);
   const ids =
     words.length > 0 ? parseIds(words.join(" "), "the ids") : (await readInput(options.file)).ids(options.format);
+  for (let position = 0; position < ids.length; position++)
+    if (tokenizer.tokenOf(ids[position]) === undefined)
+      throw new UsageError(
+        `tokenizer ${tokenizer.name}: cannot decode id ${ids[position]} at position ${position}; expected 0 to ${tokenizer.vocabSize - 1}`,
+      );
   const output = openOutput(options.output);
   output.text(tokenizer.decode(ids, { skipSpecialTokens: options.skipSpecialTokens }));
   if (!options.output && process.stdout.isTTY) output.text("\n");

@@ -4,6 +4,7 @@
  */
 import { DataError, FormatError } from "../platform/errors.ts";
 import { compressionOfName, readChunks } from "../platform/files.ts";
+import { DamagedArchive } from "../platform/gzip.ts";
 
 /** Bytes between two delimiters. `bytes` is a view that is valid until the next piece is asked for. */
 export interface Piece {
@@ -124,7 +125,9 @@ export async function* readPieces(path: string, options: PieceOptions): AsyncGen
     }
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    // The piece that was under way is not whole, and goes with the rest.
+    // The piece that was under way is not whole, and goes with the rest; unless the text came to its end.
+    if (error instanceof DamagedArchive && error.textIsWhole && length > 0 && !skipping && length <= maxPieceBytes)
+      yield [{ bytes: buffer.subarray(0, length), offset, index }];
     return onBad(new DataError(error.message, { cause: error }));
   }
   if (options.tap?.passOver()) return;

@@ -79,6 +79,8 @@ test("JSON lines give the field asked for; blank lines are passed over", async (
 
 test.for([
   ["not json", "line 2: is not JSON"],
+  ['{"text": "a", "score": NaN}', "line 2: is not JSON (NaN is no JSON value; write null)"],
+  ['{"text": "a", "all": [1, -Infinity]}', "line 2: is not JSON (-Infinity is no JSON value; write null)"],
   ["[1]", 'line 2: expected a JSON object with the field "text", found an array'],
   ["null", 'line 2: expected a JSON object with the field "text", found null'],
   ['{"body":"x","id":3}', 'line 2: has no field "text"; its fields are: body, id'],

@@ -284,10 +284,10 @@ function parseRow(line: string, { text }: FieldMap, path: string, where: string)
   try {
     row = JSON.parse(line);
   } catch (cause) {
-    const reason = (cause as Error).message;
-    throw new DataError(`${path}: ${where}: is not JSON (${showText(reason, 120)}); expected one JSON object a line`, {
-      cause,
-    });
+    const constant = /[:[,]\s*(NaN|-?Infinity)\s*[,\]}]/.exec(line)?.[1];
+    const reason =
+      constant === undefined ? showText((cause as Error).message, 120) : `${constant} is no JSON value; write null`;
+    throw new DataError(`${path}: ${where}: is not JSON (${reason}); expected one JSON object a line`, { cause });
   }
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
     const field = typeof text === "string" ? text : (text?.[0] ?? "text");

@@ -109,6 +109,9 @@ export function createWebServer(site: Site, options: WebServerOptions = {}): Web
   let closing = false;
 
   const fastify = Fastify({
+    // Names like others in a schema's properties: what is parsed has them as its own, and nothing of ours assigns by them.
+    onProtoPoisoning: "ignore",
+    onConstructorPoisoning: "ignore",
     logger: options.log ? { level: options.log.level, stream: options.log.stream } : false,
     // One line of ours for each request, at its end.
     logController: new Fastify.LogController({ disableRequestLogging: true, requestIdLogLabel: "request" }),

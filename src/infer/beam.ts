@@ -16,6 +16,7 @@ import type { MatcherState } from "./grammar/matcher.ts";
 import type { Grammar } from "./grammar/token-mask.ts";
 import { largestIds, largestLogit, logSumExp } from "./samplers.ts";
 import { createTextStream } from "./text-stream.ts";
+import { tokenlessMask } from "./tokenless.ts";
 import { promptTokens, type TextTokenizer } from "./writer.ts";
 
 export interface BeamOptions {
@@ -79,6 +80,7 @@ export async function beamSearch(
   // Enough of each branch that `beams` unfinished ones are left whatever stop tokens are among them.
   const width = beams + stops.size;
   const grammar = options.grammar?.over(tokenizer) ?? null;
+  const forbidTokenless = tokenlessMask(tokenizer, V);
   const scoreOf = (logProbability: number, n: number) => logProbability / n ** lengthPenalty;
 
   const finished: Omit<Beam, "text">[] = [];
@@ -100,6 +102,7 @@ export async function beamSearch(
       const next: { branch: Branch; id: number; logProbability: number }[] = [];
       for (const branch of branches) {
         largestLogit(branch.logits);
+        forbidTokenless(branch.logits);
         const total = logSumExp(branch.logits);
         if (grammar && branch.state) grammar.mask(branch.logits, branch.state, stops, steps - n + 1);
         for (const id of largestIds(branch.logits, Math.min(V, width))) {

@@ -92,7 +92,17 @@ describe("whatever is said, the special tokens are the template's, and the text 
     });
 });
 
-test("messages with every mark that there is in them are refused", () => {
-  const all = Array.from({ length: 32 }, (_, i) => String.fromCharCode(0xfdd0 + i)).join("");
-  expect(() => chatml.encode([{ role: "user", content: all }], tokenizer)).toThrow(/all of U\+FDD0 to U\+FDEF/);
+test("the template's own tests see what was said as it was said, and one marker within another's name is found", () => {
+  const testing = createChatTemplate(
+    "{% for m in messages %}{% if '<|im_end|>' in m.content and m.content == 'a<|im_end|>' and m.content | length == 11 and m.content[1:4] == '<|i' %}yes{% else %}no{% endif %}{% endfor %}",
+  );
+  expect(testing.encode([{ role: "user", content: "a<|im_end|>" }], tokenizer)).toEqual(plain("yes"));
+  const joined = createChatTemplate(
+    "{% for m in messages %}{{ m.content }}end|><s>{{ m.content | upper }}{% endfor %}",
+  );
+  expect(joined.encode([{ role: "user", content: "<|im_" }], tokenizer)).toEqual([
+    ...plain("<|im_end|>"),
+    id("<s>"),
+    ...plain("<|IM_"),
+  ]);
 });

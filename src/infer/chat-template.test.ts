@@ -63,7 +63,9 @@ test("what a template refuses, and what is no template, is told", () => {
   const picky = createChatTemplate("{{ raise_exception('only one system message') }}");
   expect(() => picky.render(talk)).toThrow("chat template: only one system message");
   expect(() => createChatTemplate("{% for %}")).toThrow("chat template: cannot be read");
-  expect(() => createChatTemplate("{% for m in messages %}")).toThrow("is an endfor or endif missing?");
+  expect(() => createChatTemplate("{% for m in messages %}")).toThrow(
+    "it ends amid a statement; is an endfor missing?",
+  );
   expect(() => chatTemplateByName("toString")).toThrow('unknown chat template "toString"; those by name are: chatml');
 });
 

@@ -1,17 +1,17 @@
 /**
- * Messages to a prompt through a model's chat template (Jinja, run by @huggingface/jinja as in transformers.js), and a few
+ * Messages to a prompt through a model's chat template (Jinja, run by jinja/template.ts as transformers runs it), and a few
  * templates by name for models that carry none. Called by cli/ and serve/.
  *
  * As tokens, the template's own markers are special tokens, and what messages say is plain text: a message that has
  * "<|im_end|>" in it ends no message.
  */
-import { Template } from "@huggingface/jinja";
 import { withinTime } from "../platform/deadline.ts";
 import { DataError, FormatError, UsageError } from "../platform/errors.ts";
 import { showText } from "../platform/show.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { runTemplate } from "./template-run.ts";
+import { Template } from "./jinja/template.ts";
+import { fromJson, type Said, TemplateError, textOf, type Value } from "./jinja/values.ts";
 
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
@@ -45,12 +45,12 @@ const maxParseMs = 2000;
  */
 export function readChatTemplate(folder: string): string | null {
   const jinja = joinPath(folder, "chat_template.jinja");
-  if (exists(jinja)) return textOf(jinja, maxTemplateBytes);
+  if (exists(jinja)) return textOfFile(jinja, maxTemplateBytes);
   const path = joinPath(folder, "tokenizer_config.json");
   if (!exists(path)) return null;
   let config: unknown;
   try {
-    config = JSON.parse(textOf(path, 2 ** 26));
+    config = JSON.parse(textOfFile(path, 2 ** 26));
   } catch (cause) {
     if (cause instanceof SyntaxError)
       throw new FormatError(`${path}: is not JSON (${showText(cause.message, 120)})`, { cause });
@@ -63,7 +63,7 @@ export function readChatTemplate(folder: string): string | null {
   return named;
 }
 
-const textOf = (path: string, maxBytes: number): string => {
+const textOfFile = (path: string, maxBytes: number): string => {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(readWhole(path, maxBytes));
   } catch (cause) {
@@ -107,53 +107,42 @@ export function createChatTemplate(
       () => new Template(source),
     );
   } catch (cause) {
-    // The library finds out by falling over that a statement is cut off, or that its stack is full.
-    const why =
-      cause instanceof TypeError
-        ? "it ends amid a statement; is an endfor or endif missing?"
-        : cause instanceof RangeError
-          ? "it nests too deep"
-          : wordsOf(cause);
-    throw new FormatError(`chat template: cannot be read: ${why}`, { cause });
+    throw new FormatError(`chat template: cannot be read: ${showText((cause as Error).message, 200)}`, { cause });
   }
-  const render: ChatTemplate["render"] = (messages, { addGenerationPrompt = true } = {}) => {
+  const run = (messages: readonly ChatMessage[], { addGenerationPrompt = true } = {}, mark: boolean) => {
+    const variables = new Map<string, Value>([
+      ["messages", messages.map((message) => withSaid(message, mark))],
+      ["tools", null],
+      ["documents", null],
+      ["add_generation_prompt", addGenerationPrompt],
+      ["bos_token", tokens.bosToken ?? ""],
+      ["eos_token", tokens.eosToken ?? ""],
+    ]);
     try {
-      return runTemplate(template, {
-        messages,
-        add_generation_prompt: addGenerationPrompt,
-        bos_token: tokens.bosToken ?? "",
-        eos_token: tokens.eosToken ?? "",
-      });
+      return template.render(variables);
     } catch (cause) {
-      throw new DataError(`chat template: ${wordsOf(cause)}`, { cause });
+      if (cause instanceof TemplateError)
+        throw new DataError(`chat template: ${showText(cause.message, 200)}`, { cause });
+      throw cause;
     }
   };
+  const render: ChatTemplate["render"] = (messages, options) => textOf(run(messages, options, false));
   return {
     render,
     encode(messages, tokenizer, options) {
       const names = specialNames(tokenizer);
       if (!names) return [...tokenizer.encode(render(messages, options))];
-      const mark = unusedMark(messages);
-      const marked = messages.map((message) => ({
-        ...message,
-        // Behind the first character: wherever the template cuts or trims, what is left is no name.
-        content: message.content.replace(names, (name) => {
-          const [first] = name;
-          return first + mark + name.slice(first.length);
-        }),
-      }));
-      return encodeMarked(render(marked, options), mark, names, tokenizer);
+      return encodeSaid(run(messages, options, true), names, tokenizer);
     },
   };
 }
 
-/** The library's words, on one line; a template's own where it raises an exception. */
-const wordsOf = (cause: unknown): string => {
-  const { name = "", message = "" } = cause as Partial<Error>;
-  return name === "TypeError"
-    ? "it does with a value what that value has not"
-    : showText(message.replace(/UndefinedValue|undefined( values?)?/gi, "what is not there"), 200);
-};
+/** A message as the template sees it; what it says is marked as said, where that is asked for. */
+function withSaid({ content, ...rest }: ChatMessage, mark: boolean): Value {
+  const message = fromJson(rest) as Map<Value, Value>;
+  message.set("content", fromJson(content, mark));
+  return message;
+}
 
 /** Matches any special token's name, the longest first; null where there are none. */
 function specialNames({ specialTokens }: Pick<Tokenizer, "specialTokens">): RegExp | null {
@@ -163,38 +152,45 @@ function specialNames({ specialTokens }: Pick<Tokenizer, "specialTokens">): RegE
 
 const escapeForRegExp = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
 
-/** A character that is no character of any text (Unicode's noncharacters, U+FDD0 to U+FDEF), and is not in these either. */
-function unusedMark(messages: readonly ChatMessage[]): string {
-  for (let code = 0xfdd0; code <= 0xfdef; code++) {
-    const mark = String.fromCharCode(code);
-    if (messages.every(({ content }) => !content.includes(mark))) return mark;
-  }
-  throw new DataError(
-    "chat: the messages have all of U+FDD0 to U+FDEF in them, which are no characters; leave one out",
-  );
-}
-
-/** Encodes a prompt: stretches between special tokens that have a mark in them as plain text, without it; the rest as ever. */
-function encodeMarked(prompt: string, mark: string, names: RegExp, tokenizer: Pick<Tokenizer, "encode">): number[] {
+/**
+ * Encodes a prompt. A special token's name that holds a character which a message said is plain text, and with it the stretch
+ * between the template's own markers that it stands in; the rest as ever.
+ */
+function encodeSaid(prompt: string | Said, names: RegExp, tokenizer: Pick<Tokenizer, "encode">): number[] {
+  const text = textOf(prompt);
+  const spans = typeof prompt === "string" ? [] : prompt.spans;
   const ids: number[] = [];
   let usual = "";
-  const add = (text: string, parseSpecialTokens: boolean) => {
-    if (text !== "") for (const id of tokenizer.encode(text, { parseSpecialTokens })) ids.push(id);
+  const add = (part: string, parseSpecialTokens: boolean) => {
+    if (part !== "") for (const id of tokenizer.encode(part, { parseSpecialTokens })) ids.push(id);
   };
+  let span = 0;
   let at = 0;
-  // A name of one character has the mark behind it.
-  const unmarked = new RegExp(`(?:${names.source})(?!${mark})`, "gu");
-  for (const match of [...prompt.matchAll(unmarked), null]) {
-    const stretch = prompt.slice(at, match?.index);
-    if (stretch.includes(mark)) {
+  let holdsName = false;
+  const stretchTo = (end: number) => {
+    const stretch = text.slice(at, end);
+    if (holdsName) {
       add(usual, true);
-      add(stretch.replaceAll(mark, ""), false);
+      add(stretch, false);
       usual = "";
     } else usual += stretch;
-    if (!match) break;
+    holdsName = false;
+  };
+  names.lastIndex = 0;
+  for (let match = names.exec(text); match !== null; match = names.exec(text)) {
+    const end = match.index + match[0].length;
+    while (span < spans.length && spans[span][1] <= match.index) span++;
+    if (span < spans.length && spans[span][0] < end) {
+      holdsName = true;
+      // A marker of the template's may begin within a name that is none.
+      names.lastIndex = match.index + 1;
+      continue;
+    }
+    stretchTo(match.index);
     usual += match[0];
-    at = match.index + match[0].length;
+    at = end;
   }
+  stretchTo(text.length);
   add(usual, true);
   return ids;
 }

@@ -12,10 +12,11 @@ import type { Grammar, TokenGrammar } from "./grammar/token-mask.ts";
 import { checkSampling, largestIds, logSumExp, pickSampling, type SamplingOptions, sampleToken } from "./samplers.ts";
 import { createStopStrings, type StopStrings } from "./stop-strings.ts";
 import { createTextStream, type TextStream } from "./text-stream.ts";
+import { tokenlessMask } from "./tokenless.ts";
 
-/** What generation needs of a tokenizer; `bytesOf` for grammars alone. */
+/** What generation needs of a tokenizer; `bytesOf` for grammars alone, `tokenOf` for vocabularies with gaps. */
 export type TextTokenizer = Pick<Tokenizer, "encode" | "decode" | "vocabSize" | "bos" | "eos" | "endOfText"> &
-  Partial<Pick<Tokenizer, "bytesOf">>;
+  Partial<Pick<Tokenizer, "bytesOf" | "tokenOf">>;
 
 export interface GenerateOptions extends Partial<SamplingOptions> {
   /** Tokens to write at most. */
@@ -108,6 +109,7 @@ export class Writer {
   private readonly measure: (begin?: boolean) => void;
   /** The logits as they came, for what sampling changes them. */
   private readonly own: Float32Array;
+  private readonly forbidTokenless: (logits: Float32Array) => void;
 
   /**
    * @throws UsageError for settings out of range; DataError for a prompt that does not fit the context or the vocabulary, or
@@ -130,6 +132,7 @@ export class Writer {
     this.promptIds = promptTokens(tokenizer, prompt, options.startToken);
     const { contextLength, vocabSize } = engine;
     this.own = new Float32Array(vocabSize);
+    this.forbidTokenless = tokenlessMask(tokenizer, vocabSize);
     const strange = this.promptIds.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
     if (strange !== undefined)
       throw new DataError(`generate: the prompt's token ${strange} is outside the vocabulary of ${vocabSize}`);
@@ -180,11 +183,14 @@ export class Writer {
    */
   accept(logits: Float32Array, room: number): GeneratedToken {
     const { report, options, stops } = this;
+    this.forbidTokenless(logits);
     // Taken before sampling changes the logits.
     const wanted = options.alternatives ?? 0;
     const total = logSumExp(logits);
     const likeliest = wanted > 0 ? largestIds(logits, wanted) : [];
-    const alternatives = Array.from(likeliest, (id) => ({ id, logProbability: logits[id] - total }));
+    const alternatives = Array.from(likeliest, (id) => ({ id, logProbability: logits[id] - total })).filter(
+      ({ logProbability }) => logProbability > Number.NEGATIVE_INFINITY,
+    );
     this.own.set(logits);
     const left = Math.min(this.tokensLeft, room);
     const id = sampleToken(logits, this.seen, this.sampling, this.random, (masked) => this.mask(masked, left));

@@ -53,12 +53,18 @@ export async function* decompressZstd(chunks: AsyncIterable<Uint8Array>, path: s
     }
     // The first piece holds the frame's header.
     for (let at = 0; at < chunk.length; at += pushBytes) {
-      push(chunk.subarray(at, at + pushBytes), false);
+      let damage: unknown = null;
+      try {
+        push(chunk.subarray(at, at + pushBytes), false);
+      } catch (error) {
+        damage = error;
+      }
       for (const part of out) {
         bytes += part.length;
         yield part;
       }
       out = [];
+      if (damage !== null) throw damage;
     }
   }
   push(started ? new Uint8Array(0) : head, true);

@@ -25,7 +25,8 @@ const message = z.discriminatedUnion(
     z.strictObject({ role: z.literal("user"), content, name: named }),
     z.strictObject({
       role: z.literal("assistant"),
-      content,
+      // OpenAI's answers have null here beside tool calls, and clients send them back: no text.
+      content: content.nullable().transform((said) => said ?? ""),
       name: named,
       // What an answer of this server has besides, so that it can be sent back as it came.
       refusal: z.null().optional(),

@@ -93,6 +93,12 @@ export function parseRequest<T extends z.ZodType>(schema: T, body: unknown): z.o
       400,
       `the body is ${body === null || body === undefined ? "empty" : "no object"}; expected a JSON object`,
     );
+  // zod passes over a key of this name, which would then be ignored.
+  if (Object.hasOwn(body, "__proto__"))
+    throw new HttpError(400, 'unknown field "__proto__"; this server does not know what it asks for', {
+      param: "__proto__",
+      code: "unknown_parameter",
+    });
   const result = schema.safeParse(body);
   if (result.success) return result.data;
   const [issue] = result.error.issues;

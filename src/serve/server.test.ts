@@ -204,6 +204,30 @@ describe("chat", () => {
     expect(held.finish_reason).toBe("stop");
     expect(typeof JSON.parse((await ask({ response_format: { type: "json_object" } })).message.content)).toBe("object");
     expect((await ask({ grammar: 'root ::= "no" | "yes"' })).message.content).toMatch(/^(no|yes)$/);
+    expect((await ask({ grammar: 'root ::=\n  "no"\n  | "yes"\n' })).message.content).toMatch(/^(no|yes)$/);
+    // Names of JavaScript's own are names like others.
+    for (const name of ["__proto__", "constructor", "toString"]) {
+      const text = `{"type":"object","properties":{"${name}":{"type":"null"}},"required":["${name}"],"additionalProperties":false}`;
+      const own = await ask({
+        max_tokens: 200,
+        response_format: { type: "json_schema", json_schema: { name: "x", schema: JSON.parse(text), strict: true } },
+      });
+      expect(own.message.content.replace(/\s/g, "")).toBe(`{"${name}":null}`);
+    }
+  });
+
+  test("takes an assistant's null as no text, and refuses tool calls by their field", async () => {
+    const assistant = { role: "assistant", content: null };
+    const { status } = await post("/v1/chat/completions", { messages: [user, assistant, user], max_tokens: 2 });
+    expect(status).toBe(200);
+    const calls = [{ id: "c1", type: "function", function: { name: "f", arguments: "{}" } }];
+    const { json } = await post("/v1/chat/completions", {
+      messages: [user, { ...assistant, tool_calls: calls }, { role: "tool", tool_call_id: "c1", content: "42" }],
+    });
+    expect(json.error.param).toBe("messages.1.tool_calls");
+    expect(json.error.message).toMatch(/tools are not supported/);
+    const { json: missing } = await post("/v1/chat/completions", { messages: [{ role: "assistant" }] });
+    expect(missing.error.param).toBe("messages.0.content");
   });
 
   test("of a model without a template is refused with what to do", async () => {
@@ -343,7 +367,7 @@ describe("what is refused, with OpenAI's shape of errors", () => {
       return [response.statusCode, response.json().error.message];
     };
     expect(await send("{")).toEqual([400, "the body is not valid JSON"]);
-    expect((await send('{"__proto__": {"x": 1}}'))[0]).toBe(400);
+    expect(await send('{"__proto__": {"x": 1}}')).toEqual([400, expect.stringMatching(/unknown field "__proto__"/)]);
     expect(await send("prompt=a", "text/plain")).toEqual([415, expect.stringMatching(/application\/json/)]);
     expect(await send(JSON.stringify({ prompt: "a".repeat(2000) }))).toEqual([
       413,

@@ -16,7 +16,7 @@ import {
   type Vocabulary,
 } from "./tokenizer.ts";
 import { TokenBytes } from "./token-bytes.ts";
-import { mergeSides, type TokenizerJson } from "./tokenizer-json.ts";
+import { type AddedToken, mergeSides, type TokenizerJson } from "./tokenizer-json.ts";
 import { SLACK_BEFORE, Utf8Buffer } from "./utf8-buffer.ts";
 
 /** How a file is run. */
@@ -30,7 +30,7 @@ export interface BpeParts {
   section: EncoderTables["section"];
   /** A text may be cut before a space between two ASCII letters (parts.ts). */
   cutsAtSpaces: boolean;
-  /** The bytes that a token of the model stands for. */
+  /** The bytes that a token stands for, an added one too. */
   bytesOf(token: string): Uint8Array;
 }
 
@@ -51,22 +51,33 @@ export abstract class BpeTokenizer extends TokenizerBase {
 
   constructor(json: TokenizerJson, roles: TokenizerRoles, plan: BpePlan, parts: BpeParts) {
     super(json, roles, plan);
-    const names = [...this.added.keys()].filter((name) => name !== "");
+    const found = [...this.added.values()].filter(({ content }) => content !== "");
+    const group = (normalized: boolean) =>
+      found
+        .filter((token) => token.normalized === normalized)
+        .map(({ content: name, id, special, single_word: singleWord, lstrip, rstrip }) => ({
+          name,
+          id,
+          special,
+          singleWord,
+          lstrip,
+          rstrip,
+        }));
     this.tables = {
       name: this.name,
       vocabSize: this.vocabSize,
       section: parts.section,
-      added: names.map((name) => ({ name, id: this.added.get(name)!.id })),
+      added: [group(false), group(true)],
       prefix: plan.prefix,
       suffix: plan.suffix,
     };
-    this.cuts = parts.cutsAtSpaces && !names.some(holdsCut);
+    const reaches = (token: AddedToken) => token.single_word || token.lstrip || token.rstrip || holdsCut(token.content);
+    this.cuts = parts.cutsAtSpaces && !found.some(reaches);
     this.encoder = new Encoder(this.tables);
-    const utf8 = new TextEncoder();
     this.bytesOfId = new TokenBytes(this.vocabSize, (id) => {
       const token = this.tokens[id];
       if (token === undefined) return undefined;
-      return this.added.has(token) ? utf8.encode(token) : parts.bytesOf(token);
+      return parts.bytesOf(token);
     });
   }
 
@@ -95,7 +106,7 @@ export abstract class BpeTokenizer extends TokenizerBase {
     const pieces: Uint8Array[] = [];
     for (let i = 0; i < ids.length; i++) {
       const piece = this.bytesOfId.get(ids[i]);
-      if (piece === undefined) throw this.unknownId(ids[i], i);
+      if (piece === undefined) continue;
       if (skipSpecialTokens && this.specialTokens.get(this.tokens[ids[i]]!) === ids[i]) continue;
       pieces.push(piece);
       length += piece.length;

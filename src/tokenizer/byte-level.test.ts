@@ -1,6 +1,6 @@
 // Oracles: llama.cpp's 46 texts for GPT-2 and LLaMA-3; a token shard that others made of TinyStories with GPT-2's
-// tokenizer; @huggingface/tokenizers on the same files; for the two characters where that library departs from the Rust
-// one, what Hugging Face's tokenizers 0.23.3 (Rust) gives, written out below. pretokenize.test.ts has U+017F.
+// tokenizer; what Hugging Face's tokenizers 0.23.3 (Rust) gives for two odd spaces, written out below; and our general
+// engine, which shares no code with this one and is held to that library in general/general.test.ts.
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
@@ -21,12 +21,9 @@ import { trainBpe } from "./train-bpe.ts";
 
 const llama3File = "data/tokenizers/llama3.tokenizer.model";
 
-/** Characters that the library's ByteLevel takes by JavaScript's \s, and the Rust library by White_Space. */
-const otherWhite = "\u0085\ufeff";
-
 function expectSame(ours: Tokenizer, library: Tokenizer, texts: Iterable<string>): void {
   expect(ours.engine).toBe("byte-level");
-  expect(library.engine).toBe("library");
+  expect(library.engine).toBe("general");
   for (const text of texts) {
     const ids = ours.encode(text);
     const expected = library.encode(text);
@@ -50,17 +47,17 @@ describe("a tokenizer trained here", () => {
     ];
     ours = (await trainBpe(texts, { vocabSize: 310, minFrequency: 1, specialTokens: ["<|endoftext|>", "<|end|>"] }))
       .tokenizer;
-    library = createTokenizer(ours.toJson(), { engine: "library" });
+    library = createTokenizer(ours.toJson(), { engine: "general" });
   });
 
-  test("gives the library's tokens, and the text back, for random Unicode", () => {
+  test("gives the general engine's tokens, and the text back, for random Unicode", () => {
     fc.assert(
       fc.property(roughText(), (text) => expectSame(ours, library, [text])),
       { seed: 5, numRuns: 2000 },
     );
   });
 
-  test("gives the library's tokens, and the text back, for random bytes read as UTF-8", () => {
+  test("gives the general engine's tokens, and the text back, for random bytes read as UTF-8", () => {
     const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => expectSame(ours, library, [decoder.decode(bytes)])),
@@ -93,14 +90,13 @@ describe("a tokenizer trained here", () => {
     expect(ours.decode(ours.encode(text))).toBe(text);
   });
 
-  test("encodes nothing as nothing, and refuses to decode an id that it has not", () => {
+  test("encodes nothing as nothing, and decodes ids that are no tokens to nothing", () => {
     expect(ours.encode("")).toEqual(new Int32Array(0));
     expect(ours.decode([])).toBe("");
-    expect(() => ours.decode([5, 310])).toThrow("cannot decode id 310 at position 1; expected 0 to 309");
-    expect(() => ours.decode([-1])).toThrow("cannot decode id -1");
+    expect(ours.decode([310, -1, 5])).toBe(ours.decode([5]));
   });
 
-  testShared("gives the library's tokens, and the text back, for real text", realTextFiles, () => {
+  testShared("gives the general engine's tokens, and the text back, for real text", realTextFiles, () => {
     expectSame(ours, library, realTexts(150_000));
   });
 });
@@ -132,13 +128,13 @@ describe("GPT-2", () => {
   });
 
   testShared(
-    "gives the library's tokens, and the text back, for real and random text",
+    "gives the general engine's tokens, and the text back, for real and random text",
     [...gpt2Files, ...realTextFiles],
     () => {
       const gpt2 = load();
-      const library = createTokenizer(gpt2Json(), { engine: "library" });
+      const library = createTokenizer(gpt2Json(), { engine: "general" });
       expectSame(gpt2, library, realTexts(300_000));
-      expectSame(gpt2, library, fc.sample(roughText({ without: otherWhite }), { seed: 7, numRuns: 2000 }));
+      expectSame(gpt2, library, fc.sample(roughText(), { seed: 7, numRuns: 2000 }));
     },
   );
 
@@ -146,8 +142,8 @@ describe("GPT-2", () => {
     const gpt2 = load();
     const rust = [64, 27332, 119, 123, 65, 126, 227, 269];
     expect([...gpt2.encode("a \ufeffb\u0085 c")]).toEqual(rust);
-    const library = createTokenizer(gpt2Json(), { engine: "library" });
-    expect([...library.encode("a \ufeffb\u0085 c")]).not.toEqual(rust);
+    const library = createTokenizer(gpt2Json(), { engine: "general" });
+    expect([...library.encode("a \ufeffb\u0085 c")]).toEqual(rust);
   });
 });
 
@@ -172,12 +168,12 @@ describe("LLaMA-3", () => {
   });
 
   testShared(
-    "gives the library's tokens, and the text back, for real and random text",
+    "gives the general engine's tokens, and the text back, for real and random text",
     [llama3File, ...realTextFiles],
     () => {
-      const library = createTokenizer(load().toJson(), { engine: "library" });
+      const library = createTokenizer(load().toJson(), { engine: "general" });
       expectSame(load(), library, realTexts(60_000));
-      expectSame(load(), library, fc.sample(roughText({ without: "\u017f" }), { seed: 8, numRuns: 1000 }));
+      expectSame(load(), library, fc.sample(roughText(), { seed: 8, numRuns: 1000 }));
     },
   );
 });

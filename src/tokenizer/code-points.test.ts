@@ -1,5 +1,5 @@
 // Oracles: llama.cpp's 46 texts for LLaMA-2; the tokenizer.json that Hugging Face made of the same SentencePiece model;
-// @huggingface/tokenizers on it; the prompts of golden.json for the small SentencePiece models. (Once, outside the
+// our general engine on it (held to the Rust library in general/general.test.ts); the prompts of golden.json for the small SentencePiece models. (Once, outside the
 // tests: SentencePiece 0.2 itself, equal on 26,000 real and random texts.)
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
@@ -12,7 +12,7 @@ import { trainCharacters } from "./train-characters.ts";
 
 function expectSame(ours: Tokenizer, library: Tokenizer, texts: Iterable<string>): void {
   expect(ours.engine).toBe("code-points");
-  expect(library.engine).toBe("library");
+  expect(library.engine).toBe("general");
   for (const text of texts) {
     const ids = ours.encode(text);
     const expected = library.encode(text);
@@ -52,7 +52,7 @@ describe("LLaMA-2", () => {
   );
 
   testShared("gives the library's tokens for real and random text", [jsonFile, ...realTextFiles], () => {
-    const library = createTokenizer(load(jsonFile).toJson(), { engine: "library" });
+    const library = createTokenizer(load(jsonFile).toJson(), { engine: "general" });
     // The library runs a whole text as one word, in a time that grows with its square: short texts.
     expectSame(
       load(jsonFile),
@@ -107,7 +107,7 @@ describe("small SentencePiece models that remove extra spaces", () => {
     () => {
       for (const file of ["tok512.model", "tok105.model"]) {
         const ours = loadTokenizer(sharedPath(`data/weights/${file}`));
-        const library = createTokenizer(ours.toJson(), { engine: "library" });
+        const library = createTokenizer(ours.toJson(), { engine: "general" });
         const texts = fc.sample(roughText(), { seed: 11, numRuns: 1000 });
         // Of a text with nothing but spaces the library makes one, SentencePiece (and we) nothing.
         expectSame(
@@ -151,7 +151,7 @@ describe("characters", () => {
 
   test("gives any text of its characters back, and the library's tokens", async () => {
     const { tokenizer } = await trainCharacters(texts);
-    const library = createTokenizer(tokenizer.toJson(), { engine: "library" });
+    const library = createTokenizer(tokenizer.toJson(), { engine: "general" });
     const characters = fc.string({ unit: fc.constantFrom(..."0124567 +-=é😀\n"), maxLength: 50 });
     fc.assert(
       fc.property(characters, (text) => {
@@ -172,7 +172,7 @@ describe("characters", () => {
   test("spells unseen characters in bytes where asked, and gives any text back", async () => {
     const { tokenizer } = await trainCharacters(texts, { unknown: "bytes" });
     expect(tokenizer.vocabSize).toBe(16 + 256);
-    const library = createTokenizer(tokenizer.toJson(), { engine: "library" });
+    const library = createTokenizer(tokenizer.toJson(), { engine: "general" });
     fc.assert(
       fc.property(roughText(), (text) => {
         expectSame(tokenizer, library, [text]);

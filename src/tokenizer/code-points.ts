@@ -3,14 +3,15 @@
  * at all, character-level tokenizers. A character without a token is spelled in byte tokens "<0xE2>", or refused. How such a
  * tokenizer is told, and what its tokens' bytes are; code-point-encoder.ts encodes.
  *
- * Equal to @huggingface/tokenizers on the same file (code-points.test.ts). Called by load.ts and train-characters.ts.
+ * Equal to the Rust library on the same file (general/general.test.ts, code-points.test.ts). Called by load.ts and train-characters.ts.
  */
 import { type BpePlan, BpeTokenizer, mergesOf } from "./bpe-tokenizer.ts";
 import { CharacterPairs, pairTables } from "./character-pairs.ts";
 import type { CodePointTables } from "./code-point-encoder.ts";
+import { byteOfToken, textOfBytes } from "./general/decoders.ts";
 import { mergeTables } from "./merge-table.ts";
 import type { DecodeOptions, TokenizerRoles } from "./tokenizer.ts";
-import { isObject, type TokenizerJson, textAround } from "./tokenizer-json.ts";
+import { isObject, mergeSides, type TokenizerJson, textAround } from "./tokenizer-json.ts";
 
 /** SentencePiece's mark for a space. */
 export const SPACE_MARK = "\u2581";
@@ -28,14 +29,13 @@ export class CodePointTokenizer extends BpeTokenizer {
   constructor(json: TokenizerJson, roles: TokenizerRoles, plan: CodePointPlan) {
     const marked = plan.spaces !== "kept";
     const utf8 = new TextEncoder();
-    const byteTokens = new Map(plan.bytesForUnknown ? allBytes.map((byte) => [byteTokenName(byte), byte]) : []);
     const section = tablesOf(json, plan, roles.name);
     super(json, roles, plan, {
       section,
       cutsAtSpaces: cutsAtSpaces(section),
       bytesOf(token) {
-        const byte = byteTokens.get(token);
-        if (byte !== undefined) return Uint8Array.of(byte);
+        const byte = byteOfToken(token);
+        if (byte >= 0) return Uint8Array.of(byte);
         return utf8.encode(marked ? token.replaceAll(SPACE_MARK, " ") : token);
       },
     });
@@ -43,10 +43,31 @@ export class CodePointTokenizer extends BpeTokenizer {
   }
 
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
-    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.decodeBytes(ids, options));
+    const text = this.textOf(ids, options);
     return this.marked && text.startsWith(" ") ? text.slice(1) : text;
   }
+
+  private textOf(ids: ArrayLike<number>, options: DecodeOptions): string {
+    try {
+      return strictUtf8.decode(this.decodeBytes(ids, options));
+    } catch {
+      // Some run of byte tokens is no text: U+FFFD for each of its bytes, as the library has it.
+      let text = "";
+      let run: number[] = [];
+      for (let i = 0; i < ids.length; i++) {
+        const byte = byteOfToken(this.tokens[ids[i]] ?? "");
+        if (byte >= 0) run.push(byte);
+        else {
+          text += textOfBytes(run) + strictUtf8.decode(this.decodeBytes([ids[i]], options));
+          run = [];
+        }
+      }
+      return text + textOfBytes(run);
+    }
+  }
 }
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function tablesOf(json: TokenizerJson, plan: CodePointPlan, where: string): CodePointTables {
   const { ids, spaces, bytesForUnknown, unknownId, fuseUnknown } = plan;
@@ -162,10 +183,13 @@ export function planCodePoints(json: TokenizerJson, ids: ReadonlyMap<string, num
     for (let byte = 0; byte < 256; byte++) if (!ids.has(byteTokenName(byte))) return "some bytes have no token";
   const unknownId = typeof model.unk_token === "string" ? (ids.get(model.unk_token) ?? null) : null;
   if (typeof model.unk_token === "string" && unknownId === null) return "the unknown token is not in the vocabulary";
-  if (json.added_tokens.some((t) => t.lstrip || t.rstrip || t.single_word)) return "an added token strips or is a word";
   if (spaces !== "kept" && json.added_tokens.some((t) => t.normalized)) return "an added token is normalized";
+  // Byte tokens and the unknown token stand for characters that this engine merges nothing with.
+  const apart = (side: string) => byteOfToken(side) >= 0 || side === model.unk_token;
+  if ((model.merges ?? []).some((merge) => mergeSides(merge, "merge").some(apart)))
+    return "it merges byte tokens or the unknown token";
   const around = textAround(json);
-  if (!around) return "the post-processor is no simple template";
+  if (typeof around === "string") return `the post-processor ${around}`;
   const fuseUnknown = model.fuse_unk === true;
   return { ids, spaces, bytesForUnknown, unknownId, fuseUnknown, ...around };
 }

@@ -1,6 +1,6 @@
 /**
  * Checks the settings of a tokenizer.json's parts (normalizer, pre-tokenizer, post-processor, decoder, model), member by
- * member: what runs them, our engines or @huggingface/tokenizers, takes their word for it. Called by tokenizer-json.ts;
+ * member: the engines that run them take their word for it. Called by tokenizer-json.ts;
  * refusals name the field. A type that is not listed is left to the engines, which say themselves that they cannot run it.
  *
  * Settings as of the tokenizers library, https://huggingface.co/docs/tokenizers/api/normalizers and the pages beside it.
@@ -32,6 +32,7 @@ const pattern = simple(
   'a pattern, {"String": ...} or {"Regex": ...}',
   (value) => isRecord(value) && (typeof value.Regex === "string" || typeof value.String === "string"),
 );
+const charText = simple("one character", (value) => typeof value === "string" && [...value].length === 1);
 const tokenAndId = simple(
   "a token and its id, [string, number]",
   (value) => Array.isArray(value) && value.length === 2 && typeof value[0] === "string" && Number.isInteger(value[1]),
@@ -97,7 +98,14 @@ function component(kinds: () => Kinds, depth = 0): Check {
 
 /** The name of a Sequence's members; their check is the component's own. */
 const members = (name: string) => ({ [name]: text });
-const scheme = optional(oneOf("always", "never", "first"));
+const metaspace = {
+  replacement: optional(charText),
+  str_rep: optional(text),
+  prepend_scheme: optional(oneOf("always", "never", "first")),
+  add_prefix_space: optional(flag),
+  split: optional(flag),
+};
+const behavior = oneOf("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous");
 
 const normalizers: Kinds = {
   Sequence: members("normalizers"),
@@ -115,13 +123,13 @@ const normalizers: Kinds = {
 
 const preTokenizers: Kinds = {
   Sequence: members("pretokenizers"),
-  Metaspace: { replacement: optional(text), str_rep: optional(text), prepend_scheme: scheme },
+  Metaspace: metaspace,
   ByteLevel: { add_prefix_space: optional(flag), trim_offsets: optional(flag), use_regex: optional(flag) },
-  Split: { pattern, behavior: text, invert: optional(flag) },
-  Punctuation: { behavior: optional(text) },
+  Split: { pattern, behavior, invert: optional(flag) },
+  Punctuation: { behavior: optional(behavior) },
   Digits: { individual_digits: optional(flag) },
-  Replace: { pattern, content: text },
-  FixedLength: { length: positive },
+  CharDelimiterSplit: { delimiter: charText },
+  FixedLength: { length: optional(positive) },
 };
 
 const postProcessors: Kinds = {
@@ -139,11 +147,11 @@ const decoders: Kinds = {
   Sequence: members("decoders"),
   ByteLevel: { add_prefix_space: optional(flag), trim_offsets: optional(flag), use_regex: optional(flag) },
   WordPiece: { prefix: text, cleanup: optional(flag) },
-  Metaspace: { replacement: optional(text), str_rep: optional(text), prepend_scheme: scheme },
+  Metaspace: metaspace,
   BPEDecoder: { suffix: optional(text) },
   CTC: { pad_token: optional(text), word_delimiter_token: optional(text), cleanup: optional(flag) },
   Replace: { pattern, content: text },
-  Strip: { content: optional(text), start: optional(count), stop: optional(count) },
+  Strip: { content: optional(charText), start: optional(count), stop: optional(count) },
 };
 
 const mergeList = listOf(

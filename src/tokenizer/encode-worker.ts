@@ -8,7 +8,7 @@ import type { TokenizerJson } from "./tokenizer-json.ts";
 import { SLACK_BEFORE, Utf8Buffer } from "./utf8-buffer.ts";
 
 export interface EncodeSetup {
-  /** An encoder's tables; or the file of a tokenizer that the library runs. */
+  /** An encoder's tables; or the file of a tokenizer that general.ts runs. */
   of: { tables: EncoderTables } | { json: TokenizerJson; name: string };
   options: EncodeOptions;
 }
@@ -34,7 +34,7 @@ export type GroupHandler = JobHandler<TextGroup, EncodedGroup>;
 export function createHandler({ of, options }: EncodeSetup): GroupHandler {
   return "tables" in of
     ? handlerOf(new Encoder(of.tables), options)
-    : handlerOfTokenizer(createTokenizer(of.json, { name: of.name, engine: "library" }), options);
+    : handlerOfTokenizer(createTokenizer(of.json, { name: of.name, engine: "general" }), options);
 }
 
 export function handlerOf(encoder: Encoder, options: EncodeOptions): GroupHandler {

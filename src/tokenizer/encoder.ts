@@ -6,20 +6,34 @@
 import { DataError } from "../platform/errors.ts";
 import { ByteLevelEncoder, type ByteLevelTables } from "./byte-level-encoder.ts";
 import { CodePointEncoder, type CodePointTables } from "./code-point-encoder.ts";
+import { isSpace, isWord } from "./general/unicode.ts";
 import type { IdBuffer } from "./id-buffer.ts";
 import { type SectionEncoder, UnknownCharacter } from "./section-encoder.ts";
 import type { EncodeOptions } from "./tokenizer.ts";
-import type { Utf8Buffer } from "./utf8-buffer.ts";
+import { codePointAt, type Utf8Buffer, widthOf } from "./utf8-buffer.ts";
 
 export interface EncoderTables {
   /** For errors. */
   name: string;
   vocabSize: number;
   section: ByteLevelTables | CodePointTables;
-  added: { name: string; id: number }[];
+  /** Tokens found in the text as it is, before it is encoded: first those of the file that are not "normalized". */
+  added: AddedTables[][];
   /** What addSpecialTokens puts around a text. */
   prefix: number[];
   suffix: number[];
+}
+
+export interface AddedTables {
+  name: string;
+  id: number;
+  /** Taken as text where parseSpecialTokens is false. */
+  special: boolean;
+  /** Only where no letter, digit or underscore touches it. */
+  singleWord: boolean;
+  /** White space before and behind it belongs to it. */
+  lstrip: boolean;
+  rstrip: boolean;
 }
 
 /** Which part of a text is encoded. Default: all of it. */
@@ -34,13 +48,13 @@ const wholeText: PartOfText = { unitsBefore: 0, isLast: true };
 export class Encoder {
   readonly tables: EncoderTables;
   private readonly section: SectionEncoder;
-  private readonly added: AddedTokens | null;
+  private readonly added: AddedTokens[];
 
   constructor(tables: EncoderTables) {
     this.tables = tables;
     const { section, added } = tables;
     this.section = section.kind === "byte-level" ? new ByteLevelEncoder(section) : new CodePointEncoder(section);
-    this.added = added.length > 0 ? new AddedTokens(added) : null;
+    this.added = added.filter((group) => group.length > 0).map((group) => new AddedTokens(group));
   }
 
   /**
@@ -57,32 +71,55 @@ export class Encoder {
     part: PartOfText = wholeText,
   ): void {
     const { prefix, suffix } = this.tables;
-    let continues = part.unitsBefore > 0;
+    const continues = part.unitsBefore > 0;
     if (addSpecialTokens && !continues) for (const id of prefix) out.push(id);
-    const began = start;
     try {
-      if (parseSpecialTokens && this.added) {
-        const { added } = this;
-        const candidates = added.firstByteIn(text.bytes, start, end);
-        for (let at = candidates(start); at >= 0; ) {
-          const token = added.tokenAt(text.bytes, at, end);
-          if (token === null) {
-            at = candidates(at + 1);
-            continue;
-          }
-          if (at > start) this.section.encode(text, start, at, out, continues);
-          out.push(token.id);
-          continues = false;
-          start = at + token.bytes.length;
-          at = candidates(start);
-        }
-      }
-      if (start < end) this.section.encode(text, start, end, out, continues);
+      this.encodeBetween(0, text, start, end, out, parseSpecialTokens, continues);
     } catch (error) {
       if (!(error instanceof UnknownCharacter)) throw error;
-      throw this.refusal(error, text.bytes.subarray(began, end), error.at - began, part.unitsBefore);
+      throw this.refusal(error, text.bytes.subarray(start, end), error.at - start, part.unitsBefore);
     }
     if (addSpecialTokens && part.isLast) for (const id of suffix) out.push(id);
+  }
+
+  /** Finds the tokens of a group and of those behind it in text[start, end), and has what lies between encoded. */
+  private encodeBetween(
+    group: number,
+    text: Utf8Buffer,
+    start: number,
+    end: number,
+    out: IdBuffer,
+    parseSpecial: boolean,
+    continues: boolean,
+  ): void {
+    if (start >= end) return;
+    if (group === this.added.length) {
+      this.section.encode(text, start, end, out, continues);
+      return;
+    }
+    const added = this.added[group];
+    const { bytes } = text;
+    const candidates = added.firstByteIn(bytes, start, end);
+    let from = start;
+    for (let at = candidates(start); at >= 0; ) {
+      const token = added.tokenAt(bytes, at, end);
+      if (token === null) {
+        at = candidates(at + 1);
+        continue;
+      }
+      const behind = at + token.bytes.length;
+      if ((parseSpecial || !token.special) && (!token.singleWord || standsAlone(bytes, start, at, behind, end))) {
+        // White space that the token before has taken in is not taken twice.
+        const first = token.lstrip ? spacesBefore(bytes, from, Math.max(at, from)) : at;
+        const last = token.rstrip ? spacesBehind(bytes, behind, end) : behind;
+        this.encodeBetween(group + 1, text, from, first, out, parseSpecial, continues);
+        if (first < last) out.push(token.id);
+        continues = false;
+        from = last;
+      }
+      at = candidates(behind);
+    }
+    this.encodeBetween(group + 1, text, from, end, out, parseSpecial, continues);
   }
 
   private refusal({ codePoint }: UnknownCharacter, bytes: Uint8Array, at: number, unitsBefore: number): DataError {
@@ -98,9 +135,34 @@ export class Encoder {
   }
 }
 
-interface AddedBytes {
+interface AddedBytes extends AddedTables {
   bytes: Uint8Array;
-  id: number;
+}
+
+/** Where the character before `at` begins. */
+function characterBefore(bytes: Uint8Array, at: number): number {
+  do at--;
+  while ((bytes[at] & 0xc0) === 0x80);
+  return at;
+}
+
+function standsAlone(bytes: Uint8Array, start: number, at: number, behind: number, end: number): boolean {
+  if (at > start && isWord(codePointAt(bytes, characterBefore(bytes, at)))) return false;
+  return behind >= end || !isWord(codePointAt(bytes, behind));
+}
+
+function spacesBefore(bytes: Uint8Array, start: number, at: number): number {
+  while (at > start) {
+    const before = characterBefore(bytes, at);
+    if (!isSpace(codePointAt(bytes, before))) break;
+    at = before;
+  }
+  return at;
+}
+
+function spacesBehind(bytes: Uint8Array, at: number, end: number): number {
+  while (at < end && isSpace(codePointAt(bytes, at))) at += widthOf(bytes[at]);
+  return at;
 }
 
 /** Finds added tokens in UTF-8: the leftmost, and of those that begin at one place the longest. */
@@ -111,9 +173,9 @@ class AddedTokens {
   /** The first byte of all of them, or -1 where they differ. */
   private readonly onlyFirst: number;
 
-  constructor(tokens: EncoderTables["added"]) {
+  constructor(tokens: readonly AddedTables[]) {
     const utf8 = new TextEncoder();
-    const added = tokens.map(({ name, id }) => ({ bytes: utf8.encode(name), id }));
+    const added = tokens.map((token) => ({ ...token, bytes: utf8.encode(token.name) }));
     added.sort((a, b) => b.bytes.length - a.bytes.length);
     for (const token of added) {
       this.firstBytes[token.bytes[0]] = 1;

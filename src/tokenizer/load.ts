@@ -1,6 +1,6 @@
 /**
- * Opening a tokenizer: a folder, a tokenizer.json, LLaMA-2's or LLaMA-3's tokenizer.model. Picks the engine: ours where
- * it gives the same tokens as the library and far faster, else the library. And saving one.
+ * Opening a tokenizer: a folder, a tokenizer.json, LLaMA-2's or LLaMA-3's tokenizer.model. Picks the engine: a
+ * fast one where it gives the same tokens as the general one, else that. And saving one.
  */
 import { showText } from "../platform/show.ts";
 import { FormatError, UsageError } from "../platform/errors.ts";
@@ -15,7 +15,7 @@ import {
 } from "../platform/files.ts";
 import { ByteLevelTokenizer, planByteLevel } from "./byte-level.ts";
 import { CodePointTokenizer, planCodePoints } from "./code-points.ts";
-import { LibraryTokenizer } from "./library.ts";
+import { GeneralTokenizer } from "./general/general.ts";
 import { checkGrowth, limitTime } from "./limits.ts";
 import { sentencePieceToJson } from "./sentencepiece.ts";
 import { llama3ToJson } from "./tiktoken.ts";
@@ -80,9 +80,9 @@ export function createTokenizer(content: unknown, options: TokenizerOptions = {}
     if (typeof plan !== "string") return new CodePointTokenizer(json, roles, plan);
     reasons.push(plan);
   }
-  if (engine === undefined || engine === "library") {
+  if (engine === undefined || engine === "general") {
     checkGrowth(json, name);
-    return limitTime(new LibraryTokenizer(json, roles));
+    return limitTime(new GeneralTokenizer(json, roles));
   }
   throw new UsageError(`${name}: the ${engine} engine cannot run this tokenizer: ${reasons.join("; ")}`);
 }

@@ -161,6 +161,7 @@ export function checkTokenizerJson(json: unknown, where: string): TokenizerJson 
       special,
     };
   });
+  renumber(addedTokens, json.model.vocab as Record<string, number> | unknown[]);
   const component = (key: string): Component | null => {
     const value = json[key] ?? null;
     const wrong = value === null ? null : wrongInComponent(key, value);
@@ -178,6 +179,26 @@ export function checkTokenizerJson(json: unknown, where: string): TokenizerJson 
     decoder: component("decoder"),
     model: json.model as TokenizerModel,
   };
+}
+
+/**
+ * Gives added tokens the ids that Hugging Face's library gives them, whatever the file says: that of the vocabulary where it
+ * has the token, else the next one behind it.
+ */
+function renumber(added: AddedToken[], vocab: Record<string, number> | unknown[]): void {
+  const size = Array.isArray(vocab) ? vocab.length : Object.keys(vocab).length;
+  const idOf = (content: string): number | undefined => {
+    if (!Array.isArray(vocab)) return Object.hasOwn(vocab, content) ? vocab[content] : undefined;
+    const found = vocab.findLastIndex((entry) => Array.isArray(entry) && entry[0] === content);
+    return found < 0 ? undefined : found;
+  };
+  let next = size;
+  const known = new Map<string, number>();
+  for (const token of added) {
+    token.id = idOf(token.content) ?? known.get(token.content) ?? next;
+    known.set(token.content, token.id);
+    next = Math.max(next, token.id + 1);
+  }
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {
@@ -226,36 +247,64 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * The ids that the post-processor puts before and after one text; null where it does something else, or is of a kind
- * not known here.
+ * The ids that the post-processor puts before and after one text, or why they cannot be told (words behind "the
+ * post-processor"): a template that drops the text or repeats it, a type that is not known.
  */
-export function textAround(json: TokenizerJson): { prefix: number[]; suffix: number[] } | null {
+export function textAround(json: TokenizerJson): { prefix: number[]; suffix: number[] } | string {
   const around = { prefix: [] as number[], suffix: [] as number[] };
-  const idOf = (name: unknown): number | undefined => json.added_tokens.find((t) => t.content === name)?.id;
-  const visit = (processor: Component | null): boolean => {
-    if (processor === null || processor.type === "ByteLevel") return true; // trims offsets, which we do not give
-    if (processor.type === "Sequence" && Array.isArray(processor.processors)) return processor.processors.every(visit);
-    if (processor.type !== "TemplateProcessing" || !Array.isArray(processor.single)) return false;
-    let side: "prefix" | "suffix" = "prefix";
-    const prefix: number[] = [];
-    const suffix: number[] = [];
-    for (const item of processor.single as unknown[]) {
-      if (!isObject(item)) return false;
-      if (isObject(item.Sequence)) {
-        if (side === "suffix") return false;
-        side = "suffix";
-      } else if (isObject(item.SpecialToken)) {
-        const id = idOf(item.SpecialToken.id);
-        if (id === undefined) return false;
-        (side === "prefix" ? prefix : suffix).push(id);
-      } else {
-        return false;
-      }
-    }
-    if (side === "prefix") return false;
-    around.prefix.unshift(...prefix);
-    around.suffix.push(...suffix);
-    return true;
+  let before = false;
+  // A second template gets what the first one made as two texts, and goes by its rule for pairs.
+  const put = (prefix: number[], suffix: number[]) => {
+    if (before) return "puts tokens beside the text twice, which is not supported";
+    before = true;
+    around.prefix = prefix;
+    around.suffix = suffix;
+    return null;
   };
-  return visit(json.post_processor) ? around : null;
+  const visit = (processor: Component | null): string | null => {
+    switch (processor?.type) {
+      case undefined:
+      case "ByteLevel": // trims offsets, which we do not give
+        return null;
+      case "Sequence":
+        for (const member of processor!.processors as Component[]) {
+          const wrong = visit(member);
+          if (wrong !== null) return wrong;
+        }
+        return null;
+      case "BertProcessing":
+      case "RobertaProcessing":
+        return put([(processor!.cls as [string, number])[1]], [(processor!.sep as [string, number])[1]]);
+      case "TemplateProcessing": {
+        const sides = templateSides(processor!, json);
+        return typeof sides === "string" ? sides : put(sides.prefix, sides.suffix);
+      }
+      default:
+        return `${JSON.stringify(processor!.type)} is not supported`;
+    }
+  };
+  return visit(json.post_processor) ?? around;
+}
+
+/** Of a template for one text. The ids are those of the file's `special_tokens`; files of ours before 0.2 lean on the added tokens. */
+function templateSides(template: Component, json: TokenizerJson): { prefix: number[]; suffix: number[] } | string {
+  const named = isObject(template.special_tokens) ? template.special_tokens : {};
+  let side: "prefix" | "suffix" | null = null;
+  const sides = { prefix: [] as number[], suffix: [] as number[] };
+  for (const item of template.single as Record<string, { id: string }>[]) {
+    if (item.Sequence) {
+      if (side !== null || item.Sequence.id !== "A") return "takes the text more than once, or another one";
+      side = "suffix";
+      continue;
+    }
+    const name = item.SpecialToken.id;
+    const known = Object.hasOwn(named, name) ? named[name] : undefined;
+    const ids =
+      isObject(known) && Array.isArray(known.ids)
+        ? (known.ids as number[])
+        : json.added_tokens.filter((token) => token.content === name).map((token) => token.id);
+    if (ids.length === 0) return `puts ${JSON.stringify(name)} beside the text, which is no token of the file`;
+    sides[side ?? "prefix"].push(...ids);
+  }
+  return side === null ? "leaves the text out" : sides;
 }

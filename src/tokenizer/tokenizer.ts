@@ -1,8 +1,7 @@
 /**
  * What a tokenizer is to the rest of the project. Three engines implement it: byte-level.ts (GPT-2, LLaMA-3, and what
- * train-bpe.ts makes), code-points.ts (LLaMA-2's SentencePiece, and characters), library.ts (any other tokenizer.json).
+ * train-bpe.ts makes), code-points.ts (LLaMA-2's SentencePiece, and characters), general/general.ts (any other tokenizer.json).
  */
-import { DataError } from "../platform/errors.ts";
 import { sha256Of } from "../platform/hash.ts";
 import type { AddedToken, TokenizerJson } from "./tokenizer-json.ts";
 import { canonicalJson } from "./tokenizer-json.ts";
@@ -22,7 +21,7 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean;
 }
 
-export type TokenizerEngine = "byte-level" | "code-points" | "library";
+export type TokenizerEngine = "byte-level" | "code-points" | "general";
 
 export interface Tokenizer {
   /** For people: "bpe-2048", a file's name. Not part of the hash. */
@@ -46,9 +45,8 @@ export interface Tokenizer {
    */
   encode(text: string, options?: EncodeOptions): Int32Array;
   /**
-   * The tokens' text; bytes that are not UTF-8 (a character cut in two) come out as U+FFFD.
-   *
-   * @throws DataError for an id outside the vocabulary
+   * The tokens' text; bytes that are not UTF-8 (a character cut in two) come out as U+FFFD. Ids that are no tokens, of
+   * models whose vocabulary is padded, stand for no text.
    */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** The token's text in the file ("Ġthe"); undefined outside the vocabulary. */
@@ -135,12 +133,6 @@ export abstract class TokenizerBase implements Tokenizer {
 
   toJson(): TokenizerJson {
     return this.json;
-  }
-
-  protected unknownId(id: number, position: number): DataError {
-    return new DataError(
-      `tokenizer ${this.name}: cannot decode id ${id} at position ${position}; expected 0 to ${this.vocabSize - 1}`,
-    );
   }
 }
 

@@ -94,6 +94,45 @@ const wholeReport = await run({
       `${prompt} ${seed}`,
 });
 
+describe("samples", () => {
+  test("one that fails is a note: the checkpoint of its step stands, and the run goes on", async () => {
+    const folder = fresh();
+    const notes: string[] = [];
+    let stood = 0;
+    const report = await run({
+      runFolder: folder,
+      onNote: (text) => notes.push(text),
+      sampler: () => async (prompt) => {
+        stood += Number(readdirSync(join(folder, "checkpoints")).includes(prompt === "" ? "step_000012" : "none"));
+        throw new Error("no words");
+      },
+    });
+    expect(report).toMatchObject({ reason: "finished", step: 12 });
+    expect(stood).toBe(1);
+    expect(notes.filter((note) => note.includes("sample"))).toEqual([
+      'no sample at step 6 for "the": no words',
+      'no sample at step 6 for "": no words',
+      'no sample at step 12 for "the": no words',
+      'no sample at step 12 for "": no words',
+    ]);
+  });
+
+  test("a model of characters whose vocabulary nobody named has as many as the text", async () => {
+    const { vocabSize: _, ...model } = small.model!;
+    const notes: string[] = [];
+    const config = [{ from: "test", patch: { ...small, model } }];
+    const { folder } = await train({
+      config,
+      clock: steppingClock(),
+      runFolder: fresh(),
+      onNote: (n) => notes.push(n),
+    });
+    const found = notes.find((note) => note.includes("the preset's is"))!;
+    expect(found).toMatch(/^the model's vocabulary is 1\d: the characters of the text \(the preset's is 2048\)$/);
+    expect(readFileSync(join(folder, "config.yaml"), "utf8")).toContain(`vocabSize: ${/ is (\d+)/.exec(found)![1]}`);
+  });
+});
+
 describe("a run", () => {
   test("reports losses, perplexity before and after, speed, and where everything lies", () => {
     expect(wholeReport).toMatchObject({

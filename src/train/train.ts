@@ -172,7 +172,8 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       const { feed, ahead } = openTrainingFeed(config, corpus);
       open.push({ close: () => feed.close?.() });
       const data = { feed, ahead, corpus };
-      return await runWith({ config, data, backend, precision, resume, start, folder, clock, options });
+      const sized = sizedByCharacters(config, layers, corpus.tokenizer, onNote);
+      return await runWith({ config: sized, data, backend, precision, resume, start, folder, clock, options });
     } catch (error) {
       undo();
       throw error;
@@ -180,6 +181,23 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
   } finally {
     for (const opened of open.reverse()) await opened.close();
   }
+}
+
+/** One token for each character: where nobody asked for a vocabulary of some size, the model has that of the text. */
+function sizedByCharacters(
+  config: RunConfig,
+  layers: readonly ConfigLayer[],
+  { vocabSize }: Tokenizer,
+  onNote: (text: string) => void,
+): RunConfig {
+  const { kind, file } = config.tokenizer;
+  // "arithmetic" is made for characters: its vocabulary is that of its generated text, and some room.
+  const asked = config.preset === "arithmetic" || layers.some(({ patch }) => patch.model?.vocabSize !== undefined);
+  if (kind !== "characters" || file !== null || vocabSize >= config.model.vocabSize || asked) return config;
+  onNote(
+    `the model's vocabulary is ${vocabSize}: the characters of the text (the preset's is ${config.model.vocabSize})`,
+  );
+  return { ...config, model: { ...config.model, vocabSize } };
 }
 
 /** Data prepared ahead may be large, and lie on a slow disk: worth a thread. Text was just encoded here. */
@@ -309,10 +327,12 @@ async function runWith(parts: {
       callbacks.push(earlyStopping(patience, minDelta));
     }
     const { every } = config.samples;
-    if (every !== null && options.sampler)
-      callbacks.push(
-        samples({ ...config.samples, every }, options.sampler({ model, tokenizer, runtime }), paths.samples),
-      );
+    const sample = options.sampler?.({ model, tokenizer, runtime });
+    const sampling =
+      every !== null && sample
+        ? samples({ ...config.samples, every }, sample, paths.samples, options.onNote ?? (() => {}))
+        : null;
+    if (sampling) callbacks.push(sampling.drawing);
     const saving = checkpoints(config.checkpoints, paths.checkpoints, async (path, training) => {
       // Saved weights are quantised anew when loaded; going on must do the same at this point.
       if (config.model.requantizeEvery > 1) for (const layer of model.ternaryLayers) layer.forgetQuantized();
@@ -320,6 +340,7 @@ async function runWith(parts: {
       await saveCheckpoint(path, { model, tokenizer, optimizer, step: saved.step, training: saved });
     });
     callbacks.push(saving);
+    if (sampling) callbacks.push(sampling.writing);
 
     // The thread's start is no part of the first step.
     await data.ready?.();

@@ -69,13 +69,22 @@ class Parser {
   private alternatives(nested: boolean): Alternatives {
     if (++this.depth > maxDepth) this.fail(`groups are nested deeper than ${maxDepth}`);
     const found = [this.sequence(nested)];
-    while (this.source[this.at] === "|") {
+    while (this.source[this.at] === "|" || (!nested && this.continues())) {
       this.at++;
       this.space(true);
       found.push(this.sequence(nested));
     }
     this.depth--;
     return found;
+  }
+
+  /** Whether the rule goes on with an alternative that begins a line; then it is the next character. */
+  private continues(): boolean {
+    const before = this.at;
+    this.space(true);
+    if (this.source[this.at] === "|") return true;
+    this.at = before;
+    return false;
   }
 
   private sequence(nested: boolean): GbnfNode[] {

@@ -326,3 +326,15 @@ describe("JSON Schema", () => {
     expect(() => jsonSchemaToGbnf(3)).toThrow("is 3; expected an object or true");
   });
 });
+
+test("alternatives may each begin a line, with blank lines and comments between", () => {
+  const grammar = new Grammar('root ::=\n    "yes"\n  | "no"   # or\n\n  # perhaps\n  | item\nitem ::= "a"\n| "b"');
+  expect(["yes", "no", "a", "b", "yesno"].map((text) => grammar.accepts(text))).toEqual([
+    true,
+    true,
+    true,
+    true,
+    false,
+  ]);
+  expect(() => new Grammar('root ::= "a"\n  "b"')).toThrow("expected a rule's name");
+});

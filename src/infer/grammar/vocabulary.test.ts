@@ -29,11 +29,11 @@ testShared("shared: GPT-2's vocabulary: masks are what each token by itself give
 });
 
 testShared("shared: a token's bytes are what decoding it behind others appends", gpt2Files, () => {
-  for (const engine of ["byte-level", "library"] as const) {
+  for (const engine of ["byte-level", "general"] as const) {
     const tokenizer = createTokenizer(gpt2Json(), { engine });
     const before = tokenizer.encode("x");
     const utf8 = new TextEncoder();
-    for (let id = 0; id < 50256; id += engine === "library" ? 5003 : 101) {
+    for (let id = 0; id < 50256; id += engine === "general" ? 5003 : 101) {
       const text = tokenizer.decode([...before, id]).slice(1);
       if (!text.includes("\ufffd")) expect(tokenizer.bytesOf(id)).toEqual(utf8.encode(text));
     }

@@ -8,8 +8,8 @@
 import * as fs from "node:fs";
 import { homedir } from "node:os";
 import * as nodePath from "node:path";
-import { createGunzip } from "node:zlib";
 import { FileError, FormatError } from "../errors.ts";
+import { decompressGzip } from "./gzip.ts";
 import { decompressZstd } from "../zstd.ts";
 import { createHasher } from "./hash.ts";
 
@@ -128,8 +128,8 @@ export const compressionOfName = (path: string): "gzip" | "zstd" | undefined =>
 
 /**
  * A file's bytes in order, decompressed if `gunzip` or `unzstd`; one chunk in memory at a time.
- * `onRead` hears of the number of bytes taken from the disk, before decompression, and `onBytes` gets them. A damaged gzip
- * or zstd is a FormatError.
+ * `onRead` hears of the number of bytes taken from the disk, before decompression, and `onBytes` gets them. Of a
+ * damaged gzip or zstd all that can be decompressed comes, and then a FormatError.
  */
 export async function* readChunks(
   path: string,
@@ -147,42 +147,22 @@ export async function* readChunks(
     onBytes?: (bytes: Uint8Array) => void;
   } = {},
 ): AsyncGenerator<Uint8Array> {
-  const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
   const hear = (chunk: Uint8Array) => {
     onRead?.(chunk.length);
     onBytes?.(chunk);
   };
-  if (!gunzip) {
+  try {
+    if (gunzip) {
+      yield* decompressGzip(path, { chunkBytes, onChunk: onRead || onBytes ? hear : undefined });
+      return;
+    }
+    const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
     // Not a listener: it would set the stream going, and what came before the first look at it would be lost.
     const chunks = heardChunks(source, hear);
-    try {
-      if (unzstd) yield* decompressZstd(chunks, path);
-      else yield* chunks;
-    } catch (cause) {
-      throw toFileError("read", path, cause);
-    }
-    return;
-  }
-  if (onRead || onBytes) source.on("data", (chunk) => hear(chunk as Uint8Array));
-  const inflate = createGunzip({ chunkSize: chunkBytes });
-  source.on("error", (cause) => inflate.destroy(cause));
-  source.pipe(inflate);
-  let bytes = 0;
-  try {
-    for await (const chunk of inflate) {
-      bytes += (chunk as Uint8Array).length;
-      yield chunk as Uint8Array;
-    }
+    if (unzstd) yield* decompressZstd(chunks, path);
+    else yield* chunks;
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? "";
-    if (!code.startsWith("Z_")) throw toFileError("read", path, cause);
-    const reason = code === "Z_BUF_ERROR" ? "the gzip stream is cut short" : (cause as Error).message;
-    throw new FormatError(`${path}: ${reason}, after ${bytes} decompressed bytes; fetch or compress the file again`, {
-      cause,
-    });
-  } finally {
-    source.destroy();
-    inflate.destroy();
+    throw toFileError("read", path, cause);
   }
 }
 

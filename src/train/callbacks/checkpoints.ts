@@ -1,6 +1,6 @@
 /**
  * Saves every n steps, at a new lowest validation loss, and at the end; keeps the newest few and the best. Comes last
- * among the callbacks, so that the state it saves has what the others did at this step.
+ * among the callbacks that have a state, so that what it saves has what the others did at this step.
  */
 import { checkpointName, listCheckpoints } from "../../checkpoint/index.ts";
 import { joinPath, removePath } from "../../platform/files.ts";
@@ -53,9 +53,6 @@ export function checkpoints(config: CheckpointsConfig, folder: string, save: Sav
         case "evaluation":
           unsaved = true;
           if (event.best && event.step > 0) state = { bestStep: event.step };
-          break;
-        case "samples":
-          unsaved = true;
           break;
         case "step": {
           unsaved = true;

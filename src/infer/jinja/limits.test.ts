@@ -1,29 +1,11 @@
-// Oracle for what templates that end say: @huggingface/jinja's own Template.render, which has no budget.
-import { Template } from "@huggingface/jinja";
+// Budgets of a rendering. What templates that end say is template.test.ts's.
 import { expect, test } from "vitest";
-import { createChatTemplate } from "./chat-template.ts";
-import { runTemplate } from "./template-run.ts";
+import { createChatTemplate } from "../chat-template.ts";
 
 const messages = [
   { role: "system", content: "Be kind.\nAlways." },
   { role: "user", content: "a-b-c" },
 ];
-const variables = { messages, bos_token: "<s>", items: [1, 2, 3] };
-
-test.for([
-  "{% for m in messages %}{{ loop.index }}{{ m.role | upper }}: {{ m['content'] | trim }}{{ '\n' }}{% endfor %}",
-  "{{ messages | tojson }} {{ messages | tojson(indent=2) }} {{ items | join('-') }}",
-  "{{ messages[1].content | replace('-', '+') }} {{ messages[1].content.replace('-', '') }} {{ 'aaa'.replace('a', 'b', 2) }}",
-  "{{ messages[0].content | indent(3, true) }} {{ messages[0].content | indent(width=2) }}",
-  "{% filter replace('e', 'E') %}{% for m in messages[1:] %}{{ m.role }}{% endfor %}{% endfilter %}",
-  "{% macro say(x, y='!') %}{{ x ~ y }}{% endmacro %}{{ say('hi') }}{{ say('ho', y='?') }}",
-  "{% set ns = namespace(n=0) %}{% for i in range(2, 11, 3) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }} {{ range(3) | list }}",
-  "{% for i in range(5, 0, -2) if i != 3 %}{{ i }}{% else %}none{% endfor %} {{ 'x' if True and not False else None }}",
-  "{{ messages | map(attribute='role') | list | join(', ') }} {{ 'a,b'.split(',')[0] }}",
-])("a template that ends says what it says without a budget: %s", (source) => {
-  const template = new Template(source);
-  expect(runTemplate(template, variables)).toBe(template.render(variables));
-});
 
 const doubling = (body: string) => `{% set ns = namespace(x=${body}) %}`;
 test.for([

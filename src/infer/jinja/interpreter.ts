@@ -1,0 +1,748 @@
+/**
+ * Runs a template's tree, with Python's and jinja2's rules: scopes, loops, macros, arithmetic, what a missing value does.
+ * Called by template.ts.
+ */
+import { systemClock } from "../../platform/system.ts";
+import { Budget } from "./budget.ts";
+import { type FilterContext, runFilter } from "./filters.ts";
+import { formatPercent } from "./format.ts";
+import { defined, keyOf, methodOf } from "./methods.ts";
+import type { Arguments, Expression, Parameter, Statement, Target } from "./syntax.ts";
+import { contains, runTest } from "./tests.ts";
+import {
+  type CallArguments,
+  Callable,
+  concatenate,
+  equal,
+  Float,
+  isNumber,
+  isText,
+  isTrue,
+  iterate,
+  Namespace,
+  numberOf,
+  order,
+  type Said,
+  sliceOf,
+  startsOf,
+  TemplateError,
+  textOf,
+  toText,
+  Tuple,
+  typeName,
+  Undefined,
+  type Value,
+} from "./values.ts";
+
+type Text = string | Said;
+
+class Scope {
+  private readonly names = new Map<string, Value>();
+  constructor(private readonly outer: Scope | null) {}
+
+  get(name: string): Value {
+    for (let scope: Scope | null = this; scope; scope = scope.outer) {
+      const value = scope.names.get(name);
+      if (value !== undefined) return value;
+    }
+    return new Undefined(`'${name}' is undefined`);
+  }
+
+  set(name: string, value: Value): void {
+    this.names.set(name, value);
+  }
+}
+
+/** What ends a loop's round or the loop. */
+class LoopExit {
+  constructor(readonly kind: "break" | "continue") {}
+}
+
+export class Interpreter implements FilterContext {
+  readonly budget = new Budget();
+  private out: Text[] = [];
+
+  /** @throws TemplateError, DataError */
+  run(body: readonly Statement[], variables: ReadonlyMap<string, Value>): Text {
+    const scope = new Scope(null);
+    for (const [name, value] of globals(this.budget)) scope.set(name, value);
+    for (const [name, value] of variables) scope.set(name, value);
+    return this.captured(body, new Scope(scope));
+  }
+
+  private captured(body: readonly Statement[], scope: Scope): Text {
+    const before = this.out;
+    this.out = [];
+    try {
+      this.statements(body, scope);
+      return concatenate(this.out);
+    } finally {
+      this.out = before;
+    }
+  }
+
+  private put(text: Text): void {
+    if (textOf(text) === "") return;
+    this.budget.make(textOf(text).length);
+    this.out.push(text);
+  }
+
+  private statements(body: readonly Statement[], scope: Scope): void {
+    for (const statement of body) this.statement(statement, scope);
+  }
+
+  private statement(node: Statement, scope: Scope): void {
+    this.budget.step();
+    switch (node.type) {
+      case "text":
+        this.put(node.text);
+        return;
+      case "output":
+        this.put(toText(this.evaluate(node.value, scope)));
+        return;
+      case "if": {
+        for (const [test, body] of node.branches)
+          if (isTrue(this.evaluate(test, scope))) {
+            this.budget.within(() => this.statements(body, scope));
+            return;
+          }
+        this.budget.within(() => this.statements(node.otherwise, scope));
+        return;
+      }
+      case "for":
+        this.budget.within(() => this.loop(node, this.evaluate(node.over, scope), scope, 0));
+        return;
+      case "set":
+        this.assign(node.target, this.evaluate(node.value, scope), scope);
+        return;
+      case "set-block": {
+        let value: Value = this.budget.within(() => this.captured(node.body, new Scope(scope)));
+        if (node.filters) value = this.filtered(node.filters, value, scope);
+        this.assign(node.target, value, scope);
+        return;
+      }
+      case "with": {
+        const inner = new Scope(scope);
+        const values = node.bindings.map(([, value]) => this.evaluate(value, scope));
+        for (const [i, [target]] of node.bindings.entries()) this.assign(target, values[i], inner);
+        this.budget.within(() => this.statements(node.body, inner));
+        return;
+      }
+      case "macro":
+        scope.set(node.name, this.macro(node.name, node.parameters, node.body, scope));
+        return;
+      case "call-block": {
+        const caller = this.macro("caller", node.parameters, node.body, scope);
+        const { of, args } = node.call as Expression & { type: "call" };
+        const callee = this.evaluate(of, scope);
+        const given = this.arguments(args, scope);
+        given.named.set("caller", caller);
+        this.put(toText(this.call(callee, given)));
+        return;
+      }
+      case "filter-block": {
+        const text = this.budget.within(() => this.captured(node.body, new Scope(scope)));
+        this.put(toText(this.filtered(node.filters, text, scope)));
+        return;
+      }
+      case "scope":
+        this.budget.within(() => this.statements(node.body, new Scope(scope)));
+        return;
+      default:
+        throw new LoopExit(node.type);
+    }
+  }
+
+  private assign(target: Target, value: Value, scope: Scope): void {
+    if (target.type === "name") scope.set(target.name, value);
+    else if (target.type === "attribute") {
+      const namespace = scope.get(target.of);
+      if (!(namespace instanceof Namespace)) throw new TemplateError("cannot assign attribute on non-namespace object");
+      checkAttributeName(target.name);
+      namespace.attributes.set(target.name, value);
+    } else {
+      const values = iterate(defined(value));
+      if (values.length !== target.items.length)
+        throw new TemplateError(
+          values.length < target.items.length
+            ? `not enough values to unpack (expected ${target.items.length}, got ${values.length})`
+            : `too many values to unpack (expected ${target.items.length})`,
+        );
+      for (const [i, item] of target.items.entries()) this.assign(item, values[i], scope);
+    }
+  }
+
+  private loop(node: Statement & { type: "for" }, over: Value, scope: Scope, depth: number): void {
+    let items = iterate(over);
+    if (node.condition) {
+      const { condition } = node;
+      items = items.filter((item) => {
+        this.budget.step();
+        const inner = new Scope(scope);
+        this.assign(node.target, item, inner);
+        return isTrue(this.evaluate(condition, inner));
+      });
+    }
+    if (items.length === 0) {
+      this.statements(node.otherwise, new Scope(scope));
+      return;
+    }
+    let changedBefore: Value[] | null = null;
+    for (let i = 0; i < items.length; i++) {
+      this.budget.step();
+      const inner = new Scope(scope);
+      const fields: Record<string, Value> = {
+        index: i + 1,
+        index0: i,
+        revindex: items.length - i,
+        revindex0: items.length - i - 1,
+        first: i === 0,
+        last: i === items.length - 1,
+        length: items.length,
+        depth: depth + 1,
+        depth0: depth,
+        previtem: i > 0 ? items[i - 1] : new Undefined("there is no previous item"),
+        nextitem: i + 1 < items.length ? items[i + 1] : new Undefined("there is no next item"),
+        cycle: new Callable("cycle", ({ positional }) => {
+          if (positional.length === 0) throw new TemplateError("no items for cycling given");
+          return positional[i % positional.length];
+        }),
+        changed: new Callable("changed", ({ positional }) => {
+          const same = changedBefore !== null && equal(changedBefore, positional);
+          changedBefore = positional;
+          return !same;
+        }),
+      };
+      const recurse = ({ positional }: CallArguments): Value => {
+        if (!node.recursive)
+          throw new TemplateError("The loop must have the 'recursive' marker to be called recursively.");
+        const before = this.out;
+        this.out = [];
+        try {
+          this.budget.within(() => this.loop(node, positional[0] ?? null, scope, depth + 1));
+          return concatenate(this.out);
+        } finally {
+          this.out = before;
+        }
+      };
+      inner.set(
+        "loop",
+        new Callable("loop", recurse, (name) => (Object.hasOwn(fields, name) ? fields[name] : undefined)),
+      );
+      this.assign(node.target, items[i], inner);
+      try {
+        this.statements(node.body, inner);
+      } catch (exit) {
+        if (!(exit instanceof LoopExit)) throw exit;
+        if (exit.kind === "break") break;
+      }
+    }
+  }
+
+  private macro(name: string, parameters: readonly Parameter[], body: readonly Statement[], scope: Scope): Callable {
+    return new Callable(
+      name,
+      ({ positional, named }) =>
+        this.budget.within(() => {
+          const inner = new Scope(scope);
+          const left = new Map(named);
+          const speaksOf = (word: string) => JSON.stringify(body).includes(`"name":"${word}"`);
+          for (const [i, parameter] of parameters.entries()) {
+            let value = positional[i];
+            if (left.has(parameter.name)) {
+              if (value !== undefined)
+                throw new TemplateError(`macro '${name}' got multiple values for argument '${parameter.name}'`);
+              value = left.get(parameter.name)!;
+              left.delete(parameter.name);
+            }
+            inner.set(
+              parameter.name,
+              value ??
+                (value === undefined
+                  ? parameter.fallback
+                    ? this.evaluate(parameter.fallback, inner)
+                    : new Undefined(`parameter '${parameter.name}' was not provided`)
+                  : null),
+            );
+          }
+          const caller = left.get("caller");
+          if (caller !== undefined) {
+            left.delete("caller");
+            if (!speaksOf("caller"))
+              throw new TemplateError(`macro '${name}' was invoked with two values for the special caller argument`);
+          }
+          inner.set("caller", caller ?? new Undefined("No caller defined"));
+          const more = positional.slice(parameters.length);
+          if (more.length > 0 && !speaksOf("varargs"))
+            throw new TemplateError(`macro '${name}' takes not more than ${parameters.length} argument(s)`);
+          if (left.size > 0 && !speaksOf("kwargs"))
+            throw new TemplateError(`macro '${name}' takes no keyword argument '${[...left.keys()][0]}'`);
+          inner.set("varargs", new Tuple(more));
+          inner.set("kwargs", new Map<Value, Value>(left));
+          return this.captured(body, inner);
+        }),
+      (attribute) => {
+        if (attribute === "name") return name;
+        if (attribute === "arguments") return new Tuple(parameters.map((parameter) => parameter.name));
+        return undefined;
+      },
+    );
+  }
+
+  private arguments({ positional, named, spread, spreadNamed }: Arguments, scope: Scope): CallArguments {
+    const given: CallArguments = {
+      positional: positional.map((arg) => this.evaluate(arg, scope)),
+      named: new Map(named.map(([name, arg]) => [name, this.evaluate(arg, scope)])),
+    };
+    if (spread) given.positional.push(...iterate(this.evaluate(spread, scope)));
+    if (spreadNamed) {
+      const more = this.evaluate(spreadNamed, scope);
+      if (!(more instanceof Map)) throw new TemplateError("argument after ** must be a mapping");
+      for (const [name, value] of more) given.named.set(textOf(toText(name)), value);
+    }
+    return given;
+  }
+
+  private call(callee: Value, args: CallArguments): Value {
+    if (callee instanceof Callable) return callee.call(args);
+    defined(callee);
+    throw new TemplateError(`'${typeName(callee)}' object is not callable`);
+  }
+
+  /** A chain of filters whose innermost operand is the block's text. */
+  private filtered(node: Expression, text: Value, scope: Scope): Value {
+    if (node.type !== "filter") return this.evaluate(node, scope);
+    const on = node.of === null ? text : this.filtered(node.of, text, scope);
+    return runFilter(node.name, on, this.arguments(node.args, scope), this);
+  }
+
+  /** `value.name`: what the value has of that name, else its entry. */
+  attribute(value: Value, name: string): Value {
+    const own = this.own(value, name);
+    if (own !== undefined) return own;
+    if (value instanceof Map) {
+      const found = this.entry(value, name);
+      if (found !== undefined) return found;
+    }
+    if (value instanceof Undefined) throw new TemplateError(value.message);
+    return new Undefined(missing(value, name));
+  }
+
+  /** What the value itself has of a name: a method, a field. */
+  own(value: Value, name: string): Value | undefined {
+    if (value instanceof Tuple && value.names.includes(name)) return value.items[value.names.indexOf(name)];
+    if (value instanceof Namespace) return value.attributes.get(name);
+    if (value instanceof Callable) return value.attribute(name);
+    return methodOf(value, name, this.budget);
+  }
+
+  private entry(value: Map<Value, Value>, key: Value): Value | undefined {
+    const found = value.get(keyOf(key));
+    return found === undefined && value.has(keyOf(key)) ? null : found;
+  }
+
+  /** `value[key]`: the entry, else what the value has of that name. */
+  item(value: Value, key: Value): Value {
+    if (value instanceof Undefined) throw new TemplateError(value.message);
+    if (value instanceof Map) {
+      const found = key instanceof Undefined ? undefined : this.entry(value, key);
+      if (found !== undefined) return found;
+    } else if (typeof key === "number" || typeof key === "boolean") {
+      const at = Number(key);
+      if (Array.isArray(value) || value instanceof Tuple) {
+        const items = Array.isArray(value) ? value : value.items;
+        const found = items[at < 0 ? at + items.length : at];
+        return found === undefined ? new Undefined(missing(value, String(at))) : found;
+      }
+      if (isText(value)) {
+        const text = textOf(value);
+        const starts = startsOf(text);
+        const length = starts ? starts.length - 1 : text.length;
+        const place = at < 0 ? at + length : at;
+        if (place < 0 || place >= length) return new Undefined(missing(value, String(at)));
+        return starts ? sliceOf(value, starts[place], starts[place + 1]) : sliceOf(value, place, place + 1);
+      }
+    }
+    if (isText(key)) {
+      const own = this.own(value, textOf(key));
+      if (own !== undefined) return own;
+    }
+    return new Undefined(missing(value, isText(key) ? textOf(key) : typeName(key)));
+  }
+
+  evaluate(node: Expression, scope: Scope): Value {
+    this.budget.step();
+    switch (node.type) {
+      case "constant":
+        return node.value;
+      case "name":
+        return scope.get(node.name);
+      case "float":
+        return new Float(node.value);
+    }
+    return this.budget.within(() => this.compound(node, scope));
+  }
+
+  private compound(
+    node: Exclude<Expression, { type: "constant" } | { type: "name" } | { type: "float" }>,
+    scope: Scope,
+  ): Value {
+    switch (node.type) {
+      case "list":
+        this.budget.make(node.items.length);
+        return this.sized(node.items.map((item) => this.evaluate(item, scope)));
+      case "tuple":
+        return new Tuple(this.sized(node.items.map((item) => this.evaluate(item, scope))));
+      case "dict":
+        return new Map(
+          node.entries.map(([key, value]) => [keyOf(this.evaluate(key, scope)), this.evaluate(value, scope)]),
+        );
+      case "attribute":
+        return this.attribute(this.evaluate(node.of, scope), node.name);
+      case "item":
+        return this.item(this.evaluate(node.of, scope), this.evaluate(node.key, scope));
+      case "slice":
+        return this.slice(node, scope);
+      case "call":
+        return this.call(this.evaluate(node.of, scope), this.arguments(node.args, scope));
+      case "filter":
+        return runFilter(node.name, this.evaluate(node.of!, scope), this.arguments(node.args, scope), this);
+      case "test":
+        return runTest(node.name, this.evaluate(node.of, scope), this.arguments(node.args, scope)) !== node.negated;
+      case "unary": {
+        const value = this.evaluate(node.of, scope);
+        if (node.operator === "not") return !isTrue(value);
+        if (!isNumber(defined(value)))
+          throw new TemplateError(`bad operand type for unary ${node.operator}: '${typeName(value)}'`);
+        const number = numberOf(value as number);
+        const signed = node.operator === "-" ? -number : number;
+        return value instanceof Float ? new Float(signed) : signed + 0;
+      }
+      case "binary":
+        return this.binary(node, scope);
+      case "concat": {
+        const parts = node.parts.map((part) => toText(this.evaluate(part, scope)));
+        this.budget.make(parts.reduce((sum, part) => sum + textOf(part).length, 0));
+        return concatenate(parts);
+      }
+      case "compare": {
+        let left = this.evaluate(node.first, scope);
+        for (const [operator, expression] of node.rest) {
+          const right = this.evaluate(expression, scope);
+          if (!compare(operator, left, right)) return false;
+          left = right;
+        }
+        return true;
+      }
+      case "condition":
+        if (isTrue(this.evaluate(node.test, scope))) return this.evaluate(node.yes, scope);
+        return node.no
+          ? this.evaluate(node.no, scope)
+          : new Undefined("the inline if-expression evaluated to false and no else section was defined.");
+    }
+  }
+
+  private readonly measures = new WeakMap<object, { depth: number; size: number }>();
+
+  /** A new list, with how deep it nests and how much is in it remembered: showing it takes as much. */
+  private sized(list: Value[]): Value[] {
+    let depth = 1;
+    let size = 1;
+    for (const entry of list) {
+      const inner = typeof entry === "object" && entry !== null ? this.measures.get(entry) : undefined;
+      depth = Math.max(depth, 1 + (inner?.depth ?? 0));
+      size += inner?.size ?? (isText(entry) ? textOf(entry).length + 1 : 1);
+    }
+    if (depth > maxListDepth) throw new TemplateError(`the template nests lists more than ${maxListDepth} deep`);
+    this.budget.check(size);
+    this.measures.set(list, { depth, size });
+    return list;
+  }
+
+  private slice(node: Expression & { type: "slice" }, scope: Scope): Value {
+    const value = defined(this.evaluate(node.of, scope));
+    const part = (expression: Expression | null): number | null => {
+      const at = expression === null ? null : this.evaluate(expression, scope);
+      if (at !== null && typeof at !== "number" && typeof at !== "boolean")
+        throw new TemplateError("slice indices must be integers or None or have an __index__ method");
+      return at === null ? null : Number(at);
+    };
+    const [start, stop, step] = [part(node.start), part(node.stop), part(node.step) ?? 1];
+    if (step === 0) throw new TemplateError("slice step cannot be zero");
+    const text = isText(value) ? value : null;
+    const items = text === null && (Array.isArray(value) ? value : value instanceof Tuple ? value.items : null);
+    if (text === null && !items)
+      throw new TemplateError(
+        value instanceof Map ? "unhashable type: 'slice'" : `'${typeName(value)}' object is not subscriptable`,
+      );
+    const starts = text === null ? null : startsOf(textOf(text));
+    const length = items ? items.length : starts ? starts.length - 1 : textOf(text!).length;
+    const bound = (at: number | null, fallback: number) =>
+      at === null
+        ? fallback
+        : Math.min(Math.max(at < 0 ? at + length : at, step < 0 ? -1 : 0), step < 0 ? length - 1 : length);
+    const from = bound(start, step < 0 ? length - 1 : 0);
+    const to = bound(stop, step < 0 ? -1 : length);
+    const unit = (at: number) => (starts ? starts[at] : at);
+    if (text !== null && step === 1) return from < to ? sliceOf(text, unit(from), unit(to)) : "";
+    const places: number[] = [];
+    for (let at = from; step > 0 ? at < to : at > to; at += step) places.push(at);
+    this.budget.make(places.length);
+    if (text !== null) return concatenate(places.map((at) => sliceOf(text, unit(at), unit(at + 1))));
+    const list = places.map((at) => (items as readonly Value[])[at]);
+    return value instanceof Tuple ? new Tuple(list) : this.sized(list);
+  }
+
+  private binary({ operator, left, right }: Expression & { type: "binary" }, scope: Scope): Value {
+    const a = this.evaluate(left, scope);
+    if (operator === "and") return isTrue(a) ? this.evaluate(right, scope) : a;
+    if (operator === "or") return isTrue(a) ? a : this.evaluate(right, scope);
+    const b = this.evaluate(right, scope);
+    if (operator === "%" && isText(a)) return formatPercent(a, b, this.budget);
+    defined(a);
+    defined(b);
+    if (operator === "+" && isText(a) && isText(b)) {
+      this.budget.make(textOf(a).length + textOf(b).length);
+      return concatenate([a, b]);
+    }
+    if (operator === "+" && Array.isArray(a) && Array.isArray(b)) {
+      this.budget.make(a.length + b.length);
+      return this.sized([...a, ...b]);
+    }
+    if (operator === "+" && a instanceof Tuple && b instanceof Tuple) {
+      this.budget.make(a.items.length + b.items.length);
+      return new Tuple([...a.items, ...b.items]);
+    }
+    if (operator === "*") {
+      const [list, times] = isNumber(b) ? [a, b] : [b, a];
+      if (typeof times === "number" || typeof times === "boolean") {
+        const count = Math.max(0, Number(times));
+        if (isText(list)) {
+          this.budget.make(textOf(list).length * count);
+          return typeof list === "string" ? list.repeat(count) : concatenate(Array<Text>(count).fill(list));
+        }
+        if (Array.isArray(list)) {
+          this.budget.make(list.length * count);
+          return this.sized(Array.from({ length: count }, () => list).flat());
+        }
+      }
+    }
+    if (isNumber(a) && isNumber(b)) return arithmetic(operator, a, b);
+    throw new TemplateError(`unsupported operand type(s) for ${operator}: '${typeName(a)}' and '${typeName(b)}'`);
+  }
+}
+
+/** Lists inside lists. */
+const maxListDepth = 400;
+
+const missing = (value: Value, name: string): string => `'${typeName(value)} object' has no attribute '${name}'`;
+
+function checkAttributeName(name: string): void {
+  if (name.startsWith("_"))
+    throw new TemplateError(
+      `Chat templates cannot store underscore-prefixed attributes on a namespace, but got '${name}'. Please rename the attribute.`,
+    );
+}
+
+function compare(operator: string, a: Value, b: Value): boolean {
+  switch (operator) {
+    case "==":
+      return equal(a, b);
+    case "!=":
+      return !equal(a, b);
+    case "in":
+      return contains(b, a);
+    case "not in":
+      return !contains(b, a);
+    case "<":
+      return order(a, b, operator) < 0;
+    case "<=":
+      return order(a, b, operator) <= 0;
+    case ">":
+      return order(a, b, operator) > 0;
+    default:
+      return order(a, b, operator) >= 0;
+  }
+}
+
+function arithmetic(operator: string, a: number | Float | boolean, b: number | Float | boolean): Value {
+  const [x, y] = [numberOf(a), numberOf(b)];
+  const isFloat = a instanceof Float || b instanceof Float;
+  const result = (value: number): Value => {
+    if (isFloat) return new Float(value);
+    if (!Number.isSafeInteger(value)) throw new TemplateError("whole numbers beyond 2^53 are not supported");
+    return value;
+  };
+  if ((operator === "/" || operator === "//" || operator === "%") && y === 0)
+    throw new TemplateError(operator === "%" ? "integer modulo by zero" : "division by zero");
+  switch (operator) {
+    case "+":
+      return result(x + y);
+    case "-":
+      return result(x - y);
+    case "*":
+      return result(x * y);
+    case "/":
+      return new Float(x / y);
+    case "//":
+      return result(Math.floor(x / y));
+    case "%":
+      return result(x - Math.floor(x / y) * y);
+    default:
+      return isFloat || y < 0 ? new Float(x ** y) : result(x ** y);
+  }
+}
+
+/** What every template may call. transformers' sandbox has these; `lipsum` says why not. */
+function globals(budget: Budget): [string, Value][] {
+  const callable = (name: string, call: (args: CallArguments) => Value): [string, Value] => [
+    name,
+    new Callable(name, call),
+  ];
+  const wholes = (name: string, values: readonly Value[]) =>
+    values.map((value) => {
+      if (typeof value === "number" || typeof value === "boolean") return Number(value);
+      throw new TemplateError(`${name}: '${typeName(value)}' object cannot be interpreted as an integer`);
+    });
+  const dict = ({ positional, named }: CallArguments): Map<Value, Value> => {
+    const made = new Map<Value, Value>();
+    for (const given of positional) {
+      if (given instanceof Map) for (const [key, value] of given) made.set(key, value);
+      else
+        for (const pair of iterate(given)) {
+          const [key, value] = iterate(pair);
+          made.set(keyOf(key), value);
+        }
+    }
+    for (const [name, value] of named) made.set(name, value);
+    return made;
+  };
+  return [
+    callable("range", ({ positional }) => {
+      const numbers = wholes("range", positional);
+      if (numbers.length < 1 || numbers.length > 3) throw new TemplateError("range expected 1 to 3 arguments");
+      const [start, stop] = numbers.length === 1 ? [0, numbers[0]] : numbers;
+      const step = numbers[2] ?? 1;
+      if (step === 0) throw new TemplateError("range() arg 3 must not be zero");
+      const count = Math.max(0, Math.ceil((stop - start) / step));
+      budget.make(count);
+      if (count > maxRange)
+        throw new TemplateError(`Range too big. The sandbox blocks ranges larger than MAX_RANGE (${maxRange}).`);
+      return Array.from({ length: count }, (_, i) => start + i * step);
+    }),
+    callable("dict", dict),
+    callable("namespace", (args) => {
+      const namespace = new Namespace();
+      for (const [key, value] of dict(args)) {
+        const name = textOf(toText(key));
+        checkAttributeName(name);
+        namespace.attributes.set(name, value);
+      }
+      return namespace;
+    }),
+    callable("raise_exception", ({ positional }) => {
+      throw new TemplateError(textOf(toText(positional[0] ?? "")));
+    }),
+    callable("strftime_now", ({ positional }) => {
+      const [format] = positional;
+      if (!isText(format)) throw new TemplateError("strftime_now: expected a format");
+      return formatTime(textOf(format), new Date(systemClock.epochMs()));
+    }),
+    callable("cycler", ({ positional }) => {
+      if (positional.length === 0) throw new TemplateError("at least one item has to be provided");
+      let at = 0;
+      return new Callable(
+        "cycler",
+        () => null,
+        (name) => {
+          if (name === "current") return positional[at];
+          if (name === "next")
+            return new Callable("next", () => {
+              const value = positional[at];
+              at = (at + 1) % positional.length;
+              return value;
+            });
+          if (name === "reset")
+            return new Callable("reset", () => {
+              at = 0;
+              return null;
+            });
+          return undefined;
+        },
+      );
+    }),
+    callable("joiner", ({ positional, named }) => {
+      let used = false;
+      const separator = positional[0] ?? named.get("sep") ?? ", ";
+      return new Callable("joiner", () => {
+        if (used) return separator;
+        used = true;
+        return "";
+      });
+    }),
+    callable("lipsum", () => {
+      throw new TemplateError("lipsum is not supported: it would make text by chance");
+    }),
+  ];
+}
+
+/** jinja2's sandbox. */
+const maxRange = 100_000;
+
+const days = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const months = ["January", "February", "March", "April", "May", "June", "July", "August", "September"].concat([
+  "October",
+  "November",
+  "December",
+]);
+
+/** Python's strftime in the C locale. */
+export function formatTime(format: string, now: Date): string {
+  const two = (n: number) => String(n).padStart(2, "0");
+  const hour12 = now.getHours() % 12 || 12;
+  const dayOfYear =
+    Math.round(
+      (Date.UTC(now.getFullYear(), now.getMonth(), now.getDate()) - Date.UTC(now.getFullYear(), 0, 1)) / 86_400_000,
+    ) + 1;
+  const week = (first: number) => two(Math.floor((dayOfYear + 6 - ((now.getDay() - first + 7) % 7)) / 7));
+  const fields: Record<string, () => string> = {
+    a: () => days[now.getDay()].slice(0, 3),
+    A: () => days[now.getDay()],
+    b: () => months[now.getMonth()].slice(0, 3),
+    B: () => months[now.getMonth()],
+    d: () => two(now.getDate()),
+    e: () => String(now.getDate()).padStart(2),
+    f: () => String(now.getMilliseconds() * 1000).padStart(6, "0"),
+    H: () => two(now.getHours()),
+    I: () => two(hour12),
+    j: () => String(dayOfYear).padStart(3, "0"),
+    m: () => two(now.getMonth() + 1),
+    M: () => two(now.getMinutes()),
+    p: () => (now.getHours() < 12 ? "AM" : "PM"),
+    S: () => two(now.getSeconds()),
+    U: () => week(0),
+    W: () => week(1),
+    w: () => String(now.getDay()),
+    u: () => String(now.getDay() || 7),
+    y: () => two(now.getFullYear() % 100),
+    Y: () => String(now.getFullYear()),
+    D: () => formatTime("%m/%d/%y", now),
+    F: () => formatTime("%Y-%m-%d", now),
+    T: () => formatTime("%H:%M:%S", now),
+    R: () => formatTime("%H:%M", now),
+    c: () => formatTime("%a %b %e %H:%M:%S %Y", now),
+    x: () => formatTime("%m/%d/%y", now),
+    X: () => formatTime("%H:%M:%S", now),
+    h: () => months[now.getMonth()].slice(0, 3),
+    n: () => "\n",
+    t: () => "\t",
+    z: () => "",
+    Z: () => "",
+    "%": () => "%",
+  };
+  return format.replace(/%(-?)([a-zA-Z%])/g, (_, dash: string, letter: string) => {
+    if (!Object.hasOwn(fields, letter)) throw new TemplateError(`strftime_now: the field %${letter} is not supported`);
+    const field = fields[letter]();
+    return dash ? field.replace(/^[0 ]+(?=.)/, "") : field;
+  });
+}
