@@ -109,9 +109,6 @@ export function createWebServer(site: Site, options: WebServerOptions = {}): Web
   let closing = false;
 
   const fastify = Fastify({
-    // Names like others in a schema's properties: what is parsed has them as its own, and nothing of ours assigns by them.
-    onProtoPoisoning: "ignore",
-    onConstructorPoisoning: "ignore",
     logger: options.log ? { level: options.log.level, stream: options.log.stream } : false,
     // One line of ours for each request, at its end.
     logController: new Fastify.LogController({ disableRequestLogging: true, requestIdLogLabel: "request" }),
@@ -132,7 +129,8 @@ export function createWebServer(site: Site, options: WebServerOptions = {}): Web
   });
   // Only JSON: a form or plain text is what another site's page could send without being asked.
   fastify.removeContentTypeParser("text/plain");
-  const parseJson = fastify.getDefaultJsonParser("error", "error");
+  // Names like others in a schema's properties: what is parsed has them as its own, and nothing of ours assigns by them.
+  const parseJson = fastify.getDefaultJsonParser("ignore", "ignore");
   fastify.removeContentTypeParser("application/json");
   fastify.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
     let text: string;
