@@ -11,6 +11,7 @@ import {
   headWidth,
   type LayerPlan,
   type ModelConfig,
+  maxPlannedBlocks,
   modelConfigSchema,
   planModel,
   presets,
@@ -263,6 +264,11 @@ function readForeign(content: unknown, where: string): ModelConfig {
  * @throws UnsupportedError for an entry that means other layers to one than to the other
  */
 function excludedLayers(config: ModelConfig, entries: readonly string[], where: string): string[] {
+  if (entries.length === 0) return [];
+  if (config.layers > maxPlannedBlocks)
+    throw new UnsupportedError(
+      `${where}: num_hidden_layers is ${config.layers}; with modules_to_not_convert at most ${maxPlannedBlocks} are read`,
+    );
   const names = planModel(config).layers.map(({ name }) => name);
   const excluded = new Set<string>();
   for (const entry of entries) {

@@ -109,7 +109,7 @@ Examples:
   bitnet inspect 2b4t
 
 \`bitnet <command> --help\` tells about one. What a command is asked for goes to the standard output, all else to the
-standard error. It exits with 0; with 2 if it was called wrongly, 1 if it failed, 130 after Ctrl-C.`;
+standard error. \`--extension FILE\`, with any command, loads parts of your own (docs/extending.md). It exits with 0; with 2 if it was called wrongly, 1 if it failed, 130 after Ctrl-C.`;
 
 /**
  * @param args what follows `bitnet`: says which command to load
@@ -119,7 +119,6 @@ export async function createProgram(args: readonly string[]): Promise<Command> {
   const program = new Command("bitnet")
     .description("Trains, evaluates and runs BitNet b1.58 language models: weights of -1, 0 and +1, on this computer.")
     .option("-V, --version", "print the version, and the backends that work here")
-    .option("--extension <module>", "load parts of your own (docs/extending.md); with any command, also repeated")
     .option("--debug", "on an error, print where in the code it arose")
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .addHelpText("after", help);

@@ -120,6 +120,7 @@ test("a part of a text has bits per byte only where its bytes are told", async (
 
 test("memory is that of one batch, and nothing is left behind", async () => {
   const { backend, model } = createModel();
+  model.reservePositions(model.config.contextLength);
   const live = backend.stats.liveBytes;
   await evaluateLoss(model, stream, { batch: 1 });
   // The ternary weights that the first forward quantised stay with the model: codes of one byte, scales of four.

@@ -23,6 +23,7 @@ const expected = JSON.parse(readFileSync(join(fixture, "expected.json"), "utf8")
 
 async function open(variant: string, runtime = new Runtime(createReferenceBackend())) {
   const { model, tokenizer } = await loadModel(join(fixture, variant), runtime);
+  model.reservePositions(model.config.contextLength);
   return { engine: new TransformerEngine(model), tokenizer: tokenizer as Tokenizer };
 }
 

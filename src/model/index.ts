@@ -34,7 +34,7 @@ export {
   shortName,
   weightName,
 } from "./names.ts";
-export { checkQuantization, type LayerChoice, quantizationOf } from "./overrides.ts";
+export { checkQuantization, type LayerChoice, maxPlannedBlocks, quantizationOf } from "./overrides.ts";
 export { inputGroups, type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
 export { matchesLayer, type QuantizationConfig, quantizationSchema } from "./quantization.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";

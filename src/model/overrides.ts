@@ -62,8 +62,16 @@ function patternsOf(names: ReadonlySet<string>, blocks: number): string[] {
   return [...patterns, ...[...left].map(shortName)];
 }
 
+/** More blocks than any model has: a config that claims so many is held against its weights before a plan is made. */
+export const maxPlannedBlocks = 2 ** 14;
+
 /** @throws FormatError for overrides, in a file's config, that its layers cannot have */
 export function checkQuantization(config: ModelConfig, where: string): void {
+  if (!config.quantization) return;
+  if (config.layers > maxPlannedBlocks)
+    throw new FormatError(
+      `${where}: layers is ${config.layers}; with quantizers for single layers at most ${maxPlannedBlocks} are read`,
+    );
   try {
     planModel(config);
   } catch (cause) {

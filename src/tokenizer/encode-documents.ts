@@ -112,16 +112,23 @@ export async function* encodeDocuments(
     group = [];
     units = 0;
   };
+  // What is encoded already is not given out either once the reader has stopped.
+  function* handOver(encoded: Int32Array[]) {
+    for (const ids of encoded) {
+      options.signal?.throwIfAborted();
+      yield ids;
+    }
+  }
   try {
     for await (const text of documents) {
       group.push(text);
       units += text.length;
       if (units < groupUnits) continue;
       send();
-      if (underway.length >= GROUPS_IN_FLIGHT) yield* await underway.shift()!;
+      if (underway.length >= GROUPS_IN_FLIGHT) yield* handOver(await underway.shift()!);
     }
     if (group.length > 0) send();
-    while (underway.length > 0) yield* await underway.shift()!;
+    while (underway.length > 0) yield* handOver(await underway.shift()!);
   } finally {
     await encoder.close();
   }

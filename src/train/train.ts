@@ -172,7 +172,8 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       const { feed, ahead } = openTrainingFeed(config, corpus);
       open.push({ close: () => feed.close?.() });
       const data = { feed, ahead, corpus };
-      const sized = sizedByCharacters(config, layers, corpus.tokenizer, onNote);
+      // A run that goes on, and one from weights that are there, has the vocabulary that it had.
+      const sized = resume || start ? config : sizedByCharacters(config, layers, corpus.tokenizer, onNote);
       return await runWith({ config: sized, data, backend, precision, resume, start, folder, clock, options });
     } catch (error) {
       undo();
