@@ -50,10 +50,9 @@ export { readTaskRows, type TaskRow } from "./task-rows.ts";
 export { type HubOptions, openTaskData, type TaskData, type TaskFiles } from "./task-source.ts";
 export { type HumanEvalProblem, humaneval } from "./tasks/humaneval.ts";
 export { findTask, type LikelihoodTask, likelihoodTasks, taskNames } from "./tasks/index.ts";
+export { type RollingWindow, rollingWindows } from "./rolling-windows.ts";
 export {
   evaluateWikiText,
-  type RollingWindow,
-  rollingWindows,
   type WikiTextOptions,
   type WikiTextResult,
 } from "./wikitext.ts";

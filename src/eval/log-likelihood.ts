@@ -8,7 +8,7 @@ import { DataError } from "../platform/errors.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { rstrip } from "./python.ts";
-import { rollingWindows } from "./wikitext.ts";
+import { type RollingWindow, rollingWindows } from "./rolling-windows.ts";
 
 export interface LikelihoodRequest {
   context: string;
@@ -152,6 +152,17 @@ export async function scoreLikelihoods(
     await nextTurn();
   }
   return results;
+}
+
+/** Nats of all the windows' targets. @throws DataError for logits that are not finite */
+export async function scoreWindowsByEngine(engine: Engine, windows: readonly RollingWindow[]): Promise<number> {
+  await nextTurn();
+  const items = windows.map((window): Encoded[] => [{ request: 0, ...window, truncated: false }]);
+  const { likelihoods } = await scoreBatchOfItems(engine, items);
+  const nats = likelihoods.reduce((sum, [{ logProbability }]) => sum - logProbability, 0);
+  if (!Number.isFinite(nats))
+    throw new DataError("the model's logits are not finite; was its training cut short by NaN?");
+  return nats;
 }
 
 /** Windows of one request as one. */

@@ -24,7 +24,7 @@ import {
   writeCompletions,
 } from "../eval/index.ts";
 import { type Engine, packModel, TransformerEngine } from "../infer/index.ts";
-import { startTokenOf } from "../infer/open-engine.ts";
+import { startTokenOf } from "../infer/start-token.ts";
 import { UsageError } from "../platform/errors.ts";
 import { sha256OfFile } from "../platform/files.ts";
 import { createRandom } from "../platform/random.ts";
@@ -244,7 +244,7 @@ async function wikiText(
 ): Promise<TaskPart> {
   const result = await evaluateWikiText(transformer, tokenizer, readDocuments([path], { format: "wikitext" }), {
     batch: 8,
-    startToken: startTokenOf(step, tokenizer),
+    ...(step === null ? {} : { startToken: tokenizer.endOfText }),
     signal,
     onProgress: ({ tokens }) => onProgress(`${model}: wikitext, ${count(tokens)} tokens`),
   });

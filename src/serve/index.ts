@@ -32,14 +32,25 @@ export interface RunningServer {
  * @throws as openEngine; UsageError for limits out of range; the system's error for an address that cannot be had
  */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { model, backend, engine, packed, chatTemplate, onNote, onProgress, modelName = nameOf(model) } = options;
+  const {
+    model,
+    backend,
+    engine,
+    packed,
+    startToken,
+    pre,
+    chatTemplate,
+    onNote,
+    onProgress,
+    modelName = nameOf(model),
+  } = options;
   const limits: HostLimits = {
     slots: options.slots ?? 4,
     queue: options.queue ?? 64,
     maxTokens: options.maxTokens ?? null,
     cacheTokens: options.cacheTokens ?? null,
   };
-  const setup: HostSetup = { model, backend, engine, packed, chatTemplate, limits };
+  const setup: HostSetup = { model, backend, engine, packed, startToken, pre, chatTemplate, limits };
   const client = await EngineClient.open({ url: threadUrl, createService }, setup, { onNote, onProgress });
   const server = createServer(client, { ...options, modelName });
   try {

@@ -7,7 +7,10 @@ export {
   ggufExportTypes,
 } from "./architecture.ts";
 export { exportGguf, type GgufExportOptions, type GgufExportReport, sizeKeys } from "./export.ts";
+export { endNames, withoutTextEnds } from "./end-tokens.ts";
 export {
+  describeGguf,
+  type GgufOptions,
   importGguf,
   isGgufFile,
   type LoadedGguf,
@@ -15,7 +18,6 @@ export {
   type OpenedGguf,
   openGgufModel,
   pairedHeads,
-  readGgufConfig,
   readGgufTernary,
   scaleFactorOf,
 } from "./import.ts";

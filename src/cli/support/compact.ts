@@ -40,7 +40,7 @@ export async function exportCompact(request: ExportRequest): Promise<string> {
     throw new UsageError(`--type ${ternary} is unknown to --format compact; types are: ${encodings.join(", ")}`);
   const chosen = (part: keyof CompactTypes) => request.options[optionNames[part]] as RowTypeName;
   const interruption = listenForInterrupts();
-  const opened = await openModel(input, request.backend);
+  const opened = await openModel(input, { ...request.backend, ...request.words });
   try {
     const { model, tokenizer, step, folder } = opened;
     const output = request.output ?? `${modelName(folder)}.bitnet`;

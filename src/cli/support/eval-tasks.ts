@@ -2,10 +2,12 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { HarnessTask, JudgedCompletion, SandboxReport, TaskFiles, TaskSample } from "../../eval/index.ts";
 import type { OpenedEngine } from "../../infer/index.ts";
+import type { Tokenizer } from "../../tokenizer/index.ts";
 import { formatCount, formatDuration, formatRate, formatShare, formatTable } from "./format.ts";
 import { type Interruption, listenForInterrupts } from "./interrupt.ts";
+import { refuseOtherOptions } from "./eval-options.ts";
 import type { EngineFlags } from "./engine-options.ts";
-import { type OpenedForUse, openModel, startTokenOf, tokenizerOf } from "./model.ts";
+import { type OpenedForUse, openModel, tokenizerOf } from "./model.ts";
 import { decimalNumber, wholeNumber } from "./options.ts";
 import { createProgressLine, type ProgressLine } from "./progress.ts";
 import { openForWriting } from "./writing.ts";
@@ -25,7 +27,6 @@ export interface TaskOptions extends EngineFlags {
   limit?: number;
   numFewshot: number;
   fewshotSeed: number;
-  startToken: boolean;
   logSamples?: string;
   hubUrl?: string;
   allowCodeExecution?: boolean;
@@ -66,7 +67,6 @@ export function addTaskOptions(command: Command): Command {
     .option("--limit <n>", "only a task's first n items", wholeNumber(1))
     .option("--num-fewshot <n>", "examples before each item", wholeNumber(0), 0)
     .option("--fewshot-seed <n>", "of their draw", wholeNumber(0, 2 ** 32 - 1), 1234)
-    .option("--no-start-token", "put no begin-of-text or end-of-text token before an item")
     .option("--log-samples <folder>", "write each item's requests and answers there")
     .option("--hub-url <url>", "of the Hugging Face hub or a mirror (default: HF_ENDPOINT, or huggingface.co)")
     .option("--allow-code-execution", "run the programs that humaneval's model writes, shut in")
@@ -111,7 +111,7 @@ interface Bench {
   now(): number;
 }
 
-export async function runTasks(options: Options): Promise<void> {
+export async function runTasks(options: Options, command: Command): Promise<void> {
   const { UsageError } = await import("../../platform/errors.ts");
   const { systemClock } = await import("../../platform/system.ts");
   const { refuseWithoutConsent, taskNames } = await import("../../eval/index.ts");
@@ -119,6 +119,7 @@ export async function runTasks(options: Options): Promise<void> {
   if (names.length === 0) throw new UsageError(`--task names no task; tasks are: ${taskNames.join(", ")}`);
   for (const name of names)
     if (!taskNames.includes(name)) throw new UsageError(`unknown task "${name}"; tasks are: ${taskNames.join(", ")}`);
+  await refuseOtherOptions(command, names);
   // What is wrong is said before the model is loaded, not hours later.
   if (names.includes("humaneval")) refuseWithoutConsent(options.allowCodeExecution === true);
   const wikiFiles = options.data ?? (names.includes("wikitext") ? await wikiTextIn(options.taskData) : undefined);
@@ -256,7 +257,7 @@ async function likelihoodTask(bench: Bench, name: string): Promise<Ran> {
   const show = reporter(bench, name, "tokens");
   const result = await evaluateNamedTask(engine, tokenizer, name, files, {
     batch: options.batch,
-    startToken: options.startToken ? startToken : null,
+    startToken,
     fewshot: options.numFewshot,
     fewshotSeed: options.fewshotSeed,
     limit: options.limit,
@@ -275,19 +276,33 @@ async function likelihoodTask(bench: Bench, name: string): Promise<Ran> {
   return { result: toHarnessTask(result), notes, samples: result.samples };
 }
 
+/** The training-time model; where an engine is asked for, or how it holds what it reads, that engine. */
+async function wikiTextModel({ options, models }: Bench) {
+  const { engine, weightsType, headType, cacheType } = options;
+  if (engine === "packed" || weightsType || headType || cacheType) {
+    const { engine: by, tokenizer, step } = await models.engine();
+    return { by, tokenizer, ...pageStart(step, tokenizer) };
+  }
+  const opened = await models.model();
+  const tokenizer = tokenizerOf(opened);
+  return { by: opened.model, tokenizer, ...pageStart(opened.step, tokenizer) };
+}
+
+/** What a page's first token is predicted from: end-of-text after a training here, else as the harness has it. */
+const pageStart = (step: number | null, { endOfText }: Tokenizer) => (step === null ? {} : { startToken: endOfText });
+
 async function wikitext(bench: Bench): Promise<Ran> {
   const { readDocuments } = await import("../../data/index.ts");
   const { evaluateWikiText } = await import("../../eval/index.ts");
   const { options, interruption, progress, now } = bench;
-  const opened = await bench.models.model();
-  const tokenizer = tokenizerOf(opened);
+  const { by, tokenizer, ...pageBegin } = await wikiTextModel(bench);
   const start = now();
   const data = options.data as string[];
   const { batch, sequence } = options;
-  const result = await evaluateWikiText(opened.model, tokenizer, readDocuments(data, { format: "wikitext" }), {
+  const result = await evaluateWikiText(by, tokenizer, readDocuments(data, { format: "wikitext" }), {
     batch,
     sequence,
-    startToken: startTokenOf(opened, tokenizer),
+    ...pageBegin,
     signal: interruption.signal,
     onProgress: ({ tokens }) =>
       progress.update(
@@ -387,7 +402,7 @@ async function completionsFor(
     temperature,
     topP,
     random: createRandom(seed),
-    startToken: bench.options.startToken ? startToken : null,
+    startToken,
     signal: bench.interruption.signal,
     onProgress: ({ items, totalItems, tokens: done }) => show(items, totalItems, done),
   });

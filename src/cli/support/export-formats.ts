@@ -7,6 +7,7 @@ import { addGgufOptions } from "./gguf.ts";
 import { addCompactOptions } from "./compact.ts";
 import { addHfExportOptions } from "./hf.ts";
 import { addOnnxOptions } from "./onnx.ts";
+import type { ModelFlags } from "./model-options.ts";
 import type { BackendOptions } from "./options.ts";
 
 /** What was asked for. */
@@ -18,6 +19,8 @@ export interface ExportRequest {
   /** The kind of numbers; where none was named, the format's own. */
   type?: string;
   backend: BackendOptions;
+  /** How the model's tokenizer is read, and the token before a text. */
+  words: ModelFlags;
   /** The options of the format's own, by commander's names. */
   options: Record<string, unknown>;
 }

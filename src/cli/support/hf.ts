@@ -29,7 +29,7 @@ export async function exportHf(request: ExportRequest): Promise<string> {
     throw new UsageError(`--type ${type} is none of the hf format's: ${huggingFaceTypes.join(", ")}`);
   const shardBytes = options.shardSize === undefined ? undefined : parseBytes(String(options.shardSize));
   const interruption = listenForInterrupts();
-  const opened = await openModel(request.input, request.backend);
+  const opened = await openModel(request.input, { ...request.backend, ...request.words });
   try {
     const output = request.output ?? `${baseName(absolutePath(request.input))}-hf`;
     const facts = await trainingFacts(opened);

@@ -4,6 +4,7 @@
  */
 import type { Command } from "commander";
 import { acceptsHf, addHfImportOptions } from "./hf.ts";
+import { addPreOption } from "./model-options.ts";
 import type { BackendOptions } from "./options.ts";
 
 export interface ImportRequest {
@@ -32,6 +33,7 @@ export const importFormats: readonly ImportFormat[] = [
     name: "gguf",
     summary: "a file of llama.cpp's or bitnet.cpp's kind (.gguf)",
     accepts: (path) => /\.gguf$/i.test(path),
+    addOptions: addPreOption,
     load: async () => (await import("./gguf.ts")).importGguf,
   },
   {

@@ -29,7 +29,7 @@ export async function exportOnnx(request: ExportRequest): Promise<string> {
     throw new UsageError(`--type ${type} is unknown to --format onnx; types are: ${onnxWeights.join(", ")}`);
   const { opset, externalData } = request.options as { opset?: number; externalData?: boolean };
   const interruption = listenForInterrupts();
-  const opened = await openModel(input, request.backend);
+  const opened = await openModel(input, { ...request.backend, ...request.words });
   try {
     const { model, tokenizer, step, folder } = opened;
     const output = request.output ?? `${modelName(folder)}.onnx`;

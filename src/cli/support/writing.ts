@@ -1,7 +1,7 @@
 /** What the commands that write share: opening an engine, printing a text as it comes, and what is said of it after. */
 import type { FinishReason, Generation, GenerationReport, OpenedEngine } from "../../infer/index.ts";
 import { formatCount, formatRate } from "./format.ts";
-import { downloaded, noteRefused } from "./model.ts";
+import { downloaded, noteOpened } from "./model.ts";
 import { type EngineFlags, engineOptions } from "./engine-options.ts";
 import { backendChoice } from "./options.ts";
 
@@ -12,7 +12,7 @@ export async function openForWriting(path: string, options: EngineFlags): Promis
     ...engineOptions(options),
     backend: backendChoice(options),
   });
-  noteRefused(opened.refused);
+  noteOpened(opened);
   return opened;
 }
 
