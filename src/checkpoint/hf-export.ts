@@ -16,7 +16,7 @@ import { bfloat16Grid, fitTernary, float16Grid, float32Grid, type NumberGrid } f
 import { toFloat16Bits } from "../quant/float16.ts";
 import { canPackRows, packHuggingFace } from "../quant/hf-pack.ts";
 import type { Parameter } from "../tensor/index.ts";
-import { formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
+import { formatTokenizerJson, type Tokenizer, withPrefixToken } from "../tokenizer/index.ts";
 import { type FloatDType, toGenerationConfig, toHuggingFaceConfig } from "./hf-config.ts";
 import { configFile, generationFile, jsonText } from "./json-file.ts";
 import { tokenizerTexts } from "./tokenizer-files.ts";
@@ -36,6 +36,10 @@ export interface HuggingFaceExport {
   card?: (written: Omit<HuggingFaceWritten, "files">) => string;
   /** The folder that the model came from: what its tokenizer_config.json says beyond ours (a chat template) is kept. */
   source?: string;
+  /** The token that the tokenizer's files put before a text; null: none; absent: as they do already. */
+  startToken?: number | null;
+  /** Every token that ends a text, for generation_config.json, where there are more than the tokenizer's own. */
+  endTokens?: readonly number[];
   signal?: AbortSignal;
 }
 
@@ -71,11 +75,12 @@ const defaultShardBytes = 5e9;
  */
 export async function exportHuggingFace(
   model: Transformer,
-  tokenizer: Tokenizer | null,
+  own: Tokenizer | null,
   path: string,
   options: HuggingFaceExport,
 ): Promise<HuggingFaceWritten> {
-  const { type, shardBytes = defaultShardBytes, source, signal } = options;
+  const { type, shardBytes = defaultShardBytes, source, startToken, endTokens, signal } = options;
+  const tokenizer = own && startToken !== undefined ? withPrefixToken(own, startToken) : own;
   const bitnet = model.config.variant === "bitnet";
   if (type === "packed" && !bitnet)
     throw new UsageError(
@@ -97,7 +102,7 @@ export async function exportHuggingFace(
       const layout = type === "packed" ? "packed" : "float";
       const texts: Record<string, string> = {
         [configFile]: jsonText(toHuggingFaceConfig(config, roles, { layout, dtype: floats[floatType].name })),
-        [generationFile]: jsonText(toGenerationConfig(config, roles)),
+        [generationFile]: jsonText(toGenerationConfig(config, roles, endTokens)),
         ...(tokenizer
           ? { "tokenizer.json": formatTokenizerJson(tokenizer.toJson()), ...tokenizerTexts(tokenizer, source) }
           : {}),

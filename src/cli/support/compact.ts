@@ -9,6 +9,7 @@ import { formatBytes, formatCount, formatShare, formatTable } from "./format.ts"
 import type { ImportRequest } from "./import-formats.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";
+import { refuseStartToken } from "./model-options.ts";
 import { modelName } from "./model-name.ts";
 import { backendChoice } from "./options.ts";
 
@@ -39,6 +40,7 @@ export async function exportCompact(request: ExportRequest): Promise<string> {
   if (!encodings.includes(ternary))
     throw new UsageError(`--type ${ternary} is unknown to --format compact; types are: ${encodings.join(", ")}`);
   const chosen = (part: keyof CompactTypes) => request.options[optionNames[part]] as RowTypeName;
+  refuseStartToken(request.words, "compact");
   const interruption = listenForInterrupts();
   const opened = await openModel(input, { ...request.backend, ...request.words });
   try {

@@ -1,5 +1,6 @@
 /** Options about how a model's own words are read: --pre of GGUF files, and the token before a text. */
 import { type Command, Option } from "commander";
+import { UsageError } from "../../platform/errors.ts";
 
 export interface PreFlags {
   pre?: string;
@@ -38,4 +39,13 @@ export const addModelOptions = (command: Command): Command => addStartTokenOptio
 export function startTokenChoice({ startToken }: StartTokenFlags): { startToken?: string | null } {
   if (startToken === undefined || startToken === true) return {};
   return { startToken: startToken === false ? null : startToken };
+}
+
+/** @throws UsageError where a start token is named for a format that has no place for one */
+export function refuseStartToken({ startToken }: StartTokenFlags, format: string): void {
+  if (startToken === undefined || startToken === true) return;
+  const option = startToken === false ? "--no-start-token" : "--start-token";
+  throw new UsageError(
+    `${option} has no meaning for --format ${format}, which has no place for a rule of its own; leave it out`,
+  );
 }

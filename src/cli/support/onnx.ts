@@ -6,6 +6,7 @@ import type { ExportRequest } from "./export-formats.ts";
 import { formatBytes } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";
+import { refuseStartToken } from "./model-options.ts";
 import { modelName } from "./model-name.ts";
 import { wholeNumber } from "./options.ts";
 
@@ -28,6 +29,7 @@ export async function exportOnnx(request: ExportRequest): Promise<string> {
   if (type !== undefined && !(onnxWeights as readonly string[]).includes(type))
     throw new UsageError(`--type ${type} is unknown to --format onnx; types are: ${onnxWeights.join(", ")}`);
   const { opset, externalData } = request.options as { opset?: number; externalData?: boolean };
+  refuseStartToken(request.words, "onnx");
   const interruption = listenForInterrupts();
   const opened = await openModel(input, { ...request.backend, ...request.words });
   try {
