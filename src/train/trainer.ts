@@ -157,6 +157,7 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
       skippedSteps,
       elapsedMs: clock.monotonicMs() - startMs,
       dataWaitMs,
+      passedOver: batch.passedOver ?? 0,
       ...(quantLambda === undefined ? {} : { quantLambda }),
       ...(data.use ? { sources: data.use() } : {}),
     };

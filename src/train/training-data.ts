@@ -27,8 +27,8 @@ export interface CorpusOptions extends TextOptions {
 /** What is the same for every kind of feed. */
 export function feedSettings({ train, data }: RunConfig, tokenizer: Tokenizer) {
   const { batch, sequence, seed } = train;
-  const marker = lossMarker({ data }, tokenizer);
-  return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter: marker ? Array.from(marker) : null };
+  const lossAfter = lossMarker({ data }, tokenizer) ?? null;
+  return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter };
 }
 
 /**

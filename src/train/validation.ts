@@ -1,4 +1,5 @@
 /** Validation batches of one held-out text, or of those of a mixture's sources, with the bytes behind them. */
+import { createLossMarker, type LossMarker } from "../data/answers.ts";
 import {
   type HeldOutSource,
   mixedSequentialBatches,
@@ -6,7 +7,6 @@ import {
   sequentialBatches,
   type TokenStream,
 } from "../data/index.ts";
-import { UsageError } from "../platform/errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import type { ValidationData } from "./evaluate.ts";
@@ -25,12 +25,9 @@ export interface Validation extends ValidationData {
   stream: TokenStream;
 }
 
-/** The tokens of `data.lossAfter`. @throws UsageError for text that the tokenizer makes no tokens of */
-export function lossMarker({ data }: Pick<RunConfig, "data">, tokenizer: Tokenizer): Int32Array | undefined {
-  if (data.lossAfter === null) return undefined;
-  const marker = tokenizer.encode(data.lossAfter, { parseSpecialTokens: false });
-  if (marker.length === 0) throw new UsageError(`data.lossAfter: "${data.lossAfter}" has no tokens`);
-  return marker;
+/** The text of `data.lossAfter`, to be found in tokens. @throws UsageError for a tokenizer whose tokens spell no text */
+export function lossMarker({ data }: Pick<RunConfig, "data">, tokenizer: Tokenizer): LossMarker | undefined {
+  return data.lossAfter === null ? undefined : createLossMarker(data.lossAfter, tokenizer);
 }
 
 function settingsOf({ train, data }: RunConfig, tokenizer: Tokenizer) {

@@ -37,6 +37,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
   let elapsedMs = 0;
   let dataWaitMs = 0;
   let totalTokens = 0;
+  let passedOver = 0;
   let ternaryShare = 0;
   const layers = layersEvery === null ? null : layerStatistics();
 
@@ -60,6 +61,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       backend_peak_bytes: stats.peakBytes,
       ternary_share: ternaryShare,
     };
+    if (passedOver > 0) line.skipped_batches = passedOver;
     if (event.quantLambda !== undefined) line.quant_lambda = round(event.quantLambda, 6);
     if (event.sources)
       line.sources = Object.fromEntries(
@@ -68,6 +70,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
     tokens = 0;
     elapsedMs = 0;
     dataWaitMs = 0;
+    passedOver = 0;
     return line;
   }
 
@@ -82,6 +85,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
         tokens += event.tokens;
         elapsedMs += event.elapsedMs;
         dataWaitMs += event.dataWaitMs;
+        passedOver += event.passedOver ?? 0;
         totalTokens = event.totalTokens;
         if (!event.skipped) {
           state = {
