@@ -113,8 +113,8 @@ export const runConfigSchema = z.strictObject({
       sequence: count,
       /** Sequences computed at once, their gradients added up: less memory, the same step. null: the whole batch. */
       microBatch: countOrNone,
-      /** The budget, one of three: updates, */
-      steps: countOrNone,
+      /** The budget, one of three: updates (0: the initial weights are evaluated and saved), */
+      steps: z.int().min(0).nullable(),
       /** passes over the training text, */
       epochs: positive.nullable(),
       /** or tokens. */
@@ -161,6 +161,8 @@ export const runConfigSchema = z.strictObject({
   checkpoints: z.strictObject({
     /** Steps between checkpoints; null: only at the end. */
     every: countOrNone,
+    /** Save the weights before the first step too, as step 0, and keep them. */
+    first: z.boolean(),
     /** The newest ones kept. */
     keepLast: count,
     /** Keep the one of the lowest val_loss too, and save whenever there is a new one. */
