@@ -111,6 +111,13 @@ test("float weights by Hugging Face's own rule are written as they are, to the l
     expect(await back.runtime.readFloats(tensor)).toEqual(await model.runtime.readFloats(model.parameters[i].tensor));
 });
 
+test.for(["bf16", "f16", "f32"] as const)("a model that came from packed weights goes out as %s", async (type) => {
+  const { folder } = await exported(make({ initStd: 0.1 }), { type: "packed" });
+  const packed = await load(folder);
+  const again = await exported(packed, { type });
+  expect(await ternaryOf(await load(again.folder))).toEqual(await ternaryOf(packed));
+});
+
 test("the full-precision twin goes out as a LLaMA model and comes back the same", async () => {
   const model = make({ variant: "full" });
   const { folder } = await exported(model, { type: "f32" });
