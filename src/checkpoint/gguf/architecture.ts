@@ -42,7 +42,12 @@ export interface GgufPlan {
   scaleTensors: boolean;
   /** For people: the programs that load it. */
   loadsIn: string;
+  /** For people: what else does not read the type, and what type of this size it reads. */
+  notes: string[];
 }
+
+/** Ternary types that gguf, the Python package from PyPI (0.19.0), has no number for: it refuses the whole file. */
+const unknownToPython: readonly GgufExportType[] = ["q2_0", "i2_s"];
 
 /**
  * @param where names the model, for messages
@@ -82,7 +87,20 @@ export function planGguf(
     // float32 holds the products exactly, I2_S has a scale of its own; the other architectures know no such tensor.
     scaleTensors: architecture === "bitnet" && type !== "f32" && type !== "i2_s",
     loadsIn,
+    notes: pythonNotes(config, architecture, type),
   };
+}
+
+/** A type that both gguf's Python package and llama.cpp read, where the widths allow one. */
+function pythonNotes(config: ModelConfig, architecture: GgufArchitecture, type: GgufExportType): string[] {
+  if (!unknownToPython.includes(type)) return [];
+  const others = (["tq2_0", "tq1_0", "q8_0", "f16"] as const).filter((other) =>
+    [config.width, config.hiddenWidth].every((width) => width % rowMultiple(ggmlNameOf(other)) === 0),
+  );
+  const both = architecture === "bitnet-b1.58" || architecture === "bitnet-25" ? "bitnet.cpp" : "llama.cpp";
+  return [
+    `gguf, the Python package, does not know ${type.toUpperCase()} and refuses the file; it and ${both} both read ${others.join(", ")} at these widths`,
+  ];
 }
 
 function checkArchitecture(

@@ -87,7 +87,7 @@ export async function exportGguf(
     sha256,
     tensors: tensors.length,
     bitsPerWeight: (8 * tensorBytes) / model.parameters.reduce((sum, { size }) => sum + size, 0),
-    notes: [...notesOf(config, plan), ...vocabulary.notes],
+    notes: [...plan.notes, ...notesOf(config, plan), ...vocabulary.notes],
   };
 }
 

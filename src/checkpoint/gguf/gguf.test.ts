@@ -445,3 +445,15 @@ test("a file called .gguf that is none is told so, and an empty one", async () =
   writeFileSync(file, "");
   await expect(loadModel(file, runtime)).rejects.toThrow(/has 0 bytes; a GGUF file has at least 24/);
 });
+
+test("a type that Python's gguf does not know is said, with those that it and llama.cpp read at these widths", async () => {
+  const notesOf = async (type: GgufExportType, changes: Partial<ModelConfig> = {}) =>
+    (await write(modelOf(changes), { type })).report.notes.filter((note) =>
+      note.startsWith("gguf, the Python package"),
+    );
+  expect(await notesOf("q2_0")).toEqual([expect.stringMatching(/Q2_0.*llama.cpp both read tq2_0, tq1_0, q8_0, f16/)]);
+  expect(await notesOf("i2_s", { width: 128, hiddenWidth: 128, heads: 2 })).toEqual([
+    expect.stringMatching(/I2_S.*both read q8_0, f16/),
+  ]);
+  for (const type of ["tq2_0", "tq1_0", "q8_0", "f16", "bf16", "f32"] as const) expect(await notesOf(type)).toEqual([]);
+});
