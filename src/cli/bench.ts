@@ -66,6 +66,8 @@ async function run(options: Options): Promise<void> {
   const models = [options.model, options.compareModel ?? ""];
   if (options.variant && !models.some((model) => Object.hasOwn(presets, model)))
     throw new UsageError("--variant is of a preset; a model has its own");
+  if (options.pre !== undefined && models.every((model) => model === "" || Object.hasOwn(presets, model)))
+    throw new UsageError("--pre is of GGUF files, and a preset has none; leave it out");
   const { timeModels } = await import("../report/index.ts");
   const { systemClock, describeMachine, packageVersion } = await import("../platform/system.ts");
   const interruption = listenForInterrupts();

@@ -6,7 +6,7 @@ import type { OptimizerChoice } from "../train/optimizers.ts";
 import { formatBytes, formatCount, formatShare, formatTable } from "./support/format.ts";
 import { downloaded, noteRefused, openModel, startTokenFor } from "./support/model.ts";
 import { addPreOption, type PreFlags } from "./support/model-options.ts";
-import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
+import { addBackendOptions, type BackendOptions, refuseBeside, wholeNumber } from "./support/options.ts";
 
 interface InspectOptions extends BackendOptions, PreFlags {
   variant?: ModelConfig["variant"];
@@ -82,23 +82,35 @@ Examples:
     .action(run);
 }
 
-async function run(asked: string, options: InspectOptions): Promise<void> {
+/** Options that mean something, by what is inspected. */
+export const inspectOptions = {
+  presets: ["variant", "json"],
+  "a preset or config": ["variant", "optimizer", "batch", "sequence", "recompute", "json"],
+  "a checkpoint": ["optimizer", "batch", "sequence", "recompute", "json", "backend", "isa", "threads", "pre"],
+  "a compact file": ["json"],
+} as const satisfies Record<string, readonly string[]>;
+
+async function run(asked: string, options: InspectOptions, command: Command): Promise<void> {
+  const only = (what: keyof typeof inspectOptions) => refuseBeside(command, inspectOptions[what], what);
   const { inspectModel, presets } = await import("../model/index.ts");
   const { createDryBackend } = await import("../backends/dry.ts");
   const { Runtime } = await import("../tensor/index.ts");
   const dry = () => new Runtime(createDryBackend());
   const what = Object.hasOwn(presets, asked) || asked === "presets" ? asked : await downloaded(asked);
   if (what === "presets") {
+    only("presets");
     printPresets(presets, (config) => inspectModel(config, dry, { batch: 1, sequence: 1 }), options);
     return;
   }
   const { isCompactPath } = await import("../checkpoint/index.ts");
   if (!Object.hasOwn(presets, what) && isCompactPath(what)) {
+    only("a compact file");
     const { inspectCompact } = await import("./support/compact.ts");
     process.stdout.write(await inspectCompact(what, options.json === true));
     return;
   }
   const subject = await findSubject(what, options);
+  only(subject.checkpoint === undefined ? "a preset or config" : "a checkpoint");
   const config = options.recompute ? { ...subject.config, recompute: true } : subject.config;
   const batch = options.batch ?? subject.batch ?? 1;
   const sequence = options.sequence ?? subject.sequence;

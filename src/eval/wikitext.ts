@@ -51,7 +51,7 @@ export async function evaluateWikiText(
   pages: AsyncIterable<string> | Iterable<string>,
   options: WikiTextOptions,
 ): Promise<WikiTextResult> {
-  const { contextLength, vocabSize } = "config" in by ? by.config : by;
+  const { contextLength, vocabSize } = "loss" in by ? by.config : by;
   const { batch, sequence = contextLength, signal, onProgress } = options;
   for (const [name, value] of Object.entries({ batch, sequence }))
     if (!(Number.isInteger(value) && value >= 1))
@@ -74,7 +74,7 @@ export async function evaluateWikiText(
   let waiting: RollingWindow[] = [];
   const score = async () => {
     signal?.throwIfAborted();
-    nats += "config" in by ? await scoreWindows(by, waiting, prefix) : await scoreWindowsByEngine(by, waiting);
+    nats += "loss" in by ? await scoreWindows(by, waiting, prefix) : await scoreWindowsByEngine(by, waiting);
     for (const { targets } of waiting) tokens += targets.length;
     waiting = [];
     onProgress?.({ tokens, totalTokens: undefined });

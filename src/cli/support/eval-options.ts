@@ -3,6 +3,7 @@
  * nothing is refused by name; test/cli/options.test.ts walks the table. Called by cli/eval.ts.
  */
 import type { Command } from "commander";
+import { givenBeside } from "./options.ts";
 
 const always = [
   ...["model", "checkpoint", "pre", "backend", "isa", "threads", "json", "output", "data", "cacheDir"],
@@ -59,12 +60,12 @@ export function kindsOf(names: readonly string[]): EvalKind[] {
 export async function refuseOtherOptions(command: Command, names: readonly string[]): Promise<void> {
   const { UsageError } = await import("../../platform/errors.ts");
   const kinds = kindsOf(names);
-  const known = new Set<string>(kinds.flatMap((kind) => evalOptions[kind]));
-  const wrong = command.options.find(
-    (option) => !known.has(option.attributeName()) && command.getOptionValueSource(option.attributeName()) === "cli",
+  const [wrong] = givenBeside(
+    command,
+    kinds.flatMap((kind): readonly string[] => evalOptions[kind]),
   );
   if (!wrong) return;
-  const attribute = wrong.attributeName();
+  const { attribute } = wrong;
   const takers = (Object.keys(evalOptions) as EvalKind[]).filter((kind) =>
     (evalOptions[kind] as readonly string[]).includes(attribute),
   );
