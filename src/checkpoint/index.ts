@@ -60,6 +60,7 @@ export { downloadModel, type HubOptions, type HubProgress, hubCacheFolder, isHub
 export { type CardFacts, modelCard, type TrainingFacts } from "./model-card.ts";
 export { type LoadedModel, readModelConfig, readTokenizer, writeModelFiles } from "./model-folder.ts";
 export { type OnnxWeights, onnxWeights, type SaveOnnxOptions, saveOnnx } from "./onnx.ts";
+export { saveTransformersJs, type TransformersJsOptions } from "./transformers-js.ts";
 export { saveModelFolder } from "./save-folder.ts";
 export {
   restoreCheckpoint,
