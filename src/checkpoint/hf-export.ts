@@ -7,7 +7,7 @@
  */
 import { hasSafetensors, writeSafetensorsFolder } from "../formats/safetensors-shards.ts";
 import type { SafetensorsTensor } from "../formats/safetensors.ts";
-import type { ModelConfig, Transformer } from "../model/index.ts";
+import { finalNormEpsOf, type ModelConfig, type Transformer } from "../model/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import { quantizeWeights } from "../ops/weight-quant/reference.ts";
@@ -82,6 +82,10 @@ export async function exportHuggingFace(
   const { type, shardBytes = defaultShardBytes, source, startToken, endTokens, signal } = options;
   const tokenizer = own && startToken !== undefined ? withPrefixToken(own, startToken) : own;
   const bitnet = model.config.variant === "bitnet";
+  if (finalNormEpsOf(model.config) !== model.config.normEps)
+    throw new UnsupportedError(
+      `config.json has one epsilon for all norms (rms_norm_eps), and this model's last norm has its own (finalNormEps ${model.config.finalNormEps}); it cannot be written for transformers`,
+    );
   if (type === "packed" && !bitnet)
     throw new UsageError(
       `type packed is for ternary models; this one is the full-precision twin: use f32, bf16 or f16`,

@@ -12,7 +12,7 @@
  * says what that can change.
  */
 import { Graph, writeOnnx } from "../formats/onnx/index.ts";
-import { hasSubNorms, headWidth, type Transformer } from "../model/index.ts";
+import { finalNormEpsOf, hasSubNorms, headWidth, type Transformer } from "../model/index.ts";
 import { rotaryTable } from "../ops/rotary/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { packTrits, tritBytes, tritsPerByte, tritTable } from "../quant/trits.ts";
@@ -129,7 +129,7 @@ class TransformerGraph {
     let x = graph.node("Gather", [embedding, "input_ids"], {}, "embedded");
     for (let layer = 0; layer < config.layers; layer++)
       x = graph.within(`layers.${layer}`, () => this.block(layer, x, positions));
-    const normed = graph.within("norm", () => this.norm(x, "model.norm.weight"));
+    const normed = graph.within("norm", () => this.norm(x, "model.norm.weight", finalNormEpsOf(config)));
     const head = config.tiedHead
       ? graph.node("Transpose", [embedding], { perm: [1, 0] })
       : this.transposed("lm_head.weight");
@@ -290,13 +290,11 @@ class TransformerGraph {
   }
 
   /** y = gain · (x / sqrt(mean(x²) + eps)). */
-  private norm(x: string, gain: string): string {
+  private norm(x: string, gain: string, eps = this.model.config.normEps): string {
     const { graph } = this;
     const axis = graph.constant("int64", [-1]);
     const mean = graph.node("ReduceMean", [graph.node("Mul", [x, x]), axis], { keepdims: 1 });
-    const root = graph.node("Sqrt", [
-      graph.node("Add", [mean, graph.constant("float", [this.model.config.normEps], [])]),
-    ]);
+    const root = graph.node("Sqrt", [graph.node("Add", [mean, graph.constant("float", [eps], [])])]);
     const inverse = graph.node("Div", [graph.constant("float", [1], []), root]);
     return graph.node("Mul", [this.floats(gain), graph.node("Mul", [x, inverse])]);
   }

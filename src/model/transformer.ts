@@ -20,7 +20,7 @@ import { rotaryTable } from "../ops/rotary/index.ts";
 import { DataError, ShapeError } from "../platform/errors.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
-import { hasSubNorms, headWidth, type ModelConfig } from "./config.ts";
+import { finalNormEpsOf, hasSubNorms, headWidth, type ModelConfig } from "./config.ts";
 
 /** Token ids on the host, row-major [B, T]. */
 export interface TokenBatch {
@@ -120,7 +120,7 @@ export class Transformer {
       std: initStd,
     });
     for (let i = 0; i < layers; i++) this.blocks.push(new Block(factory, `model.layers.${i}`, config, linear));
-    this.finalNorm = new RmsNorm(factory, "model.norm", width, config.normEps);
+    this.finalNorm = new RmsNorm(factory, "model.norm", width, finalNormEpsOf(config));
     this.head = config.tiedHead
       ? this.embeddingTable
       : factory.create("lm_head.weight", "head", [vocabSize, width], { std: initStd });

@@ -2,7 +2,7 @@
  * Which GGUF architecture and tensor formats a model can be written in, and which programs then load it. What cannot be is
  * refused with its reason: a file that loads and computes something else would be worse than none.
  */
-import { hasSubNorms, headWidth, type ModelConfig } from "../../model/index.ts";
+import { finalNormEpsOf, hasSubNorms, headWidth, type ModelConfig } from "../../model/index.ts";
 import { UnsupportedError, UsageError } from "../../platform/errors.ts";
 import { type GgmlTypeName, rowMultiple } from "../../quant/ggml-types.ts";
 
@@ -112,6 +112,10 @@ function checkArchitecture(
   const refuse = (why: string) => {
     throw new UnsupportedError(`${where}: cannot be written as GGUF architecture "${architecture}": ${why}`);
   };
+  if (finalNormEpsOf(config) !== config.normEps)
+    refuse(
+      `it has one epsilon for all norms, and this model's last norm has its own (finalNormEps ${config.finalNormEps})`,
+    );
   if (!hasSubNorms(config)) {
     if (architecture !== "llama") refuse("it has sub-norms, and this model has none; use llama");
     if (config.activation !== "silu")
