@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createBackend } from "../src/backends/index.ts";
-import { loadModel } from "../src/checkpoint/index.ts";
+import { loadModel } from "../src/exchange/index.ts";
 import { Runtime } from "../src/tensor/index.ts";
 import { promptsFrom, trainSmall } from "../test/judges/support/trained.ts";
 import { type Agreements, greedyAgreement } from "../test/support/greedy-agreement.ts";

@@ -33,8 +33,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
-import { tokenizerOfText } from "../src/cli/support/prepare-tokenizer.ts";
-import { createFilters, prepareShards, readDocuments } from "../src/data/index.ts";
+import { tokenizerOfText } from "../src/cli/data/support/prepare-tokenizer.ts";
+import { createFilters, prepareShards, readDocuments } from "../src/corpus/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { provenance, writeResult } from "./machine.ts";
 

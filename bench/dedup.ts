@@ -29,7 +29,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type DedupStage, deduplicate, fileSources, readDropped } from "../src/data/dedup/index.ts";
+import { type DedupStage, deduplicate, fileSources, readDropped } from "../src/corpus/dedup/index.ts";
 import { type DedupScore, plantedCorpus, scoreDeduplication } from "../test/support/planted-duplicates.ts";
 import { provenance, writeResult } from "./machine.ts";
 

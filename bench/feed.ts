@@ -11,15 +11,8 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import {
-  type MixtureFeedSpec,
-  openFeed,
-  openSplit,
-  pathsOf,
-  prefetchFeed,
-  prepareTokens,
-  readMixture,
-} from "../src/data/index.ts";
+import { prepareTokens } from "../src/corpus/index.ts";
+import { type MixtureFeedSpec, openFeed, openSplit, pathsOf, prefetchFeed, readMixture } from "../src/data/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { loadTokenizer, saveTokenizer, trainBpe } from "../src/tokenizer/index.ts";
 import { train } from "../src/train/index.ts";

@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { resolve } from "node:path";
-import { ggufNameOf, sizeKeys } from "../src/checkpoint/gguf/index.ts";
+import { ggufNameOf, sizeKeys } from "../src/exchange/gguf/index.ts";
 import { createDryBackend } from "../src/backends/dry.ts";
 import { type GgufTensorSource, type GgufValue, text, texts, u32, writeGguf } from "../src/formats/gguf/index.ts";
 import { type ModelConfig, Transformer } from "../src/model/index.ts";

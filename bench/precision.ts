@@ -20,7 +20,7 @@ import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { presetConfig } from "../src/model/index.ts";
-import type { PrecisionCurves } from "../scripts/results-precision.ts";
+import type { PrecisionCurves } from "./precision-curves.ts";
 import { provenance, writeResult } from "./machine.ts";
 
 const { values: options } = parseArgs({

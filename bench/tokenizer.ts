@@ -11,7 +11,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { readDocuments } from "../src/data/sources.ts";
+import { readDocuments } from "../src/corpus/sources.ts";
 import {
   createDocumentEncoder,
   createTokenizer,

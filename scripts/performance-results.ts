@@ -1,7 +1,7 @@
 /** What `npm run bench` leaves behind, part by part, and reading it. The writers are bench/*.ts. */
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import type { PrecisionCurves } from "./results-precision.ts";
+import type { PrecisionCurves } from "../bench/precision-curves.ts";
 import type { Provenance as BenchProvenance } from "../bench/machine.ts";
 import type { Peaks } from "../bench/native-helper.ts";
 

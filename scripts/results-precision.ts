@@ -3,22 +3,7 @@
  * bench/results/precision.json, which bench/precision.ts writes.
  */
 import { init } from "echarts";
-
-export interface PrecisionCurves {
-  date: string;
-  commit: string;
-  command: string;
-  machine: { cpu: string; cores: number; memoryGiB: number; system: string; node: string };
-  preset: string;
-  batch: number;
-  sequence: number;
-  steps: number;
-  seed: number;
-  threads: number;
-  isa: string;
-  /** The first is what the others are held to. `loss` is of steps 1, 2, 3, ... */
-  series: { name: string; precision: string; optimizer: string; stateBytes: number; loss: number[] }[];
-}
+import type { PrecisionCurves } from "../bench/precision-curves.ts";
 
 /** The step at which two curves are furthest apart, relative to the second. */
 export function furthestApart(loss: readonly number[], base: readonly number[]): { step: number; difference: number } {

@@ -8,7 +8,8 @@ import { init } from "echarts";
 import { type DataResult, dataPart } from "./results-data.ts";
 import { type DedupResult, dedupPart } from "./results-dedup.ts";
 import { type EpochsResult, epochsPart, epochsPicture } from "./results-epochs.ts";
-import { type PrecisionCurves, precisionPart, precisionPicture } from "./results-precision.ts";
+import type { PrecisionCurves } from "../bench/precision-curves.ts";
+import { precisionPart, precisionPicture } from "./results-precision.ts";
 
 const root = resolve(import.meta.dirname, "..");
 

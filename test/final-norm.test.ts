@@ -3,7 +3,8 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createReferenceBackend } from "../src/backends/index.ts";
-import { exportGguf, exportHuggingFace, loadModel, saveCompact, writeModelFiles } from "../src/checkpoint/index.ts";
+import { writeModelFiles } from "../src/checkpoint/index.ts";
+import { exportGguf, exportHuggingFace, loadModel, saveCompact } from "../src/exchange/index.ts";
 import { createPackedEngine, weightsOfModel } from "../src/infer/index.ts";
 import { type ModelConfig, presets, Transformer } from "../src/model/index.ts";
 import { Runtime } from "../src/tensor/index.ts";

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { prepareTokens } from "../src/data/index.ts";
+import { prepareTokens } from "../src/corpus/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { createDocumentEncoder, saveTokenizer, trainCharacters } from "../src/tokenizer/index.ts";
 import { readScalars } from "../src/train/scalars.ts";

@@ -14,11 +14,12 @@ const floors: readonly (readonly string[])[] = [
   ["tensor"],
   ["nn"],
   ["model", "tokenizer", "data", "formats"],
-  ["checkpoint"],
+  ["checkpoint", "corpus"],
+  ["exchange"],
   ["train", "infer"],
   ["eval", "analysis"],
   ["serve", "report"],
-  ["cli"],
+  ["cli", "entry"],
 ];
 const floorOf = new Map(floors.flatMap((rooms, floor) => rooms.map((room) => [room, floor] as const)));
 

@@ -2,7 +2,7 @@
  * What a model weighs, from a file that is written, measured and removed: the compact file (docs/compact.md), ternary
  * weights at their entropy, everything else in half precision. Nothing is reckoned from a formula.
  */
-import { saveCompact } from "../checkpoint/index.ts";
+import { saveCompact } from "../exchange/index.ts";
 import { inspectTernaryLayers, type TernaryLayerInfo, type Transformer } from "../model/index.ts";
 import { joinPath } from "../platform/files.ts";
 import { withTemporaryFolder } from "../platform/temporary.ts";

@@ -12,12 +12,11 @@ import { type ModelConfig, presets, Transformer } from "../model/index.ts";
 import { Runtime } from "../tensor/index.ts";
 import { trainCharacters } from "../tokenizer/index.ts";
 import { createAdamW } from "../train/optimizers.ts";
+import { describeModel, loadModel } from "../exchange/index.ts";
 import {
   checkpointName,
-  describeModel,
   findNewestCheckpoint,
   fromHuggingFaceConfig,
-  loadModel,
   restoreCheckpoint,
   saveCheckpoint,
   toHuggingFaceConfig,

@@ -43,7 +43,7 @@ Examples:
 async function run(checkpoint: string, options: Options): Promise<void> {
   const { auditModel, ObservingRuntime } = await import("../analysis/index.ts");
   const { createBackend } = await import("../backends/index.ts");
-  const { loadModel } = await import("../checkpoint/index.ts");
+  const { loadModel } = await import("../exchange/index.ts");
   const { packageFile } = await import("../platform/machine.ts");
   const { readText } = await import("./support/sampling.ts");
   const text = await readText(options.data ?? packageFile("README.md"));

@@ -116,7 +116,7 @@ async function open(what: string, options: Options): Promise<Opened> {
   const { variant = "bitnet" } = options;
   if (Object.hasOwn(presets, what)) return openRandom(presetConfig(what, variant), variant, options, what);
   const { openTimed } = await import("../report/index.ts");
-  const { loadModel } = await import("../checkpoint/index.ts");
+  const { loadModel } = await import("../exchange/index.ts");
   const { downloaded, noteOpened } = await import("./support/model.ts");
   const timed = await openTimed(modelName(what), backendChoice(options), async (runtime) => {
     const opened = await loadModel(await downloaded(what), runtime, { pre: options.pre });

@@ -1,6 +1,7 @@
 /** `bitnet eval`: loss, perplexity and bits per byte of a model on a text, or known tasks. Definitions: docs/evaluation.md. */
 import { Command, Option } from "commander";
-import type { SourceFormat, TokenStream } from "../data/index.ts";
+import type { SourceFormat } from "../corpus/index.ts";
+import type { TokenStream } from "../data/index.ts";
 import type { LossResult, Progress } from "../eval/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { addTaskOptions, runTasks, type TaskOptions } from "./support/eval-tasks.ts";
@@ -156,7 +157,8 @@ async function scoreText(
 
 /** A prepared dataset's split, or files, encoded (or found encoded) in the cache. */
 async function openText(tokenizer: Tokenizer, options: TextOptions, signal: AbortSignal): Promise<TokenStream> {
-  const { isDataset, openTokens, prepareTokens, readManifest } = await import("../data/index.ts");
+  const { prepareTokens } = await import("../corpus/index.ts");
+  const { isDataset, openTokens, readManifest } = await import("../data/index.ts");
   const { DataError } = await import("../platform/errors.ts");
   const { data, split, separator, field, format, cacheDir } = options;
   if (data.length === 1 && isDataset(data[0])) {

@@ -102,7 +102,7 @@ async function run(asked: string, options: InspectOptions, command: Command): Pr
     printPresets(presets, (config) => inspectModel(config, dry, { batch: 1, sequence: 1 }), options);
     return;
   }
-  const { isCompactPath } = await import("../checkpoint/index.ts");
+  const { isCompactPath } = await import("../exchange/index.ts");
   if (!Object.hasOwn(presets, what) && isCompactPath(what)) {
     only("a compact file");
     const { inspectCompact } = await import("./support/compact.ts");
@@ -169,10 +169,10 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
     throw new UsageError(
       `"${what}" is neither a preset, a file or folder, nor a name on the hub (org/name); presets are: ${Object.keys(presets).join(", ")}`,
     );
-  const { isGgufPath } = await import("../checkpoint/index.ts");
+  const { isGgufPath } = await import("../exchange/index.ts");
   if (describePath(what).kind === "folder" || isGgufPath(what)) {
     if (options.variant) throw new UsageError("--variant is of a preset or config; a checkpoint has its own");
-    const { describeModel } = await import("../checkpoint/index.ts");
+    const { describeModel } = await import("../exchange/index.ts");
     const { folder, step, config, refused, optimizer, notes, ignored } = describeModel(what, { pre: options.pre });
     noteRefused(refused);
     const trainedBy = kind ?? optimizer ?? "adamw";

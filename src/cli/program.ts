@@ -96,7 +96,7 @@ export const entries: readonly Entry[] = [
   {
     name: "data",
     summary: "turn text into token shards; look into them; generate problems",
-    load: async () => (await import("./data.ts")).dataCommand(),
+    load: async () => (await import("./data/data.ts")).dataCommand(),
   },
 ];
 

@@ -58,7 +58,7 @@ export function quickstartCommand(): Command {
 }
 
 async function run(options: QuickstartOptions): Promise<void> {
-  const { createArithmetic, problemText, take, takeDistinct } = await import("../data/index.ts");
+  const { createArithmetic, problemText, take, takeDistinct } = await import("../corpus/index.ts");
   const { scoreAnswers } = await import("../eval/index.ts");
   const { joinPath, writeAtomically } = await import("../platform/files.ts");
   const { train } = await import("../train/index.ts");

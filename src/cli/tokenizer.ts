@@ -83,7 +83,7 @@ Examples:
 }
 
 async function runTrain(options: TrainCommandOptions): Promise<void> {
-  const { readDocuments, expandSources } = await import("../data/index.ts");
+  const { readDocuments, expandSources } = await import("../corpus/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   const { describePath } = await import("../platform/files.ts");
   const { systemClock } = await import("../platform/system.ts");
@@ -233,7 +233,7 @@ async function runEncode(text: string | undefined, options: EncodeCommandOptions
 }
 
 async function encodeData(options: EncodeCommandOptions): Promise<void> {
-  const { readDocuments, expandSources } = await import("../data/index.ts");
+  const { readDocuments, expandSources } = await import("../corpus/index.ts");
   const { UsageError } = await import("../platform/errors.ts");
   const { describePath } = await import("../platform/files.ts");
   const { systemClock } = await import("../platform/system.ts");

@@ -1,4 +1,4 @@
-/** Text to tokens to batches: the public door of data/ (`bitnet.ts/data`). */
+/** Prepared tokens to batches: the public door of data/. `bitnet.ts/data` is this and corpus/ (entry/data.ts). */
 export { ignoreBeforeMarker } from "./answers.ts";
 export {
   type Batch,
@@ -20,100 +20,11 @@ export {
   type SplitName,
   type SplitSummary,
 } from "./dataset.ts";
-export { documentLine, type FilterOptions, type FilterReport, filterDocuments } from "./filter-documents.ts";
-export * from "./filters/index.ts";
-export {
-  type Drop,
-  type DropCount,
-  type DropSample,
-  defineFilter,
-  type PipelineOptions,
-  type PipelineRun,
-  runPipeline,
-  type Stage,
-  type StageAccount,
-  type StageReport,
-} from "./pipeline.ts";
-export { histogramOfLengths, type LengthHistogram, type PrepareReport, readPrepareReport } from "./prepare-report.ts";
-export {
-  type DocumentEncoder,
-  type DocumentSource,
-  type PreparedDataset,
-  type PrepareOptions,
-  type PrepareProgress,
-  prepareTokens,
-} from "./prepare.ts";
-export {
-  type ExpectedSize,
-  estimatePreparation,
-  type PrepareEstimate,
-  type SourceEstimate,
-} from "./prepare-estimate.ts";
-export type { PrepareInput } from "./prepare-inputs.ts";
-export {
-  defaultShardTokens,
-  type PrepareShardsOptions,
-  type PrepareShardsProgress,
-  type PrepareStage,
-  prepareShards,
-  prepareStages,
-} from "./prepare-shards.ts";
-export type { TokenizerSource } from "./prepare-tokenizer.ts";
-export {
-  isRecipe,
-  type LoadedRecipe,
-  type Recipe,
-  type RecipeSource,
-  readRecipe,
-  recipeNames,
-  recipeText,
-} from "./recipe.ts";
-export { optionsOfRecipe, type RecipeChoices, type RecipeOptions } from "./recipe-run.ts";
-export { type Packing, type PackingKind, packingKinds } from "./packing/write-shards.ts";
-export {
-  type BadRecord,
-  type BadRecordPolicy,
-  badRecordPolicies,
-  createSourceReport,
-  type FieldMap,
-  type SourceReport,
-  type TextDocument,
-} from "./records.ts";
 export { openSplit, type PreparedSplit, type SequenceReader, sequencesOf } from "./sequences.ts";
 export type { ShardHeader, ShardPacking } from "./shard-header.ts";
 export { streamOfShards } from "./shard-stream.ts";
 export { createShard, openShard, type Shard, type ShardPiece, type ShardWriter } from "./shards.ts";
-export {
-  identityOf,
-  isAddress,
-  type LocateOptions,
-  locateSources,
-  type SourceFile,
-  sourceFormats,
-} from "./source-files.ts";
-export {
-  defaultMaxDocumentBytes,
-  defaultSeparator,
-  expandSources,
-  readDocuments,
-  readSourceFile,
-  readTextDocuments,
-  type SourceFormat,
-  type SourceOptions,
-} from "./sources.ts";
-export { isHubDataset } from "./hub-dataset.ts";
 export { isValidationDocument } from "./split.ts";
 export { sliceOfStream, streamOfTokens, type TokenStream } from "./token-stream.ts";
-export {
-  countBytes,
-  countWikiText,
-  countWords,
-  detokenizeWikiText,
-  isPageHeading,
-  readPages,
-  type WikiTextCounts,
-} from "./wikitext2.ts";
-export * from "./generated/index.ts";
-export * from "./dedup/index.ts";
-export * from "./inspect/index.ts";
 export * from "./mixing/index.ts";
+export { isAddress, isHubDataset } from "./source-names.ts";

@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { createBackend } from "../backends/index.ts";
 import { createReferenceBackend } from "../backends/reference.ts";
-import { loadModel } from "../checkpoint/index.ts";
+import { loadModel } from "../exchange/index.ts";
 import { type Engine, TransformerEngine } from "../infer/index.ts";
 import { Runtime } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";

@@ -3,7 +3,7 @@
  * first token with rolling windows; words and bytes are those of the page before detokenisation. Pages, words, bytes and
  * the detokeniser are data/wikitext2.ts.
  */
-import { countBytes, countWords, detokenizeWikiText } from "../data/index.ts";
+import { countBytes, countWords, detokenizeWikiText } from "../corpus/index.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
 import type { Engine } from "../infer/engine.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";

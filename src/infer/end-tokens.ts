@@ -2,7 +2,7 @@
  * Tokens that end a text or an answer: what the tokenizer says, what generation_config.json lists (LLaMA-3: three), and
  * special tokens of well-known names, as llama.cpp finds them. Called by open-engine.ts and whatever opens other files.
  */
-import { endNames, withoutTextEnds } from "../checkpoint/index.ts";
+import { endNames, withoutTextEnds } from "../exchange/index.ts";
 import { FormatError } from "../platform/errors.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";

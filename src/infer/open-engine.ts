@@ -14,8 +14,8 @@ import {
   type OpenedModel,
   openGgufModel,
   refusePre,
-} from "../checkpoint/index.ts";
-import type { ModelConfig } from "../model/index.ts";
+} from "../exchange/index.ts";
+import { type ModelConfig, planModel } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { Runtime } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -85,8 +85,8 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
   const backend = await createBackend(options.backend ?? { backend: "auto" });
   try {
     const found = isHubName(path) ? await downloadModel(path, options.hub) : path;
-    const kindOf = ({ variant }: ModelConfig) =>
-      wanted === "auto" ? (variant === "bitnet" || packed ? "packed" : "float") : wanted;
+    const kindOf = (config: ModelConfig) =>
+      wanted === "auto" ? (planModel(config).anyTernary || packed ? "packed" : "float") : wanted;
     const opened =
       (await openFileDirectly(found, kindOf, backend, { packed, pre })) ??
       (await openModel(found, kindOf, backend, { packed, pre }));

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { UsageError } from "../platform/errors.ts";
+import { quantizationSchema } from "./quantization.ts";
 
 const count = z.int().positive();
 
@@ -45,6 +46,8 @@ export const modelConfigSchema = z
     /** Scale of ternary weights: add, s = mean|W| + eps (the paper); clamp, s = max(mean|W|, eps) (Hugging Face). */
     weightScale: z.enum(["add", "clamp"]),
     weightEps: z.number().positive(),
+    /** Quantizers of the linear layers, also layer by layer (mixed precision); absent: those of the variant. */
+    quantization: quantizationSchema.optional(),
     /** Quantise weights again after this many updates. */
     requantizeEvery: count,
     /** Run each block again in backward instead of keeping what its gradient needs: less memory, a third more time. */

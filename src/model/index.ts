@@ -19,4 +19,6 @@ export {
   type TernaryLayerInfo,
   type TrainingMemory,
 } from "./inspect.ts";
+export { inputGroups, type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
+export { matchesLayer, type QuantizationConfig, quantizationSchema } from "./quantization.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";

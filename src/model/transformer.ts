@@ -8,11 +8,11 @@ import {
   type AttentionContext,
   FeedForward,
   type LayerCache,
+  hasTernaryWeights,
+  type LinearLayer,
   ParameterFactory,
-  type QuantRamp,
   RmsNorm,
 } from "../nn/index.ts";
-import type { LinearConfig, LinearLayer } from "../nn/linear.ts";
 import { crossEntropy } from "../ops/cross-entropy/index.ts";
 import { embedding } from "../ops/embedding/index.ts";
 import { matmul } from "../ops/matmul/index.ts";
@@ -20,7 +20,8 @@ import { rotaryTable } from "../ops/rotary/index.ts";
 import { DataError, ShapeError } from "../platform/errors.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
-import { finalNormEpsOf, hasSubNorms, headWidth, type ModelConfig } from "./config.ts";
+import { finalNormEpsOf, headWidth, type ModelConfig } from "./config.ts";
+import { type ModelPlan, planModel } from "./plan.ts";
 
 /** Token ids on the host, row-major [B, T]. */
 export interface TokenBatch {
@@ -47,12 +48,12 @@ class Block {
   readonly feedForwardNorm: RmsNorm;
   readonly feedForward: FeedForward;
 
-  constructor(factory: ParameterFactory, name: string, config: ModelConfig, linear: LinearConfig) {
+  constructor(factory: ParameterFactory, name: string, config: ModelConfig, plan: ModelPlan, index: number) {
     const { width, heads, kvHeads, hiddenWidth, activation, normEps } = config;
-    const subNorm = hasSubNorms(config);
+    const { subNorms: subNorm } = plan;
+    const linear = plan.blocks[index];
     this.attentionNorm = new RmsNorm(factory, `${name}.input_layernorm`, width, normEps);
     this.attention = new Attention(factory, `${name}.self_attn`, {
-      width,
       heads,
       kvHeads,
       headWidth: headWidth(config),
@@ -61,14 +62,7 @@ class Block {
       linear,
     });
     this.feedForwardNorm = new RmsNorm(factory, `${name}.post_attention_layernorm`, width, normEps);
-    this.feedForward = new FeedForward(factory, `${name}.mlp`, {
-      width,
-      hiddenWidth,
-      activation,
-      subNorm,
-      normEps,
-      linear,
-    });
+    this.feedForward = new FeedForward(factory, `${name}.mlp`, { hiddenWidth, activation, subNorm, normEps, linear });
   }
 
   get linearLayers(): LinearLayer[] {
@@ -79,19 +73,19 @@ class Block {
 
   forward(runtime: Runtime, x: Tensor, at: AttentionContext): Tensor {
     const { attention, feedForward } = this;
-    const middle = runtime.scope(() =>
-      attention.forward(runtime, this.attentionNorm.inputOf(attention.query, runtime, x), x, at),
-    );
-    return runtime.scope(() =>
-      feedForward.forward(runtime, this.feedForwardNorm.inputOf(feedForward.gate, runtime, middle), middle),
-    );
+    const middle = runtime.scope(() => attention.forward(runtime, this.attentionNorm.inputOf(x), x, at));
+    return runtime.scope(() => feedForward.forward(runtime, this.feedForwardNorm.inputOf(middle), middle));
   }
 }
 
 export class Transformer {
   readonly parameters: readonly Parameter[];
-  /** How far quantisation is let in; 1, as it is for everybody but a training step of a ramp. */
-  readonly ramp: QuantRamp = { lambda: 1 };
+  /** Every linear layer of the blocks, as data. */
+  readonly plan: ModelPlan;
+  /** Every linear layer of the blocks, in the plan's order. */
+  readonly linearLayers: readonly LinearLayer[];
+  /** The layers with ternary weights, in order: their parameter and their quantized weights as they are now. */
+  readonly ternaryLayers: readonly LinearLayer[];
   private readonly embeddingTable: Parameter;
   private readonly blocks: Block[] = [];
   private readonly finalNorm: RmsNorm;
@@ -109,17 +103,13 @@ export class Transformer {
   ) {
     const factory = new ParameterFactory(runtime, seed === null ? null : createRandom(seed));
     const { vocabSize, width, layers, initStd } = config;
-    const linear: LinearConfig = {
-      ternary: config.variant === "bitnet",
-      ramp: this.ramp,
-      weightQuant: { rule: config.weightScale, eps: config.weightEps },
-      requantizeEvery: config.requantizeEvery,
-      initStd,
-    };
+    this.plan = planModel(config);
     this.embeddingTable = factory.create("model.embed_tokens.weight", "embedding", [vocabSize, width], {
       std: initStd,
     });
-    for (let i = 0; i < layers; i++) this.blocks.push(new Block(factory, `model.layers.${i}`, config, linear));
+    for (let i = 0; i < layers; i++) this.blocks.push(new Block(factory, `model.layers.${i}`, config, this.plan, i));
+    this.linearLayers = this.blocks.flatMap((block) => block.linearLayers);
+    this.ternaryLayers = this.linearLayers.filter(({ spec }) => hasTernaryWeights(spec));
     this.finalNorm = new RmsNorm(factory, "model.norm", width, finalNormEpsOf(config));
     this.head = config.tiedHead
       ? this.embeddingTable
@@ -133,9 +123,12 @@ export class Transformer {
     this.parameters = factory.parameters;
   }
 
-  /** The ternary layers, in order: their parameter and their quantised weights as they are now. */
-  get ternaryLayers(): LinearLayer[] {
-    return this.config.variant === "bitnet" ? this.blocks.flatMap((block) => block.linearLayers) : [];
+  /**
+   * Progressive quantization: how far each layer is quantized, by its name, from 0 (not at all) to 1. Training sets it for
+   * the forward and backward of a step, and back to 1, which is what is measured, written and saved.
+   */
+  setLambda(lambda: number | ((layer: string) => number)): void {
+    for (const layer of this.linearLayers) layer.lambda = typeof lambda === "number" ? lambda : lambda(layer.name);
   }
 
   /**
@@ -193,7 +186,7 @@ export class Transformer {
   }
 
   dispose(): void {
-    for (const layer of this.ternaryLayers) layer.forgetQuantized();
+    for (const layer of this.linearLayers) layer.forgetQuantized();
     for (const parameter of this.parameters) parameter.dispose();
     this.rotaryTable.dispose();
   }

@@ -7,12 +7,10 @@ import { cacheAppend } from "../ops/cache-append/index.ts";
 import { rotary } from "../ops/rotary/index.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { ParameterFactory } from "./layer.ts";
-import { applyLinear, type LinearConfig, linearInput, LinearLayer, type QuantizedInput } from "./linear.ts";
+import { applyLinear, LinearInput, LinearLayer, type LinearSpec } from "./linear/index.ts";
 import { RmsNorm } from "./norm.ts";
 
 export interface AttentionConfig {
-  /** C */
-  width: number;
   /** H, query heads */
   heads: number;
   /** G, key and value heads; divides H */
@@ -21,7 +19,8 @@ export interface AttentionConfig {
   headWidth: number;
   subNorm: boolean;
   normEps: number;
-  linear: LinearConfig;
+  /** Its linear layers. */
+  linear: Record<"query" | "key" | "value" | "output", LinearSpec>;
 }
 
 /** Keys and values of the tokens already seen, for one layer: [B, S, G·D] each. */
@@ -53,18 +52,18 @@ export class Attention {
     name: string,
     readonly config: AttentionConfig,
   ) {
-    const { width, heads, kvHeads, headWidth, linear } = config;
-    this.query = new LinearLayer(factory, `${name}.q_proj`, width, heads * headWidth, linear);
-    this.key = new LinearLayer(factory, `${name}.k_proj`, width, kvHeads * headWidth, linear);
-    this.value = new LinearLayer(factory, `${name}.v_proj`, width, kvHeads * headWidth, linear);
-    this.output = new LinearLayer(factory, `${name}.o_proj`, heads * headWidth, width, linear);
+    const { heads, headWidth, linear } = config;
+    this.query = new LinearLayer(factory, linear.query);
+    this.key = new LinearLayer(factory, linear.key);
+    this.value = new LinearLayer(factory, linear.value);
+    this.output = new LinearLayer(factory, linear.output);
     this.subNorm = config.subNorm
       ? new RmsNorm(factory, `${name}.attn_sub_norm`, heads * headWidth, config.normEps)
       : null;
   }
 
-  /** x [B, T, C], normed, as the layers read it → residual + [B, T, C]. */
-  forward(runtime: Runtime, x: Tensor | QuantizedInput, residual: Tensor, at: AttentionContext): Tensor {
+  /** x: [B, T, C] behind the block's norm → residual + [B, T, C]. */
+  forward(runtime: Runtime, x: LinearInput, residual: Tensor, at: AttentionContext): Tensor {
     const { heads, kvHeads } = this.config;
     const { start, rotaryTable, cache } = at;
     const [q0, k0, v] = applyLinear(runtime, x, [this.query, this.key, this.value]);
@@ -79,9 +78,7 @@ export class Attention {
     } else {
       mixed = runtime.apply(attention, [q, k, v, ...mask], { heads, kvHeads, start });
     }
-    const input = this.subNorm
-      ? this.subNorm.inputOf(this.output, runtime, mixed)
-      : linearInput(runtime, mixed, this.output);
+    const input = this.subNorm ? this.subNorm.inputOf(mixed) : new LinearInput(mixed);
     return applyLinear(runtime, input, [this.output], residual)[0];
   }
 }

@@ -1,19 +1,17 @@
 /** Gated feed-forward: down(norm(act(gate(x)) · up(x))), with SiLU (SwiGLU) or squared ReLU. */
-import { gatedActivation } from "../ops/gated-activation/index.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { ParameterFactory } from "./layer.ts";
-import { applyLinear, type LinearConfig, linearInput, LinearLayer, type QuantizedInput } from "./linear.ts";
+import { applyLinear, LinearInput, LinearLayer, type LinearSpec } from "./linear/index.ts";
 import { RmsNorm } from "./norm.ts";
 
 export interface FeedForwardConfig {
-  /** C */
-  width: number;
   /** F */
   hiddenWidth: number;
   activation: "silu" | "relu2";
   subNorm: boolean;
   normEps: number;
-  linear: LinearConfig;
+  /** Its linear layers. */
+  linear: Record<"gate" | "up" | "down", LinearSpec>;
 }
 
 export class FeedForward {
@@ -27,20 +25,18 @@ export class FeedForward {
     name: string,
     readonly config: FeedForwardConfig,
   ) {
-    const { width, hiddenWidth, linear } = config;
-    this.gate = new LinearLayer(factory, `${name}.gate_proj`, width, hiddenWidth, linear);
-    this.up = new LinearLayer(factory, `${name}.up_proj`, width, hiddenWidth, linear);
-    this.down = new LinearLayer(factory, `${name}.down_proj`, hiddenWidth, width, linear);
+    const { hiddenWidth, linear } = config;
+    this.gate = new LinearLayer(factory, linear.gate);
+    this.up = new LinearLayer(factory, linear.up);
+    this.down = new LinearLayer(factory, linear.down);
     this.subNorm = config.subNorm ? new RmsNorm(factory, `${name}.ffn_sub_norm`, hiddenWidth, config.normEps) : null;
   }
 
-  /** x [..., C], normed, as the layers read it → residual + [..., C]. */
-  forward(runtime: Runtime, x: Tensor | QuantizedInput, residual: Tensor): Tensor {
-    const kind = this.config.activation;
+  /** x: [..., C] behind the block's norm → residual + [..., C]. */
+  forward(runtime: Runtime, x: LinearInput, residual: Tensor): Tensor {
     const [gate, up] = applyLinear(runtime, x, [this.gate, this.up]);
-    const hidden = this.subNorm
-      ? this.subNorm.gatedInputOf(this.down, runtime, [gate, up], kind)
-      : linearInput(runtime, runtime.apply(gatedActivation, [gate, up], { kind }), this.down);
+    const pair = { gate, up, kind: this.config.activation };
+    const hidden = this.subNorm ? this.subNorm.inputOf(pair) : new LinearInput(pair);
     return applyLinear(runtime, hidden, [this.down], residual)[0];
   }
 }

@@ -1,14 +1,27 @@
 /** Layers: each with its config, its parameters and their initial values. */
 export { Attention, type AttentionConfig, type AttentionContext, type LayerCache } from "./attention.ts";
+export { type Estimator, estimators } from "./estimators/index.ts";
 export { FeedForward, type FeedForwardConfig } from "./feed-forward.ts";
 export { type Initial, ParameterFactory } from "./layer.ts";
 export {
   applyLinear,
-  type LinearConfig,
-  linearInput,
+  hasTernaryWeights,
+  isBitLinear,
+  kindOf,
+  LinearInput,
+  type LinearKind,
   LinearLayer,
-  type QuantizedInput,
-  type QuantizedWeight,
-  type QuantRamp,
-} from "./linear.ts";
+  type LinearSpec,
+} from "./linear/index.ts";
 export { RmsNorm } from "./norm.ts";
+export {
+  type ActivationQuantizer,
+  activationQuantizers,
+  type ModelScale,
+  type QuantizedWeight,
+  type TernaryQuantizer,
+  type TernaryWeight,
+  type ValueQuantizer,
+  type WeightQuantizer,
+  weightQuantizers,
+} from "./quantizers/index.ts";

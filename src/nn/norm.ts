@@ -1,15 +1,11 @@
-/** RMSNorm with a gain (ops/rms-norm), alone or as the prologue of BitLinear layers (ops/norm-quant). */
-import { gatedNormQuant } from "../ops/gated-norm-quant/index.ts";
-import { normQuant } from "../ops/norm-quant/index.ts";
+/** RMSNorm with a gain (ops/rms-norm): alone, or in front of linear layers, whose kind decides how it is computed. */
 import { rmsNorm } from "../ops/rms-norm/index.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
 import type { ParameterFactory } from "./layer.ts";
-import { gatedActivation } from "../ops/gated-activation/index.ts";
-import { linearInput, type LinearLayer, type QuantizedInput } from "./linear.ts";
+import { type GatedPair, LinearInput } from "./linear/index.ts";
 
 export class RmsNorm {
   readonly gain: Parameter;
-
   constructor(
     factory: ParameterFactory,
     name: string,
@@ -23,23 +19,8 @@ export class RmsNorm {
     return runtime.apply(rmsNorm, [x, this.gain.tensor], { eps: this.eps });
   }
 
-  /** The normed x as `layer` reads it. */
-  inputOf(layer: LinearLayer, runtime: Runtime, x: Tensor): Tensor | QuantizedInput {
-    if (!layer.readsCodes) return linearInput(runtime, this.forward(runtime, x), layer);
-    const [codes, scale, sums] = runtime.applyAll(normQuant, [x, this.gain.tensor], { eps: this.eps });
-    return { codes, scale, sums };
-  }
-
-  /** The normed f(gate) · up as `layer` reads it. */
-  gatedInputOf(
-    layer: LinearLayer,
-    runtime: Runtime,
-    [gate, up]: readonly [Tensor, Tensor],
-    kind: "silu" | "relu2",
-  ): Tensor | QuantizedInput {
-    if (!layer.readsCodes) return this.inputOf(layer, runtime, runtime.apply(gatedActivation, [gate, up], { kind }));
-    const inputs = [gate, up, this.gain.tensor];
-    const [codes, scale, sums] = runtime.applyAll(gatedNormQuant, inputs, { kind, eps: this.eps });
-    return { codes, scale, sums };
+  /** The normed x, or the normed act(gate) · up, for linear layers to read. */
+  inputOf(x: Tensor | GatedPair): LinearInput {
+    return new LinearInput(x, { gain: this.gain.tensor, eps: this.eps });
   }
 }

@@ -44,7 +44,7 @@ export interface BackwardContext extends OpContext {
 }
 
 export interface ForwardResult {
-  /** Arrays made by `create`. */
+  /** Arrays made by `create`, or an input itself: the output then is an alias of it, with a gradient of its own. */
   outputs: NDArray[];
   /** What backward needs: inputs, outputs or arrays made by `create`; kept only if a gradient will be taken. */
   saved: NDArray[];

@@ -1,6 +1,6 @@
 /** The charts of a page about text: lengths, documents kept and dropped, reasons, tokens per byte, clusters of duplicates. */
 import { scaleBand, scaleLinear } from "d3-scale";
-import { type Inspection, tokensPerByte } from "../data/index.ts";
+import { type Inspection, tokensPerByte } from "../corpus/index.ts";
 import type { DrawnChart } from "./page.ts";
 import { bandAxis, frame, type FrameOptions, label, plotArea, rectangle, textWidth, xAxis } from "./svg.ts";
 

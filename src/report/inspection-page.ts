@@ -6,7 +6,7 @@ import {
   type MarkedText,
   type ShownPair,
   tokensPerByte,
-} from "../data/index.ts";
+} from "../corpus/index.ts";
 import { clusterChart, groupChart, lengthChart, reasonChart, tokensChart } from "./inspection-charts.ts";
 import { figure, pageOf, simpleTable } from "./page.ts";
 import { escapeText as e } from "./svg.ts";

@@ -10,8 +10,10 @@ import {
   type TrainingMeasurement,
 } from "../analysis/index.ts";
 import { type BackendChoice, createBackend } from "../backends/index.ts";
-import { listCheckpoints, type OpenedModel } from "../checkpoint/index.ts";
-import { expandSources, openTokens, prepareTokens, type TokenStream } from "../data/index.ts";
+import type { OpenedModel } from "../exchange/index.ts";
+import { listCheckpoints } from "../checkpoint/index.ts";
+import { expandSources, prepareTokens } from "../corpus/index.ts";
+import { openTokens, type TokenStream } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { exists, sha256Of, sha256OfFile } from "../platform/files.ts";
 import { type Clock, describeMachine, packageVersion } from "../platform/system.ts";

@@ -3,13 +3,8 @@
  * depend on what weights are; or a full-precision folder, rounded to ternary without any training, which shows what training
  * is for. Each is opened without a second copy of the float weights. Called by measure.ts and `bitnet bench`.
  */
-import {
-  loadModel,
-  type OpenedModel,
-  readModelConfig,
-  readTokenizer,
-  resolveModelFolder,
-} from "../checkpoint/index.ts";
+import { loadModel, type OpenedModel } from "../exchange/index.ts";
+import { readModelConfig, readTokenizer, resolveModelFolder } from "../checkpoint/index.ts";
 import { openWeights } from "../checkpoint/hf-weights.ts";
 import { type ModelConfig, Transformer } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";

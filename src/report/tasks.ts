@@ -2,8 +2,8 @@
  * Scores of a model on tasks for a report: run here (likelihood tasks and HumanEval on the fastest exact engine, WikiText on
  * the model itself), or read from a results file of lm-evaluation-harness. docs/evaluation.md defines the numbers.
  */
-import type { OpenedModel } from "../checkpoint/index.ts";
-import { readDocuments } from "../data/index.ts";
+import type { OpenedModel } from "../exchange/index.ts";
+import { readDocuments } from "../corpus/index.ts";
 import {
   defaultSandboxLimits,
   evaluateTask,

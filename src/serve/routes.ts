@@ -9,7 +9,7 @@ import { completionShape, readCompletionRequest } from "./completions.ts";
 import { HttpError } from "./errors.ts";
 import type { Prompt, TextsRequest } from "./messages.ts";
 import { parseRequest } from "./request-fields.ts";
-import type { Serving } from "./server.ts";
+import type { Serving } from "./serving.ts";
 
 export function addRoutes(server: FastifyInstance, serving: Serving): void {
   const { engine } = serving;

@@ -10,6 +10,7 @@ import { HttpError, RequestEnded, toHttpError } from "./errors.ts";
 import { Metrics } from "./metrics.ts";
 import { addPage, pagePaths } from "./page.ts";
 import { addRoutes } from "./routes.ts";
+import type { Serving } from "./serving.ts";
 import { checkHost, checkKey, corsHeaders, isLoopback, preflightHeaders } from "./security.ts";
 
 export interface ServerOptions {
@@ -42,26 +43,6 @@ export interface ServerOptions {
   clock?: Clock;
   /** So many random bytes in hexadecimal: names of answers, and seeds where none is given. */
   randomHex?(bytes: number): string;
-}
-
-/** What the routes work with. */
-export interface Serving {
-  engine: EngineClient;
-  modelName: string;
-  metrics: Metrics;
-  clock: Clock;
-  randomHex(bytes: number): string;
-  /** Bytes of a body at most, and seconds after which a full queue may have room. */
-  readonly refusal: { bodyBytes: number; retryAfterSeconds: number };
-  patienceMs: number;
-  /** Aborted when the request need not be answered any more; the reason is a RequestEnded. */
-  signalOf(request: FastifyRequest): AbortSignal;
-  /** Ends a request early. */
-  end(request: FastifyRequest, cause: RequestEnded["why"]): void;
-  /** Closing: no more is taken. */
-  readonly closing: boolean;
-  version: string;
-  startedMs: number;
 }
 
 export interface HttpServer {

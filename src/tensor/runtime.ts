@@ -119,7 +119,12 @@ export class Runtime {
     let outputs: Tensor[] = [];
     try {
       const result = op.forward(cx, inputs, params);
-      outputs = result.outputs as Tensor[];
+      outputs = (result.outputs as Tensor[]).map((output) => {
+        if (!inputs.includes(output)) return output;
+        const alias = new Tensor(output.shape, output.dtype, output.storage.retain(), record);
+        made.push(alias);
+        return alias;
+      });
       if (record) {
         const saved = result.saved as Tensor[];
         for (const tensor of saved) tensor.storage.retain();

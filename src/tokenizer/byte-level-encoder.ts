@@ -2,7 +2,7 @@
  * The encoding of byte-level BPE: pre-tokens are cut by a hand-written scanner and looked up in a cache; only a new one is
  * merged, over bytes. Made of tables alone, which threads share. Called by encoder.ts.
  */
-import type { SectionEncoder } from "./encoder.ts";
+import type { SectionEncoder } from "./section-encoder.ts";
 import type { IdBuffer } from "./id-buffer.ts";
 import { MergeTable, type MergeTables } from "./merge-table.ts";
 import { PretokenCache } from "./pretoken-cache.ts";

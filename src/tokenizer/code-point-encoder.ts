@@ -4,7 +4,7 @@
  * threads share. Called by encoder.ts.
  */
 import { CharacterPairs, type PairTables } from "./character-pairs.ts";
-import { type SectionEncoder, UnknownCharacter } from "./encoder.ts";
+import { type SectionEncoder, UnknownCharacter } from "./section-encoder.ts";
 import type { IdBuffer } from "./id-buffer.ts";
 import { MergeTable, type MergeTables } from "./merge-table.ts";
 import { PretokenCache } from "./pretoken-cache.ts";

@@ -7,28 +7,9 @@ import { DataError } from "../platform/errors.ts";
 import { ByteLevelEncoder, type ByteLevelTables } from "./byte-level-encoder.ts";
 import { CodePointEncoder, type CodePointTables } from "./code-point-encoder.ts";
 import type { IdBuffer } from "./id-buffer.ts";
+import { type SectionEncoder, UnknownCharacter } from "./section-encoder.ts";
 import type { EncodeOptions } from "./tokenizer.ts";
 import type { Utf8Buffer } from "./utf8-buffer.ts";
-
-/** Encodes text without added tokens. */
-export interface SectionEncoder {
-  /**
-   * Appends the tokens of text[start, end), which is valid UTF-8 and not empty. May write over text.bytes[start - 1].
-   *
-   * @param continues  this goes on with a text cut before (parts.ts); it does not begin one
-   * @throws UnknownCharacter
-   */
-  encode(text: Utf8Buffer, start: number, end: number, out: IdBuffer, continues: boolean): void;
-}
-
-/** A character that the vocabulary has not, and cannot spell; encode of Encoder makes an error of it. */
-export class UnknownCharacter {
-  constructor(
-    /** In the buffer. */
-    readonly at: number,
-    readonly codePoint: number,
-  ) {}
-}
 
 export interface EncoderTables {
   /** For errors. */

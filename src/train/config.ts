@@ -7,6 +7,7 @@ import { z } from "zod";
 import { checkMixture } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { optimizerDefaults, presetRun, scheduleDefaults } from "./config-presets.ts";
+import { planModel } from "../model/plan.ts";
 import { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
 import { nearest } from "./edit-distance.ts";
 import { autoWarmupSteps, createSchedule, type Schedule } from "./schedules.ts";
@@ -48,9 +49,11 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
     throw new UsageError(
       `train.sequence is ${train.sequence} but the model's context is ${model.contextLength}; lower train.sequence or raise model.contextLength`,
     );
-  if (train.quantRampSteps > 0 && model.variant === "full")
+  // Refuses overrides that match no layer, and quantizers that a layer cannot have.
+  const { allFloat } = planModel(model);
+  if (train.quantRampSteps > 0 && allFloat)
     throw new UsageError(
-      `train.quantRampSteps is ${train.quantRampSteps} but a full-precision model is not quantised; set model.variant to bitnet, or leave it out`,
+      `train.quantRampSteps is ${train.quantRampSteps} but a full-precision model is not quantized; set model.variant to bitnet, or leave it out`,
     );
   return checked.data;
 }
@@ -187,11 +190,17 @@ function checkKeys(schema: z.ZodType, patch: unknown, path: readonly string[], f
 }
 
 /** The keys of a section, those of every kind where it has kinds; null for a value. */
-function keysOf(schema: z.ZodType): string[] | null {
+function keysOf(wrapped: z.ZodType): string[] | null {
+  const schema = unwrapped(wrapped);
   if (schema instanceof z.ZodObject) return Object.keys(schema.shape);
   if (schema instanceof z.ZodDiscriminatedUnion)
     return [...new Set(schema.options.flatMap((option) => keysOf(option as z.ZodType) ?? []))];
   return null;
+}
+
+/** The schema itself of one that may be left out. */
+function unwrapped(schema: z.ZodType): z.ZodType {
+  return schema instanceof z.ZodOptional ? unwrapped(schema.unwrap() as z.ZodType) : schema;
 }
 
 /** The schema of one kind of a section that has kinds. */
@@ -204,7 +213,7 @@ function sectionSchema(section: "optimizer" | "schedule", kind: unknown): z.ZodT
 function schemaAt(path: readonly string[]): z.ZodType | undefined {
   let schemas: readonly z.ZodType[] = [runConfigSchema];
   for (const key of path) {
-    schemas = schemas.flatMap((schema) => {
+    schemas = schemas.map(unwrapped).flatMap((schema) => {
       const objects = schema instanceof z.ZodDiscriminatedUnion ? (schema.options as readonly z.ZodType[]) : [schema];
       return objects.flatMap((object) =>
         object instanceof z.ZodObject && Object.hasOwn(object.shape, key) ? [object.shape[key] as z.ZodType] : [],

@@ -2,15 +2,8 @@
  * Text that a config names, made ready: which of it is held out, a tokenizer of it where none is given, and its tokens in
  * the cache. corpus.ts does this for one text, mixed-corpus.ts for each source of a mixture.
  */
-import {
-  expandSources,
-  isAddress,
-  isHubDataset,
-  locateSources,
-  prepareTokens,
-  readDocuments,
-  type SourceOptions,
-} from "../data/index.ts";
+import { expandSources, locateSources, prepareTokens, readDocuments, type SourceOptions } from "../corpus/index.ts";
+import { isAddress, isHubDataset } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { createDocumentEncoder, loadTokenizer, type Tokenizer, trainBpe, trainCharacters } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";

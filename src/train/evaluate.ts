@@ -2,7 +2,8 @@
 import type { SequentialBatches } from "../data/index.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Runtime } from "../tensor/index.ts";
-import { countTargets, type TrainableModel } from "./trainer.ts";
+import type { TrainableModel } from "./trainable-model.ts";
+import { countTargets } from "./trainer.ts";
 
 export interface ValidationData {
   readonly batch: number;

@@ -3,7 +3,7 @@ import type { DataPosition, SourceUse } from "../data/index.ts";
 import type { Random } from "../platform/random.ts";
 import type { Runtime } from "../tensor/index.ts";
 import type { Optimizer } from "./optimizers.ts";
-import type { TrainableModel } from "./trainer.ts";
+import type { TrainableModel } from "./trainable-model.ts";
 
 /** One step: an update, or a skipped one. */
 export interface StepEvent {

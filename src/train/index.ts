@@ -48,4 +48,5 @@ export { readScalars } from "./scalars.ts";
 export { createSchedule, type Schedule, type ScheduleConfig, type ScheduledValues } from "./schedules.ts";
 export { type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
 export type { TrainingData } from "./training-data.ts";
-export { runTraining, type TrainableModel, type TrainerParts, type TrainingOutcome } from "./trainer.ts";
+export type { TrainableModel } from "./trainable-model.ts";
+export { runTraining, type TrainerParts, type TrainingOutcome } from "./trainer.ts";

@@ -3,7 +3,8 @@
  * one converted to ternary. Weights, model config and tokenizer are taken; the optimiser, the schedule and the data's
  * order begin anew.
  */
-import { describeModel, localModel, readTokenizer } from "../checkpoint/index.ts";
+import { describeModel, localModel } from "../exchange/index.ts";
+import { readTokenizer } from "../checkpoint/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { describePath } from "../platform/files.ts";

@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { steppingClock } from "../../test/support/small-run.ts";
-import { loadModel } from "../checkpoint/index.ts";
+import { loadModel } from "../exchange/index.ts";
 import { createReferenceBackend } from "../backends/index.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { DataError, DivergenceError, FileError, FormatError, UsageError } from "../platform/errors.ts";

@@ -11,30 +11,11 @@ import { DataError, DivergenceError, UsageError } from "../platform/errors.ts";
 import type { Random } from "../platform/random.ts";
 import type { Clock } from "../platform/system.ts";
 import { nextTurn } from "../platform/turn.ts";
-import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
+import type { Runtime } from "../tensor/index.ts";
 import type { Callback, StepEvent, StopReason, Training, TrainingState } from "./events.ts";
 import { clipScale, gradientSquares, type Optimizer, sumsOfSquares } from "./optimizers.ts";
 import type { Schedule } from "./schedules.ts";
-
-/** What the trainer needs of a model; model/'s Transformer is one. */
-export interface TrainableModel {
-  readonly parameters: readonly Parameter[];
-  /** Layers with ternary weights, empty for a full-precision model. */
-  readonly ternaryLayers: readonly TernaryLayer[];
-  /** How far quantisation is let in: moved to the step's lambda by a ramp, and back to 1. */
-  readonly ramp?: { lambda: number };
-  /** Mean cross-entropy in nats over the targets that are not -100. */
-  loss(
-    batch: { tokens: Int32Array; batch: number; length: number; documentStart?: Int32Array },
-    targets: Int32Array,
-  ): { loss: Tensor };
-}
-
-export interface TernaryLayer {
-  readonly weight: Parameter;
-  /** Codes u8 (q + 1) and their scale [1], as they multiply now. */
-  quantized(runtime: Runtime): { readonly codes: Tensor; readonly scale: Tensor };
-}
+import type { TrainableModel } from "./trainable-model.ts";
 
 export interface TrainerParts {
   runtime: Runtime;
@@ -167,12 +148,12 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
 /** Forward and backward at a step's lambda; what is measured, written and saved meanwhile is the ternary model. */
 async function withLambda<T>(model: TrainableModel, lambda: number | undefined, body: () => Promise<T>): Promise<T> {
   if (lambda === undefined) return body();
-  if (!model.ramp) throw new UsageError("training: this model's quantisation cannot be let in by degrees");
-  model.ramp.lambda = lambda;
+  if (!model.setLambda) throw new UsageError("training: this model cannot be quantized by degrees");
+  model.setLambda(lambda);
   try {
     return await body();
   } finally {
-    model.ramp.lambda = 1;
+    model.setLambda(1);
   }
 }
 

@@ -49,7 +49,8 @@ const isRead = (source: string, option: Option): boolean => {
 };
 
 test.for(entries.map(({ name }) => name))("%s reads each option that it has", async (name) => {
-  const source = sourceOf(join(cli, `${name}.ts`));
+  const file = [join(cli, `${name}.ts`), join(cli, name, `${name}.ts`)].find(existsSync)!;
+  const source = sourceOf(file);
   const idle = withSubcommands(await commandOf(name)).flatMap((command) =>
     command.options.filter((option) => !isRead(source, option)).map((option) => `${command.name()} ${option.long}`),
   );

@@ -2,10 +2,10 @@
 // the same lines into the same tokens, and the same tokens end generation. Oracle: llama.cpp.
 import { join } from "node:path";
 import { afterAll, expect } from "vitest";
-import { endNames } from "../../src/checkpoint/gguf/end-tokens.ts";
-import { preTokenizers } from "../../src/checkpoint/gguf/pre-tokenizers.ts";
-import { tokenizerFromGguf } from "../../src/checkpoint/gguf/tokenizer-from-gguf.ts";
-import { tokenizerToGguf } from "../../src/checkpoint/gguf/tokenizer-to-gguf.ts";
+import { endNames } from "../../src/exchange/gguf/end-tokens.ts";
+import { preTokenizers } from "../../src/exchange/gguf/pre-tokenizers.ts";
+import { tokenizerFromGguf } from "../../src/exchange/gguf/tokenizer-from-gguf.ts";
+import { tokenizerToGguf } from "../../src/exchange/gguf/tokenizer-to-gguf.ts";
 import { type GgufValue, readGguf, text, texts, u32, writeGguf } from "../../src/formats/gguf/index.ts";
 import { byteToChar } from "../../src/tokenizer/byte-alphabet.ts";
 import { trainBpe } from "../../src/tokenizer/index.ts";

@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
 import { type Backend, createBackend } from "../../src/backends/index.ts";
-import { saveOnnx } from "../../src/checkpoint/index.ts";
+import { saveOnnx } from "../../src/exchange/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../src/model/index.ts";
 import { Runtime } from "../../src/tensor/index.ts";
 import { integers } from "../support/random.ts";

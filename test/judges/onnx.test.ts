@@ -17,7 +17,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { type Backend, createBackend } from "../../src/backends/index.ts";
-import { type SaveOnnxOptions, saveOnnx } from "../../src/checkpoint/index.ts";
+import { type SaveOnnxOptions, saveOnnx } from "../../src/exchange/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../src/model/index.ts";
 import { Runtime } from "../../src/tensor/index.ts";
 import { integers } from "../support/random.ts";

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
 import { createReferenceBackend } from "../../src/backends/index.ts";
-import { loadModel } from "../../src/checkpoint/index.ts";
+import { loadModel } from "../../src/exchange/index.ts";
 import { packModel } from "../../src/infer/index.ts";
 import { Runtime } from "../../src/tensor/index.ts";
 import { expectClose } from "../support/expect-close.ts";

@@ -13,7 +13,7 @@ import {
   type GgufExportOptions,
   loadModel,
   saveCompact,
-} from "../../src/checkpoint/index.ts";
+} from "../../src/exchange/index.ts";
 import { type PackedEngineOptions, packModel, TransformerEngine } from "../../src/infer/index.ts";
 import type { Engine } from "../../src/infer/engine.ts";
 import type { Transformer } from "../../src/model/index.ts";

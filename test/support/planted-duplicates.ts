@@ -1,6 +1,6 @@
 /**
  * Generated documents with planted duplicates, and the judging of a deduplication by them: recall and precision against
- * exact Jaccard similarity of word 5-grams as sets of strings, which shares no code with src/data/dedup. A document is
+ * exact Jaccard similarity of word 5-grams as sets of strings, which shares no code with src/corpus/dedup. A document is
  * computed from its number, so a million of them take no memory. Used by tests and bench/dedup.ts.
  *
  * Of 20 documents 13 are written anew, 2 are copies of one of those (one with other case and spacing), 4 are edited copies

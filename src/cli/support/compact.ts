@@ -1,12 +1,11 @@
 /** Compact files for `export`, `import` and `inspect`. */
 import { type Command, Option } from "commander";
-import type { CompactTypes } from "../../checkpoint/index.ts";
+import type { CompactTypes } from "../../exchange/index.ts";
 import type { TernaryEncoding } from "../../formats/compact/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { RowTypeName } from "../../quant/row-types.ts";
-import type { ExportRequest } from "./export-formats.ts";
+import type { ExportRequest, ImportRequest } from "./format-requests.ts";
 import { formatBytes, formatCount, formatShare, formatTable } from "./format.ts";
-import type { ImportRequest } from "./import-formats.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";
 import { refuseStartToken } from "./model-options.ts";
@@ -32,7 +31,7 @@ export function addCompactOptions(command: Command): void {
 }
 
 export async function exportCompact(request: ExportRequest): Promise<string> {
-  const { isCompactPath, saveCompact } = await import("../../checkpoint/index.ts");
+  const { isCompactPath, saveCompact } = await import("../../exchange/index.ts");
   const { readChatTemplate } = await import("../../infer/index.ts");
   const { exists } = await import("../../platform/files.ts");
   const { input } = request;
@@ -79,7 +78,7 @@ export async function exportCompact(request: ExportRequest): Promise<string> {
 
 export async function importCompact({ input, output, backend }: ImportRequest): Promise<string> {
   const { createBackend } = await import("../../backends/index.ts");
-  const { importCompact: read, isCompactPath } = await import("../../checkpoint/index.ts");
+  const { importCompact: read, isCompactPath } = await import("../../exchange/index.ts");
   const { Runtime } = await import("../../tensor/index.ts");
   if (!isCompactPath(input))
     throw new UsageError(`${input}: is not a compact file; bitnet export --format compact writes them`);
@@ -102,7 +101,7 @@ function bitsOf(tensors: readonly { shape: readonly number[]; bytes: number }[])
 
 /** What a compact file holds, measured: every tensor is decoded and its hash checked. */
 export async function inspectCompact(path: string, json: boolean): Promise<string> {
-  const { openCompactModel } = await import("../../checkpoint/index.ts");
+  const { openCompactModel } = await import("../../exchange/index.ts");
   const { isTernary } = await import("../../formats/compact/index.ts");
   const { entropyBits } = await import("../../model/index.ts");
   const { file, config, step } = openCompactModel(path);

@@ -292,7 +292,7 @@ async function wikiTextModel({ options, models }: Bench) {
 const pageStart = (step: number | null, { endOfText }: Tokenizer) => (step === null ? {} : { startToken: endOfText });
 
 async function wikitext(bench: Bench): Promise<Ran> {
-  const { readDocuments } = await import("../../data/index.ts");
+  const { readDocuments } = await import("../../corpus/index.ts");
   const { evaluateWikiText } = await import("../../eval/index.ts");
   const { options, interruption, progress, now } = bench;
   const { by, tokenizer, ...pageBegin } = await wikiTextModel(bench);

@@ -7,23 +7,7 @@ import { addGgufOptions } from "./gguf.ts";
 import { addCompactOptions } from "./compact.ts";
 import { addHfExportOptions } from "./hf.ts";
 import { addOnnxOptions } from "./onnx.ts";
-import type { ModelFlags } from "./model-options.ts";
-import type { BackendOptions } from "./options.ts";
-
-/** What was asked for. */
-export interface ExportRequest {
-  /** Checkpoint, run folder or model folder; a .gguf file too. */
-  input: string;
-  /** File or folder to write; where none was named, the format says what it calls its own. */
-  output?: string;
-  /** The kind of numbers; where none was named, the format's own. */
-  type?: string;
-  backend: BackendOptions;
-  /** How the model's tokenizer is read, and the token before a text. */
-  words: ModelFlags;
-  /** The options of the format's own, by commander's names. */
-  options: Record<string, unknown>;
-}
+import type { ExportRequest } from "./format-requests.ts";
 
 export interface ExportFormat {
   name: string;

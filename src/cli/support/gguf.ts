@@ -1,8 +1,7 @@
 /** GGUF files for `export` and `import`. */
 import { type Command, Option } from "commander";
-import type { ExportRequest } from "./export-formats.ts";
+import type { ExportRequest, ImportRequest } from "./format-requests.ts";
 import { formatBytes } from "./format.ts";
-import type { ImportRequest } from "./import-formats.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel, startTokenFor } from "./model.ts";
 import { modelName } from "./model-name.ts";
@@ -24,7 +23,7 @@ export function addGgufOptions(command: Command): void {
 }
 
 export async function exportGguf(request: ExportRequest): Promise<string> {
-  const { exportGguf: write, ggufExportTypes, isGgufFile } = await import("../../checkpoint/gguf/index.ts");
+  const { exportGguf: write, ggufExportTypes, isGgufFile } = await import("../../exchange/gguf/index.ts");
   const { UsageError } = await import("../../platform/errors.ts");
   const { describePath, exists } = await import("../../platform/files.ts");
   const { input, backend, words, options } = request;
@@ -68,7 +67,7 @@ async function templateOf(opened: { folder: string; chatTemplate?: string | null
 
 export async function importGguf({ input, output, backend, options }: ImportRequest): Promise<string> {
   const { createBackend } = await import("../../backends/index.ts");
-  const { importGguf: read } = await import("../../checkpoint/gguf/index.ts");
+  const { importGguf: read } = await import("../../exchange/gguf/index.ts");
   const { Runtime } = await import("../../tensor/index.ts");
   const { backendChoice } = await import("./options.ts");
   const { formatCount } = await import("./format.ts");

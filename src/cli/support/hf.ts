@@ -1,10 +1,9 @@
 /** Hugging Face folders for `export` and `import`, and the options that they add. */
 import { type Command, Option } from "commander";
-import type { HuggingFaceFloatType, HuggingFaceType, OpenedModel, TrainingFacts } from "../../checkpoint/index.ts";
+import type { HuggingFaceFloatType, HuggingFaceType, OpenedModel, TrainingFacts } from "../../exchange/index.ts";
 import { UsageError } from "../../platform/errors.ts";
-import type { ExportRequest } from "./export-formats.ts";
+import type { ExportRequest, ImportRequest } from "./format-requests.ts";
 import { formatBytes, formatCount } from "./format.ts";
-import type { ImportRequest } from "./import-formats.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 
 const floatTypes = ["f32", "bf16", "f16"];
@@ -21,7 +20,7 @@ export function addHfExportOptions(command: Command): void {
 }
 
 export async function exportHf(request: ExportRequest): Promise<string> {
-  const { exportHuggingFace, huggingFaceTypes, modelCard } = await import("../../checkpoint/index.ts");
+  const { exportHuggingFace, huggingFaceTypes, modelCard } = await import("../../exchange/index.ts");
   const { absolutePath, baseName } = await import("../../platform/files.ts");
   const { openModel, startTokenFor } = await import("./model.ts");
   const { type = "f32", options } = request;
@@ -132,13 +131,15 @@ export function addHfImportOptions(command: Command): void {
 
 /** A folder with a config.json, a run of ours, or a name on the hub. */
 export async function acceptsHf(path: string): Promise<boolean> {
-  const { checkpointsFolder, isHubName } = await import("../../checkpoint/index.ts");
+  const { isHubName } = await import("../../exchange/index.ts");
+  const { checkpointsFolder } = await import("../../checkpoint/index.ts");
   const { exists, joinPath } = await import("../../platform/files.ts");
   return ["config.json", checkpointsFolder].some((name) => exists(joinPath(path, name))) || isHubName(path);
 }
 
 export async function importHf(request: ImportRequest): Promise<string> {
-  const { convertToBitnet, saveModelFolder } = await import("../../checkpoint/index.ts");
+  const { convertToBitnet } = await import("../../exchange/index.ts");
+  const { saveModelFolder } = await import("../../checkpoint/index.ts");
   const { openModel } = await import("./model.ts");
   const opened = await openModel(request.input, request.backend);
   try {

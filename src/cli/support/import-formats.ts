@@ -4,17 +4,8 @@
  */
 import type { Command } from "commander";
 import { acceptsHf, addHfImportOptions } from "./hf.ts";
+import type { ImportRequest } from "./format-requests.ts";
 import { addPreOption } from "./model-options.ts";
-import type { BackendOptions } from "./options.ts";
-
-export interface ImportRequest {
-  input: string;
-  /** The model folder to write. */
-  output: string;
-  backend: BackendOptions;
-  /** The options of the format's own, by commander's names. */
-  options: Record<string, unknown>;
-}
 
 export interface ImportFormat {
   name: string;

@@ -1,5 +1,5 @@
 /** Opening a model for a command: backend, runtime, weights, tokenizer; and closing all of it. */
-import type { OpenedModel } from "../../checkpoint/index.ts";
+import type { OpenedModel } from "../../exchange/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { Runtime } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
@@ -18,7 +18,7 @@ export async function openModel(
   options: BackendOptions & Pick<ModelFlags, "pre">,
 ): Promise<OpenedForUse> {
   const { createBackend } = await import("../../backends/index.ts");
-  const { loadModel } = await import("../../checkpoint/index.ts");
+  const { loadModel } = await import("../../exchange/index.ts");
   const { Runtime } = await import("../../tensor/index.ts");
   const backend = await createBackend(backendChoice(options));
   try {
@@ -34,7 +34,7 @@ export async function openModel(
 
 /** Where a model is that may be a name on the hub; a download is shown as it goes. */
 export async function downloaded(nameOrPath: string): Promise<string> {
-  const { localModel } = await import("../../checkpoint/index.ts");
+  const { localModel } = await import("../../exchange/index.ts");
   const progress = createProgressLine("downloading");
   return localModel(nameOrPath, {
     onProgress: ({ file, doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes, file),

@@ -1,8 +1,8 @@
 /** ONNX files for `export`. */
 import { type Command, Option } from "commander";
-import type { OnnxWeights } from "../../checkpoint/onnx.ts";
+import type { OnnxWeights } from "../../exchange/onnx.ts";
 import { UsageError } from "../../platform/errors.ts";
-import type { ExportRequest } from "./export-formats.ts";
+import type { ExportRequest } from "./format-requests.ts";
 import { formatBytes } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { type OpenedForUse, openModel, startTokenFor } from "./model.ts";
@@ -27,7 +27,7 @@ export function addOnnxOptions(command: Command): void {
 }
 
 export async function exportOnnx(request: ExportRequest): Promise<string> {
-  const { onnxWeights, saveOnnx } = await import("../../checkpoint/onnx.ts");
+  const { onnxWeights, saveOnnx } = await import("../../exchange/onnx.ts");
   const { packageVersion } = await import("../../platform/system.ts");
   const { input, type } = request;
   if (type !== undefined && !(onnxWeights as readonly string[]).includes(type))
@@ -62,7 +62,7 @@ async function exportTransformersJs(
   opened: OpenedForUse,
   { type, opset, signal }: { type?: string; opset?: number; signal: AbortSignal },
 ): Promise<string> {
-  const { saveTransformersJs } = await import("../../checkpoint/index.ts");
+  const { saveTransformersJs } = await import("../../exchange/index.ts");
   const { endTokensOf } = await import("../../infer/index.ts");
   const { packageVersion } = await import("../../platform/system.ts");
   const { model, tokenizer, step, folder, endTokens } = opened;

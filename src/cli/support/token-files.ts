@@ -1,5 +1,5 @@
 /** Reading texts and ids from a file or the standard input, and writing ids or text to a file or the standard output. */
-import { decodePiece } from "../../data/pieces.ts";
+import { decodePiece } from "../../corpus/pieces.ts";
 import { DataError } from "../../platform/errors.ts";
 import { type AtomicFile, createAtomicFile, readWhole } from "../../platform/files.ts";
 

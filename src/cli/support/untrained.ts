@@ -45,7 +45,7 @@ export async function untrainedTwins(flags: Flags, command: Command): Promise<Mo
 
   const found = new Map<ModelConfig["variant"], string>();
   for (const path of await Promise.all(weights.map((path) => downloaded(path)))) {
-    const { describeModel } = await import("../../checkpoint/index.ts");
+    const { describeModel } = await import("../../exchange/index.ts");
     const { config } = describeModel(path);
     const before = found.get(config.variant);
     if (before)

@@ -6,8 +6,7 @@ import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import { UsageError } from "../../platform/errors.ts";
 import { absolutePath, folderOf, joinPath, readWhole } from "../../platform/files.ts";
-import { isHubDataset } from "../hub-dataset.ts";
-import { isAddress } from "../source-files.ts";
+import { isAddress, isHubDataset } from "../source-names.ts";
 import { type Pacing, pacingNames } from "./pacing.ts";
 
 export const curriculumSchema = z.strictObject({

@@ -14,7 +14,14 @@
  * What a token must read, and so the floor of its time: `report.bytesForToken`, over the machine's memory bandwidth.
  */
 import type { Backend, Program } from "../../backends/backend.ts";
-import { finalNormEpsOf, headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
+import {
+  finalNormEpsOf,
+  headWidth,
+  type ModelConfig,
+  type ModelPlan,
+  planModel,
+  type Transformer,
+} from "../../model/index.ts";
 import { rotaryTable } from "../../ops/rotary/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import { checkBatch, type Engine, rowsWanted, type Sequence, type Work } from "../engine.ts";
@@ -54,6 +61,7 @@ export class PackedEngine implements Engine {
   private programGeneration = 0;
   private readonly angles: Float32Array;
   private readonly step: ModelStep;
+  private readonly plan: ModelPlan;
   private disposed = false;
 
   constructor(
@@ -63,6 +71,7 @@ export class PackedEngine implements Engine {
     private readonly options: Required<PackedEngineOptions>,
   ) {
     const { layers, heads, kvHeads, contextLength, ropeBase } = config;
+    this.plan = planModel(config);
     const shape = { heads, kvHeads, headWidth: headWidth(config), format: options.cache };
     this.pool = new PagePool(backend, layers, shape);
     this.angles = rotaryTable(contextLength, headWidth(config), ropeBase);
@@ -251,8 +260,8 @@ export class PackedEngine implements Engine {
   ): void {
     for (const { sequence, start, tokens } of round) sequence.pages.makeRoom(start, start + tokens.length);
     this.uploadRound(w, round, rows);
-    // Of a ternary model a row's products are the same to the bit whatever rows are beside it.
-    const few = this.config.variant === "bitnet" && !into.states && wanted.length <= logitRows;
+    // Where every layer is BitLinear, a row's products are the same to the bit whatever rows are beside it.
+    const few = this.plan.allBitLinear && !into.states && wanted.length <= logitRows;
     if (few) this.uploadSelection(w, wanted);
     this.step.runBody(
       w,

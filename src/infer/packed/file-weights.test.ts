@@ -14,7 +14,7 @@ import {
   openCompactModel,
   openGgufModel,
   saveCompact,
-} from "../../checkpoint/index.ts";
+} from "../../exchange/index.ts";
 import { readGguf } from "../../formats/gguf/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../model/index.ts";
 import { Runtime } from "../../tensor/index.ts";

@@ -14,7 +14,7 @@ import {
   pairedHeads,
   readGgufTernary,
   scaleFactorOf,
-} from "../../checkpoint/index.ts";
+} from "../../exchange/index.ts";
 import { FormatError } from "../../platform/errors.ts";
 import { type BlockTypeName, codecOf, ggmlBytes } from "../../quant/ggml-types.ts";
 import type { MatrixFormat } from "../../quant/matrix-rows.ts";

@@ -1,6 +1,6 @@
 /** How the packed engine holds what it reads, and what it does at the context's end. */
 import type { Backend } from "../../backends/backend.ts";
-import { headWidth, type ModelConfig } from "../../model/index.ts";
+import { headWidth, type ModelConfig, planModel } from "../../model/index.ts";
 import type { CacheFormat } from "../../ops/cached-attention/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { MatrixFormat } from "../../quant/matrix-rows.ts";
@@ -15,7 +15,7 @@ export interface PackedEngineOptions {
   weights?: TernaryFormat | "auto";
   /** Output head and embeddings. Default: what holds them as exactly as they came (f32; of a file in f16 or bf16, that). */
   head?: MatrixFormat;
-  /** Matrices of a full-precision model. Default f32: exact. */
+  /** Matrices that are not ternary. Default f32: exact. */
   linear?: MatrixFormat;
   /** Keys and values. Default f32: exact. */
   cache?: CacheFormat;
@@ -77,7 +77,7 @@ export function resolveOptions(
   };
   if (!(Number.isInteger(all.gatherAbove) && all.gatherAbove >= 0))
     throw new UsageError(`packed engine: gatherAbove is ${all.gatherAbove}; expected a whole number from 0`);
-  if (config.variant === "full" && (weights !== "auto" || options.floatActivations))
+  if (!planModel(config).anyTernary && (weights !== "auto" || options.floatActivations))
     throw new UsageError(
       "packed engine: a full-precision model has no ternary weights and no int8 activations; leave out weights and floatActivations",
     );

@@ -10,11 +10,12 @@ import { cacheAppend } from "../../ops/cache-append/index.ts";
 import { cachedAttention, gatherCache } from "../../ops/cached-attention/index.ts";
 import { matrixLinear, matrixRows } from "../../ops/matrix-linear/index.ts";
 import type { OpContext } from "../../ops/op.ts";
-import { type LinearEnd, packedLinear } from "../../ops/packed-linear/index.ts";
+import type { LinearEnd } from "../../ops/packed-linear/index.ts";
 import { contextOver, DeviceArrays } from "./device-arrays.ts";
 import { type PackedEngineOptions, programRows } from "./options.ts";
 import type { PagePool } from "./pages.ts";
-import type { LinearWeight, PackedWeights } from "./weights.ts";
+import { applyWeight, type LinearWeight } from "./linear.ts";
+import type { PackedWeights } from "./weights.ts";
 import { rowsBytes, type Workspace } from "./workspace.ts";
 
 /** Rows of one sequence, next to each other: `count` of them, from position `start` on. */
@@ -75,8 +76,7 @@ export class ModelStep {
         within((arrays) => {
           const cx = contextOver(arrays, spans === null ? [] : idle);
           const { floatActivations } = options;
-          if ("ternary" in weight) packedLinear(cx, x, gain, weight.ternary, y, { end, normEps, floatActivations });
-          else matrixLinear(cx, x, gain, weight.matrix, y, { end, normEps });
+          applyWeight(cx, x, gain, weight, y, { end, normEps, floatActivations });
         });
       apply([w.mixed, w.hidden], w.x, layer.attentionNorm, layer.qkv, w.qkv, "store");
       if (spans === null) {

@@ -4,7 +4,8 @@
  * WeightSource: a loaded model here, or a file that gives codes without ever making floats of them.
  */
 import type { Backend, DType, MappableFile, NDArray } from "../../backends/backend.ts";
-import { hasSubNorms, headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
+import { headWidth, type LayerPlan, type ModelConfig, planModel, type Transformer } from "../../model/index.ts";
+import { hasTernaryWeights, isBitLinear } from "../../nn/index.ts";
 import { type Matrix, packMatrix } from "../../ops/matrix-linear/index.ts";
 import { type LinearEnd, type PackedWeight, packTernary, weightRows } from "../../ops/packed-linear/index.ts";
 import { sizeOf } from "../../ops/op.ts";
@@ -13,6 +14,7 @@ import { type MatrixFormat, matrixBytes } from "../../quant/matrix-rows.ts";
 import { packedBytes, panelRows, type TernaryFormat } from "../../quant/packed-ternary.ts";
 import { type RowSource, sourceRowBytes } from "../../quant/row-sources.ts";
 import { DeviceArrays } from "./device-arrays.ts";
+import type { LinearProduct, LinearWeight } from "./linear.ts";
 
 /** A tensor's rows as a file holds them. */
 export interface TensorRows {
@@ -41,7 +43,7 @@ export interface TernaryRows {
 /** Where weights come from, by their names in a Hugging Face checkpoint. Each is asked for once, in the model's order. */
 export interface WeightSource {
   ternary(name: string): Promise<TernaryCodes | TernaryRows>;
-  /** Rows [first, first + rows) of a float tensor; of a vector, `rows` numbers. */
+  /** Rows [first, first + rows) of a tensor that is not ternary, as it multiplies; of a vector, `rows` numbers. */
   floats(name: string, first: number, rows: number): Promise<Float32Array>;
   /** Rows of a float matrix as a file holds them; null or absent: `floats` gives them. */
   floatRows?(name: string): TensorRows | null;
@@ -65,7 +67,9 @@ export function weightsOfModel(model: Transformer): WeightSource {
       if (!parameter) throw new FormatError(`the model has no tensor ${name}`);
       const width = parameter.size / parameter.shape[0];
       const values = new Float32Array(rows * width);
-      await runtime.backend.read(parameter.tensor.buffer, values, 4 * first * width);
+      const quantized = model.linearLayers.find(({ weight }) => weight === parameter)?.quantizedWeight(runtime);
+      const tensor = quantized && "values" in quantized ? quantized.values : parameter.tensor;
+      await runtime.backend.read(tensor.buffer, values, 4 * first * width);
       return values;
     },
   };
@@ -76,12 +80,9 @@ export interface WeightFormats {
   ternary: TernaryFormat;
   /** Of the output head, and of the embeddings (a tied head's are the same memory). */
   head: MatrixFormat;
-  /** Of a full-precision model's other matrices. */
+  /** Of the other matrices of the blocks. */
   linear: MatrixFormat;
 }
-
-/** A linear layer's weights: ternary, or a float matrix. */
-export type LinearWeight = { ternary: PackedWeight } | { matrix: Matrix };
 
 export interface PackedLayer {
   attentionNorm: NDArray;
@@ -138,7 +139,6 @@ class Loader {
   constructor(
     private readonly backend: Backend,
     private readonly source: WeightSource,
-    private readonly config: ModelConfig,
     private readonly formats: WeightFormats,
   ) {
     this.arrays = new DeviceArrays(backend);
@@ -152,7 +152,7 @@ class Loader {
 
   /** Makes room for ternary matrices of these shapes. */
   reserve(shapes: readonly (readonly [rows: number, k: number])[]): void {
-    if (this.config.variant === "full") return;
+    if (shapes.length === 0) return;
     const bytes = shapes.map(([rows, k]) => aligned(packedBytes(rows, k, this.formats.ternary)));
     this.ternaries = this.keep([bytes.reduce((a, b) => a + b, 0)], "u8");
   }
@@ -165,9 +165,24 @@ class Loader {
     return array;
   }
 
-  /** Matrices with one input, put together. */
-  async linear(parts: readonly Part[], rows: number, k: number): Promise<LinearWeight> {
-    if (this.config.variant === "full") return { matrix: await this.matrix(parts, rows, k, this.formats.linear) };
+  /** The weights of layers with one input: put together where they multiply alike, else each by itself. */
+  async linear({ layers, parts, rows, k, alike }: Group): Promise<LinearWeight> {
+    if (alike) return this.product(layers[0], parts, rows, k);
+    const products: LinearProduct[] = [];
+    for (const layer of layers)
+      products.push(await this.product(layer, below([weightOf(layer), layer.outputs]), layer.outputs, k));
+    return { parts: products };
+  }
+
+  private async product(layer: LayerPlan, parts: readonly Part[], rows: number, k: number): Promise<LinearProduct> {
+    if (hasTernaryWeights(layer))
+      return { ternary: await this.ternary(parts, rows, k), floatInput: !isBitLinear(layer) };
+    const matrix = await this.matrix(parts, rows, k, this.formats.linear);
+    return { matrix, rounding: layer.activations?.op ?? null };
+  }
+
+  /** Ternary matrices with one input, put together. */
+  private async ternary(parts: readonly Part[], rows: number, k: number): Promise<PackedWeight> {
     const format = this.formats.ternary;
     const whole = Math.ceil(rows / panelRows) * panelRows;
     const packed = this.ternaries as NDArray;
@@ -183,7 +198,7 @@ class Loader {
         rowScales[part.first + Math.floor(row / panelRows) * part.step + (row % panelRows)] = scale;
     }
     this.backend.upload(scales.buffer, rowScales);
-    return { ternary: weight };
+    return weight;
   }
 
   /** @returns the scale */
@@ -314,6 +329,44 @@ const below = (...sizes: [name: string, n: number][]): Part[] => {
   });
 };
 
+/** Layers with one input. */
+interface Group {
+  layers: readonly LayerPlan[];
+  /** Where each goes, where they are put together. */
+  parts: readonly Part[];
+  rows: number;
+  k: number;
+  /** Whether they multiply alike: weights of one form, the input read in one way. */
+  alike: boolean;
+}
+
+const weightOf = ({ name }: LayerPlan): string => `${name}.weight`;
+
+function groupOf(layers: readonly LayerPlan[], end: LinearEnd): Group {
+  const [first] = layers;
+  const isGated = end !== "store" && end !== "add";
+  const alike = layers.every(
+    (layer) => hasTernaryWeights(layer) === hasTernaryWeights(first) && layer.activations === first.activations,
+  );
+  const parts = isGated
+    ? // Gate and up in turns of a panel.
+      layers.map((layer, j) => ({
+        name: weightOf(layer),
+        n: layer.outputs,
+        first: j * panelRows,
+        step: layers.length * panelRows,
+      }))
+    : below(...layers.map((layer): [string, number] => [weightOf(layer), layer.outputs]));
+  const rows = isGated ? weightRows(first.outputs, end) : layers.reduce((sum, { outputs }) => sum + outputs, 0);
+  return { layers, parts, rows, k: first.inputs, alike };
+}
+
+/** The shapes of the ternary matrices that a group becomes. */
+function ternaryShapes({ layers, rows, k, alike }: Group): [rows: number, k: number][] {
+  if (alike) return hasTernaryWeights(layers[0]) ? [[rows, k]] : [];
+  return layers.filter(hasTernaryWeights).map(({ outputs }) => [outputs, k]);
+}
+
 /** @throws FormatError where the source does not give what the config says */
 export async function loadPackedWeights(
   backend: Backend,
@@ -321,10 +374,16 @@ export async function loadPackedWeights(
   source: WeightSource,
   formats: WeightFormats,
 ): Promise<PackedWeights> {
-  const loader = new Loader(backend, source, config, formats);
-  const { width, heads, kvHeads, hiddenWidth, vocabSize, tiedHead } = config;
-  const D = headWidth(config);
-  const subNorms = hasSubNorms(config);
+  const loader = new Loader(backend, source, formats);
+  const { width, hiddenWidth, vocabSize, tiedHead, activation } = config;
+  const { blocks, subNorms } = planModel(config);
+  const attentionWidth = config.heads * headWidth(config);
+  const groups = blocks.map(({ query, key, value, output, gate, up, down }) => ({
+    qkv: groupOf([query, key, value], "store"),
+    output: groupOf([output], "add"),
+    gateUp: groupOf([gate, up], activation),
+    down: groupOf([down], "add"),
+  }));
   try {
     const embedding = await loader.matrix(
       below(["model.embed_tokens.weight", vocabSize]),
@@ -334,36 +393,18 @@ export async function loadPackedWeights(
     );
     const embeddingBytes = loader.sizeBytes;
     const layers: PackedLayer[] = [];
-    const gated: LinearEnd = config.activation;
-    const shapes = [
-      [(heads + 2 * kvHeads) * D, width],
-      [width, heads * D],
-      [weightRows(hiddenWidth, gated), width],
-      [width, hiddenWidth],
-    ] as const;
-    loader.reserve(Array.from({ length: config.layers }, () => shapes).flat());
-    for (let i = 0; i < config.layers; i++) {
+    loader.reserve(groups.flatMap((group) => Object.values(group).flatMap(ternaryShapes)));
+    for (const [i, group] of groups.entries()) {
       const at = (name: string) => `model.layers.${i}.${name}.weight`;
-      const [q, k, v] = ["q_proj", "k_proj", "v_proj"].map((name) => at(`self_attn.${name}`));
-      const gateAndUp = ["gate_proj", "up_proj"].map((name, j) => ({
-        name: at(`mlp.${name}`),
-        n: hiddenWidth,
-        first: j * panelRows,
-        step: 2 * panelRows,
-      }));
       layers.push({
         attentionNorm: await loader.vector(at("input_layernorm"), width),
-        qkv: await loader.linear(
-          below([q, heads * D], [k, kvHeads * D], [v, kvHeads * D]),
-          (heads + 2 * kvHeads) * D,
-          width,
-        ),
-        attentionSubNorm: subNorms ? await loader.vector(at("self_attn.attn_sub_norm"), heads * D) : null,
-        output: await loader.linear(below([at("self_attn.o_proj"), width]), width, heads * D),
+        qkv: await loader.linear(group.qkv),
+        attentionSubNorm: subNorms ? await loader.vector(at("self_attn.attn_sub_norm"), attentionWidth) : null,
+        output: await loader.linear(group.output),
         feedForwardNorm: await loader.vector(at("post_attention_layernorm"), width),
-        gateUp: await loader.linear(gateAndUp, weightRows(hiddenWidth, gated), width),
+        gateUp: await loader.linear(group.gateUp),
         feedForwardSubNorm: subNorms ? await loader.vector(at("mlp.ffn_sub_norm"), hiddenWidth) : null,
-        down: await loader.linear(below([at("mlp.down_proj"), width]), width, hiddenWidth),
+        down: await loader.linear(group.down),
       });
     }
     const finalNorm = await loader.vector("model.norm.weight", width);

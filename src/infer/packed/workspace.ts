@@ -4,7 +4,8 @@
  * grows with the rows: at each point one or two of the four are idle, and what a kernel needs besides finds room there (step.ts).
  */
 import type { Backend, NDArray } from "../../backends/backend.ts";
-import { headWidth, type ModelConfig } from "../../model/index.ts";
+import { headWidth, type ModelConfig, planModel } from "../../model/index.ts";
+import { hasTernaryWeights } from "../../nn/index.ts";
 import { pageTokens } from "../../ops/cached-attention/index.ts";
 import { needsProduct, weightRows } from "../../ops/packed-linear/index.ts";
 import { DeviceArrays } from "./device-arrays.ts";
@@ -54,7 +55,9 @@ export function createWorkspace(
   const pages = rows * (Math.ceil(contextLength / pageTokens) + 2) + Math.ceil(rows / pageTokens);
   const qkvWidth = (heads + 2 * kvHeads) * D;
   // Gate and up become one as they are made, where the product allows it.
-  const wholeGates = config.variant === "full" || needsProduct(backend, activation, width);
+  const { blocks } = planModel(config);
+  const ternaryGates = blocks.every(({ gate, up }) => hasTernaryWeights(gate) && hasTernaryWeights(up));
+  const wholeGates = !ternaryGates || needsProduct(backend, activation, width);
   const gateUpWidth = rows > programRows && wholeGates ? weightRows(hiddenWidth, activation) : 0;
   try {
     const wide = create([rows, Math.max(qkvWidth, gateUpWidth)], "f32");

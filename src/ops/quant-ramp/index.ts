@@ -1,12 +1,16 @@
 /**
- * Quantisation let in by degrees, as two ops: what a BitLinear layer's input and weights count for while lambda rises to
- * 1. Their gradient is straight-through: the output's, as it is. The definition is in reference.ts.
+ * Progressive quantization as ops: what a layer's input and weights count for while lambda rises to 1, where they are
+ * quantized whole. Their gradient is straight-through: the output's, as it is. The definition is in reference.ts.
  */
 import { defineKernel } from "../../backends/backend.ts";
 import { ShapeError, UsageError } from "../../platform/errors.ts";
 import { activationEps, activationQuant } from "../activation-quant/index.ts";
 import { type Op, sizeOf } from "../op.ts";
-import { rampActivations as activationsReference, rampWeights as weightsReference } from "./reference.ts";
+import {
+  rampActivations as activationsReference,
+  rampValues as valuesReference,
+  rampWeights as weightsReference,
+} from "./reference.ts";
 
 export interface QuantRampParams {
   /** From 0, nothing is quantised, to 1, all is. */
@@ -25,6 +29,13 @@ const weights = defineKernel({
   buffers: { w: "f32", codes: "u8", scale: "f32", y: "f32" },
   params: ["size", "lambda"],
   reference: (a, p) => weightsReference(a.w, a.codes, a.scale, a.y, p),
+});
+
+const values = defineKernel({
+  name: "quant_ramp_values",
+  buffers: { w: "f32", values: "f32", y: "f32" },
+  params: ["size", "lambda"],
+  reference: (a, p) => valuesReference(a.w, a.values, a.y, p),
 });
 
 function checkLambda(lambda: number): void {
@@ -58,6 +69,24 @@ export const rampWeights: Op<QuantRampParams> = {
       );
     const y = cx.create(w.shape, "f32");
     cx.backend.launch(weights, { w, codes, scale, y }, { size: sizeOf(w.shape), lambda });
+    return { outputs: [y], saved: [] };
+  },
+  backward(cx, _saved, [dy]) {
+    if (dy) cx.pass(0, dy);
+  },
+};
+
+/** inputs: w [N, K] and its quantized values like it; output: y [N, K]. The gradient is w's. */
+export const rampValues: Op<QuantRampParams> = {
+  name: "quant-ramp-values",
+  forward(cx, [w, quantized], { lambda }) {
+    checkLambda(lambda);
+    if (String(quantized.shape) !== String(w.shape) || quantized.dtype !== "f32")
+      throw new ShapeError(
+        `quant-ramp: w is [${w.shape}], its quantized values ${quantized.dtype} [${quantized.shape}]; expected f32 of w's shape`,
+      );
+    const y = cx.create(w.shape, "f32");
+    cx.backend.launch(values, { w, values: quantized, y }, { size: sizeOf(w.shape), lambda });
     return { outputs: [y], saved: [] };
   },
   backward(cx, _saved, [dy]) {

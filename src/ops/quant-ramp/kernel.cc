@@ -3,7 +3,10 @@
 
 namespace bitnet::ISA_NS {
 
-INLINE VF ramped(VF x, VF dequantised, VF lambda) { return x + lambda * (dequantised - x); }
+// Exactly the quantized value at lambda 1, where the sum would round.
+INLINE VF ramped(VF x, VF dequantised, VF lambda) {
+  return lambda[0] == 1.0f ? dequantised : x + lambda * (dequantised - x);
+}
 
 // x [rows, width] float32, codes int8 like it, scale [rows] -> y [rows, width].
 KERNEL(quant_ramp_activations) {
@@ -34,6 +37,17 @@ KERNEL(quant_ramp_weights) {
   for (; i + kLanes <= mine.end; i += kLanes)
     store(y + i, ramped(load(w + i), to_float(load_u8(codes + i) - splat(1)) * scale, lambda));
   for (; i < mine.end; i++) y[i] = ramped(splat(w[i]), to_float(splat(int32_t{codes[i]} - 1)) * scale, lambda)[0];
+}
+
+// w [size] float32, its quantized values like it -> y [size].
+KERNEL(quant_ramp_values) {
+  const float *w = call.f32(0), *values = call.f32(1);
+  float* y = call.f32(2);
+  const VF lambda = splat(call.number(1));
+  const Range mine = call.split(call.size(0), 16);
+  size_t i = mine.begin;
+  for (; i + kLanes <= mine.end; i += kLanes) store(y + i, ramped(load(w + i), load(values + i), lambda));
+  for (; i < mine.end; i++) y[i] = ramped(splat(w[i]), splat(values[i]), lambda)[0];
 }
 
 }  // namespace bitnet::ISA_NS

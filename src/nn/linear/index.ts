@@ -1,0 +1,5 @@
+/** Linear layers: the layer, its kinds, and how layers of one input are applied. */
+export { applyLinear, kindOf } from "./apply.ts";
+export { type GatedPair, type InputNorm, LinearInput } from "./input.ts";
+export type { LinearKind } from "./kind.ts";
+export { hasTernaryWeights, isBitLinear, LinearLayer, type LinearSpec } from "./layer.ts";

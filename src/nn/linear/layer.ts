@@ -1,0 +1,101 @@
+/**
+ * A linear layer of a block, y [..., N] = x [..., K] · Wᵀ with W [N, K] and no bias: its weight, its quantizers, and the
+ * quantized weight that belongs to the weights as they are now. How it multiplies is its kind's (kind.ts).
+ */
+import type { Parameter, Runtime, Tensor } from "../../tensor/index.ts";
+import type { Estimator } from "../estimators/index.ts";
+import type { ParameterFactory } from "../layer.ts";
+import type {
+  ActivationQuantizer,
+  ModelScale,
+  QuantizedWeight,
+  TernaryWeight,
+  WeightQuantizer,
+} from "../quantizers/index.ts";
+
+/** A linear layer as data; model/plan.ts makes one for each layer of a config. */
+export interface LinearSpec {
+  /** As in a Hugging Face checkpoint, e.g. `model.layers.0.self_attn.q_proj`. */
+  readonly name: string;
+  /** K */
+  readonly inputs: number;
+  /** N */
+  readonly outputs: number;
+  /** null: float weights. */
+  readonly weights: { readonly quantizer: WeightQuantizer; readonly settings: unknown } | null;
+  /** null: the input is read in float32. */
+  readonly activations: ActivationQuantizer | null;
+  /** The backward rule of ternary weights. */
+  readonly estimator: { readonly estimator: Estimator; readonly settings: unknown };
+  /** The scale rule of absmean. */
+  readonly scale: ModelScale;
+  /** Quantize the weights again after this many updates; 1: in every step, as the paper does. */
+  readonly requantizeEvery: number;
+  /** Standard deviation of the initial weights. */
+  readonly initStd: number;
+}
+
+/** Whether a layer's weights are -1, 0 and 1 with one scale. */
+export const hasTernaryWeights = ({ weights }: Pick<LinearSpec, "weights">): boolean =>
+  weights?.quantizer.form === "ternary";
+
+/** Whether a layer is BitLinear as b1.58 has it: ternary weights times int8 activations, an exact integer product. */
+export const isBitLinear = (spec: Pick<LinearSpec, "weights" | "activations">): boolean =>
+  hasTernaryWeights(spec) && spec.activations?.codes === "int8";
+
+export class LinearLayer {
+  readonly weight: Parameter;
+  /**
+   * How far the layer is quantized: 1, wholly; below, it multiplies x + lambda · (Q(x) - x), of its input and its weights
+   * (progressive quantization). Training moves it; what is measured, written and saved is the layer at 1.
+   */
+  lambda = 1;
+  private kept: QuantizedWeight | null = null;
+  private keptVersion = 0;
+
+  constructor(
+    factory: ParameterFactory,
+    readonly spec: LinearSpec,
+  ) {
+    const { name, inputs, outputs, initStd } = spec;
+    const role = hasTernaryWeights(spec) ? "ternary" : "linear";
+    this.weight = factory.create(`${name}.weight`, role, [outputs, inputs], { std: initStd });
+  }
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  /** The quantized weights that belong to the weights as they are now, kept until those change; null: it has no quantizer. */
+  quantizedWeight(runtime: Runtime): QuantizedWeight | null {
+    const { weights, requantizeEvery, scale } = this.spec;
+    if (!weights) return null;
+    const { version } = this.weight;
+    if (this.kept && version - this.keptVersion < requantizeEvery) return this.kept;
+    this.forgetQuantized();
+    this.kept = weights.quantizer.quantize(runtime, this.weight.tensor, weights.settings, scale);
+    this.keptVersion = version;
+    return this.kept;
+  }
+
+  /** The codes and the scale of a layer with ternary weights. */
+  quantized(runtime: Runtime): TernaryWeight {
+    const weight = this.quantizedWeight(runtime);
+    if (!weight || !("codes" in weight)) throw new Error(`${this.name}: has no ternary weights`);
+    return weight;
+  }
+
+  /** Where the gradient at the quantized weights goes: the weights, behind their estimator. */
+  gradientPlace(runtime: Runtime): Tensor {
+    const { estimator, settings } = this.spec.estimator;
+    if (!estimator.op) return this.weight.tensor;
+    const { codes, scale } = this.quantized(runtime);
+    return runtime.apply(estimator.op, [this.weight.tensor, codes, scale], settings);
+  }
+
+  /** Drops the quantized weights: they are made again from the weights when next needed. */
+  forgetQuantized(): void {
+    for (const tensor of Object.values(this.kept ?? {}) as Tensor[]) tensor.dispose();
+    this.kept = null;
+  }
+}

@@ -1,0 +1,20 @@
+/** The quantizers there are. `none`, for weights or activations, is the absence of one. */
+import { Registry } from "../../platform/registry.ts";
+import { absmax8 } from "./absmax8.ts";
+import { absmean } from "./absmean.ts";
+import { int8 } from "./int8.ts";
+import type { ActivationQuantizer, WeightQuantizer } from "./quantizer.ts";
+
+export const weightQuantizers = new Registry<WeightQuantizer>("weight quantizer", [absmean, int8]);
+export const activationQuantizers = new Registry<ActivationQuantizer>("activation quantizer", [absmax8]);
+
+export type {
+  ActivationQuantizer,
+  ModelScale,
+  QuantizedWeight,
+  TernaryQuantizer,
+  TernaryWeight,
+  ValueQuantizer,
+  WeightQuantizer,
+  WeightValues,
+} from "./quantizer.ts";

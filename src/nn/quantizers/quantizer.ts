@@ -1,0 +1,66 @@
+/**
+ * What a quantizer is: the forward rule of a layer's weights or of its input. The backward rule of weights is an estimator
+ * (../estimators/); how a layer multiplies with what a quantizer makes is a kind of layer (../linear/).
+ *
+ * A new quantizer is one file here and one line in index.ts. Called by ../linear/ and model/plan.ts.
+ */
+import type { z } from "zod";
+import type { Op } from "../../ops/op.ts";
+import type { Runtime, Tensor } from "../../tensor/index.ts";
+
+/** Ternary weights: codes u8 [N, K] (q + 1, so 0, 1 or 2) and their scale [1], so that w ≈ scale · q. */
+export interface TernaryWeight {
+  readonly codes: Tensor;
+  readonly scale: Tensor;
+}
+
+/** Weights of any other grid, as the float32 numbers [N, K] that they stand for. */
+export interface WeightValues {
+  readonly values: Tensor;
+}
+
+export type QuantizedWeight = TernaryWeight | WeightValues;
+
+interface WeightQuantizerBase<Settings> {
+  /** As in the config: `model.quantization.weights`. */
+  readonly name: string;
+  /** Settings that a config may give beside the name, with their defaults. */
+  readonly schema: z.ZodType<Settings>;
+  /** Why a matrix [N, K] cannot be quantized this way, and what to do; null if it can. */
+  refuses?(shape: { outputs: number; inputs: number }): string | null;
+}
+
+/** The scale rule of absmean and its epsilon, which belong to the model as a whole (`model.weightScale`, `model.weightEps`). */
+export interface ModelScale {
+  readonly rule: "add" | "clamp";
+  readonly eps: number;
+}
+
+/** A quantizer to -1, 0 and 1 with one scale for the matrix: exact integer products, and every ternary format. */
+export interface TernaryQuantizer<Settings = unknown> extends WeightQuantizerBase<Settings> {
+  readonly form: "ternary";
+  /** @param w [N, K] float32, not changed. The result is the caller's to dispose of; no gradient. */
+  quantize(runtime: Runtime, w: Tensor, settings: Settings, model: ModelScale): TernaryWeight;
+}
+
+/** A quantizer to any other grid: float products with the values that its codes stand for. */
+export interface ValueQuantizer<Settings = unknown> extends WeightQuantizerBase<Settings> {
+  readonly form: "values";
+  /** The type of GGUF that holds the values exactly, where there is one. */
+  readonly ggufType?: "Q8_0" | "F16" | "BF16" | "F32";
+  /** @param w [N, K] float32, not changed. The result is the caller's to dispose of; no gradient. */
+  quantize(runtime: Runtime, w: Tensor, settings: Settings, model: ModelScale): WeightValues;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a list holds quantizers of all settings; the schema checks them.
+export type WeightQuantizer = TernaryQuantizer<any> | ValueQuantizer<any>;
+
+/** The quantizer of a layer's input, with a straight-through gradient. */
+export interface ActivationQuantizer {
+  /** As in the config: `model.quantization.activations`. */
+  readonly name: string;
+  /** int8: rows of int8 codes with one scale each, which the integer product of ternary layers reads; null: floats only. */
+  readonly codes: "int8" | null;
+  /** inputs: x [..., K]; output: x + lambda · (Q(x) - x) in float32, at lambda 1 exactly Q(x). */
+  readonly op: Op<{ lambda: number }>;
+}

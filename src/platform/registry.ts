@@ -1,0 +1,39 @@
+/**
+ * A list of named parts that users may add to: quantizers, estimators, objectives and the like. It knows nothing of what
+ * the parts do. Each kind of part has one registry, beside its implementations.
+ */
+import { UsageError } from "./errors.ts";
+
+export class Registry<T extends { readonly name: string }> {
+  private readonly parts = new Map<string, T>();
+
+  /** @param what names the kind of part in messages, e.g. "weight quantizer" */
+  constructor(
+    readonly what: string,
+    parts: readonly T[],
+  ) {
+    for (const part of parts) this.register(part);
+  }
+
+  /** Adds a part. @throws UsageError if its name is taken */
+  register(part: T): void {
+    if (this.parts.has(part.name))
+      throw new UsageError(`${this.what} "${part.name}" exists already; choose another name`);
+    this.parts.set(part.name, part);
+  }
+
+  has(name: string): boolean {
+    return this.parts.has(name);
+  }
+
+  /** @throws UsageError that names the parts there are */
+  get(name: string): T {
+    const part = this.parts.get(name);
+    if (!part) throw new UsageError(`unknown ${this.what} "${name}"; expected one of: ${this.names.join(", ")}`);
+    return part;
+  }
+
+  get names(): string[] {
+    return [...this.parts.keys()];
+  }
+}
