@@ -91,6 +91,7 @@ function prepare<P>(backend: Backend, bench: Bench<P>) {
     pass: (i, array) => {
       gradients[i] = array;
     },
+    exclusive: () => true,
   };
   let result = bench.op.forward(cx, inputs, bench.params);
   const upstream = result.outputs.map((o, i) => {

@@ -13,7 +13,7 @@ import { presetConfig, Transformer } from "../src/model/index.ts";
 import type { Op } from "../src/ops/op.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { Runtime, type Tensor } from "../src/tensor/index.ts";
-import { clipScale, createAdamW } from "../src/train/optimizers.ts";
+import { clipScale, createAdamW, gradientNorm } from "../src/train/optimizers.ts";
 import { presetMicroBatch } from "./contenders.ts";
 import { floorOf, type Launch, watch } from "./launches.ts";
 import { medianOf, provenance, writeResult } from "./machine.ts";
@@ -93,7 +93,7 @@ function prepare(runtime: Runtime) {
       loss += ((await runtime.readFloats(value))[0] * M) / B;
       value.dispose();
     }
-    const norm = await optimizer.gradientNorm();
+    const norm = await gradientNorm(runtime, model.parameters);
     optimizer.step({ learningRate: 1e-3, gradientScale: clipScale(norm, 1) });
     return { loss, norm };
   };

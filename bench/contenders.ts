@@ -10,7 +10,7 @@ import { presetConfig, Transformer } from "../src/model/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { Runtime } from "../src/tensor/index.ts";
 import { resolveConfig } from "../src/train/config.ts";
-import { createAdamW } from "../src/train/optimizers.ts";
+import { gradientNorm } from "../src/train/optimizers.ts";
 
 const here = import.meta.dirname;
 /** The PyTorch program that stands beside the checkout. */
@@ -224,7 +224,7 @@ export async function checkSmallStep(choice: {
     const targets = ids();
     const value = runtime.gradient(() => model.loss(batch, targets).loss);
     const [loss] = await runtime.readFloats(value);
-    const norm = await createAdamW(runtime, model.parameters).gradientNorm();
+    const norm = await gradientNorm(runtime, model.parameters);
     backend.close();
     return { loss, norm };
   };

@@ -21,7 +21,7 @@ import { Runtime } from "../src/tensor/index.ts";
 import { loadTokenizer } from "../src/tokenizer/index.ts";
 import { resolveConfig } from "../src/train/config.ts";
 import { autoWarmupSteps, createSchedule } from "../src/train/schedules.ts";
-import { clipScale, createAdamW, createAdamW8bit } from "../src/train/optimizers.ts";
+import { clipScale, createAdamW, createAdamW8bit, gradientNorm } from "../src/train/optimizers.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -107,7 +107,7 @@ async function train(): Promise<void> {
       loss += ((await runtime.readFloats(value))[0] * M) / B;
       value.dispose();
     }
-    const norm = await optimizer.gradientNorm();
+    const norm = await gradientNorm(runtime, model.parameters);
     optimizer.step({ ...rates(s + 1), gradientScale: clipScale(norm, 1) });
     log.push({ step: s + 1, loss, grad_norm: norm });
     if ((s + 1) % 10 === 0 || s === 0)

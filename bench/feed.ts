@@ -49,8 +49,6 @@ const spec: MixtureFeedSpec = {
   seed: 1,
   documentStarts: false,
   lossAfter: null,
-  rank: 0,
-  world: 1,
 };
 
 /** Words of a small language, so that a vocabulary of 2048 can be made of them. */

@@ -9,7 +9,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type BackendChoice, listBackends } from "../src/backends/index.ts";
+import { type BackendChoice, findBackends } from "../src/backends/index.ts";
 import type { PackedEngineOptions } from "../src/infer/index.ts";
 import { writeRandomGguf } from "./infer-model.ts";
 import { type Contender, cosine, ours, shapes } from "./infer-rates.ts";
@@ -36,7 +36,7 @@ const leastCosine = 0.99;
 const file = await writeRandomGguf(values.folder, values.shape, shapes[values.shape]);
 const about = provenance(`npx tsx bench/infer-isas.ts ${process.argv.slice(2).join(" ")}`.trim());
 const sets = new Map<string, BackendChoice>();
-for (const { choice, absent } of listBackends()) {
+for (const { choice, absent } of await findBackends()) {
   if (choice.backend === "reference") continue;
   if (absent) console.log(`left out: ${choice.backend} ${choice.isa}: ${absent}`);
   else sets.set(choice.backend === "wasm" ? "wasm" : choice.isa, { backend: choice.backend, isa: choice.isa });

@@ -9,7 +9,7 @@
  */
 import { parseArgs } from "node:util";
 import type { Backend } from "../src/backends/backend.ts";
-import { createBackend, listBackends } from "../src/backends/index.ts";
+import { createBackend, findBackends } from "../src/backends/index.ts";
 import { medianOf, provenance, writeResult } from "./machine.ts";
 import { fillUniform, operationsOf, type Product, productsOf } from "./products.ts";
 
@@ -27,7 +27,7 @@ const { values: options } = parseArgs({
 });
 const m = Number(options.rows);
 const shapes = options.shapes.split(",").map((shape) => shape.split("x").map(Number) as [k: number, n: number]);
-const here = listBackends().filter(({ choice, absent }) => !absent && choice.backend !== "reference");
+const here = (await findBackends()).filter(({ choice, absent }) => !absent && choice.backend !== "reference");
 const isas = [...new Set(here.map(({ choice }) => choice.isa))].filter(
   (isa) => !options.isa || options.isa.split(",").includes(isa),
 );

@@ -143,6 +143,7 @@ export function productsOf(plain: Backend, operands: Operands): { products: Prod
         return { array: result, accumulate: 0 };
       },
       pass() {},
+      exclusive: () => true,
     };
     /** @returns milliseconds in the product's kernel; its result is held from `held.length` before */
     const work = () => {

@@ -14,7 +14,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { createBackend, listBackends } from "../src/backends/index.ts";
+import { createBackend, findBackends } from "../src/backends/index.ts";
 import {
   type Contender,
   checkSmallStep,
@@ -133,8 +133,9 @@ for (const found of [old, current]) if ("reason" in found) leaveOut(found.reason
 const best = await createBackend({ backend: "native", threads });
 const { isa: bestIsa } = best;
 best.close();
+const found = await findBackends();
 const isHere = (backend: string, isa: string) =>
-  listBackends().some(({ choice, absent }) => choice.backend === backend && choice.isa === isa && !absent);
+  found.some(({ choice, absent }) => choice.backend === backend && choice.isa === isa && !absent);
 const hasAvx2 = bestIsa !== "avx2" && isHere("native", "avx2");
 const hasWasm = isHere("wasm", "simd128");
 

@@ -9,7 +9,7 @@ import { createBackend } from "../src/backends/index.ts";
 import { presetConfig, Transformer } from "../src/model/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { Runtime } from "../src/tensor/index.ts";
-import { createAdamW } from "../src/train/optimizers.ts";
+import { createAdamW, gradientNorm } from "../src/train/optimizers.ts";
 
 const { values } = parseArgs({
   options: {
@@ -64,7 +64,7 @@ async function step(): Promise<{ ms: number; loss: number; norm: number }> {
     loss += ((await runtime.readFloats(value))[0] * M) / B;
     value.dispose();
   }
-  const norm = await optimizer.gradientNorm();
+  const norm = await gradientNorm(runtime, model.parameters);
   optimizer.step({ learningRate: 1e-3, gradientScale: Math.min(1, 1 / (norm + 1e-6)) });
   return { ms: performance.now() - start, loss, norm };
 }

@@ -4,7 +4,7 @@
  *
  *   import { generateText, openEngine, train } from "bitnet.ts";
  */
-export { type Backend, type BackendChoice, createBackend, listBackends } from "./backends/index.ts";
+export { type Backend, type BackendChoice, createBackend, findBackends, listBackends } from "./backends/index.ts";
 export { exportGguf, loadModel, type OpenedModel } from "./exchange/index.ts";
 export { evaluateLoss, evaluateWikiText, scoreAnswers } from "./eval/index.ts";
 export {

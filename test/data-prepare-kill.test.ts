@@ -1,17 +1,16 @@
-// A real process, really killed (SIGKILL), at moments that nobody chose exactly: amid reading, deduplicating, encoding,
-// writing shards. Oracle: the same command, left alone. Whatever the moment, the next run comes to the same bytes.
-import { type ChildProcess, spawn } from "node:child_process";
+// A real process, really killed (SIGKILL): amid reading, deduplicating, training its tokenizer, encoding, writing shards.
+// Oracle: the same command, left alone. Whatever the moment, the next run comes to the same bytes.
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { type Moment, startBitnet } from "./support/signalled.ts";
 
 // In memory where the system has such a folder: a killed process loses nothing of it, and every part that is finished waits
 // for the disk otherwise.
 const base = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const folder = mkdtempSync(join(base, "bitnet-prepare-kill-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const main = resolve(import.meta.dirname, "../src/cli/main.ts");
 
 const words = "the a small old red river boat cat dog house tree went saw found lost sang".split(" ");
 let state = 1;
@@ -47,60 +46,33 @@ validation: 0.05
 `,
 );
 
-function start(output: string, ...more: string[]) {
-  const args = ["--import", "tsx", main, "data", "prepare", recipe, "-o", output, "--json", ...more];
-  const child: ChildProcess = spawn(process.execPath, args, {
-    cwd: resolve(import.meta.dirname, ".."),
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const said: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data: Buffer) => said.push(data.toString()));
-  return { child, said, ended: new Promise<number | null>((done) => child.on("close", done)) };
-}
-
-const filesIn = (path: string) => (existsSync(path) ? readdirSync(path) : []);
-const markers = (output: string, of: string) =>
-  filesIn(join(`${output}.work`, "markers")).filter((name) => name.startsWith(of)).length;
-
-/** Starts the command, and kills it once `moment` has come. False if it ended before. */
-async function killWhen(moment: () => boolean, output: string, ...more: string[]): Promise<boolean> {
-  const { child, ended } = start(output, ...more);
-  let over = false;
-  void ended.then(() => {
-    over = true;
-  });
-  while (!over && !moment()) await new Promise((next) => setTimeout(next, 3));
-  const killed = child.kill("SIGKILL");
-  await ended;
-  return killed && child.signalCode === "SIGKILL";
-}
+const start = (output: string, moment: Moment | undefined, ...more: string[]) =>
+  startBitnet(["data", "prepare", recipe, "-o", output, "--json", ...more], moment);
 
 const bytesOf = (path: string) =>
   Object.fromEntries(readdirSync(path).map((name) => [name, readFileSync(join(path, name)).toString("latin1")]));
 
 describe("a preparation that is killed", () => {
-  test("goes on to the same bytes, whatever the moment and the threads", { timeout: 240_000 }, async () => {
+  test("goes on to the same bytes, whatever the moment and the threads", async () => {
     const left = join(folder, "left-alone");
     // Meanwhile: the two know nothing of each other.
-    const whole = start(left, "--threads", "0");
+    const whole = start(left, undefined, "--threads", "0");
     const output = join(folder, "killed");
-    const work = `${output}.work`;
-    const moments = [
-      () => markers(output, "text-") >= 2,
-      () => existsSync(join(work, "dedup", "signatures")),
-      () => filesIn(join(work, "tokenizer")).length > 0,
-      () => markers(output, "encoded-") >= 2,
-      () => filesIn(join(work, "result")).some((name) => name.includes(".tmp-")),
-      () => markers(output, "shard-") >= 6,
+    const moments: [moment: Moment, threads: number][] = [
+      [{ call: "renameSync", path: "/markers/text-", count: 3 }, 0],
+      [{ call: "writeSync", path: "/dedup/", count: 2, torn: true }, 0],
+      [{ call: "renameSync", path: "/tokenizer/", count: 1 }, 0],
+      // Threads where documents are encoded; elsewhere they would only take time to start.
+      [{ call: "renameSync", path: "/markers/encoded-", count: 3 }, 2],
+      [{ call: "writeSync", path: "/result/", count: 2, torn: true }, 0],
+      [{ call: "renameSync", path: "/markers/shard-", count: 7 }, 0],
     ];
-    // Threads where documents are encoded; elsewhere they would only take time to start.
-    const threads = [0, 0, 0, 2, 0, 0];
-    let kills = 0;
-    for (const [i, moment] of moments.entries())
-      if (await killWhen(moment, output, "--threads", String(threads[i]))) kills++;
-    expect(kills).toBeGreaterThanOrEqual(4);
+    for (const [moment, threads] of moments) {
+      const killed = start(output, moment, "--threads", String(threads));
+      expect(await killed.ended, `${JSON.stringify(moment)}: ${killed.said.join("")}`).toBe("SIGKILL");
+    }
     expect(existsSync(output)).toBe(false);
-    const last = start(output, "--threads", "1");
+    const last = start(output, undefined, "--threads", "1");
     expect(await last.ended, last.said.join("")).toBe(0);
     expect(await whole.ended, whole.said.join("")).toBe(0);
     const { counts, splits } = JSON.parse(readFileSync(join(left, "dataset.json"), "utf8"));

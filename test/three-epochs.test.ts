@@ -24,32 +24,28 @@ function story(i: number): string {
 
 const sizes = { vocabSize: 32, width: 32, layers: 2, heads: 2, kvHeads: 1, hiddenWidth: 48, contextLength: 32 };
 
-test.for(["bitnet", "full"] as const)(
-  "%s: the loss falls from each of three epochs to the next",
-  { timeout: 60_000 },
-  async (variant) => {
-    const text = join(root, `${variant}.txt`);
-    writeFileSync(text, Array.from({ length: 60 }, (_, i) => story(i)).join("\n<|endoftext|>\n"));
-    const report = await train({
-      config: {
-        preset: "tiny",
-        model: { ...sizes, variant },
-        data: { files: [text], cacheDir: join(root, "cache"), validFraction: 0.1 },
-        tokenizer: { kind: "characters" },
-        train: { batch: 8, sequence: 32, epochs: 3, seed: 1 },
-        optimizer: { learningRate: 5e-3 },
-      },
-      runFolder: join(root, variant),
-    });
-    expect(report.reason).toBe("finished");
-    const losses = report.epochs.map(({ loss }) => loss);
-    expect(losses).toHaveLength(3);
-    expect(losses[1]).toBeLessThan(losses[0]);
-    expect(losses[2]).toBeLessThan(losses[1]);
-    expect(losses[2]).toBeLessThan(0.7 * Math.log(sizes.vocabSize));
-    expect(report.after!.loss).toBeLessThan(report.before!.loss);
-  },
-);
+test.for(["bitnet", "full"] as const)("%s: the loss falls from each of three epochs to the next", async (variant) => {
+  const text = join(root, `${variant}.txt`);
+  writeFileSync(text, Array.from({ length: 60 }, (_, i) => story(i)).join("\n<|endoftext|>\n"));
+  const report = await train({
+    config: {
+      preset: "tiny",
+      model: { ...sizes, variant },
+      data: { files: [text], cacheDir: join(root, "cache"), validFraction: 0.1 },
+      tokenizer: { kind: "characters" },
+      train: { batch: 8, sequence: 32, epochs: 3, seed: 1 },
+      optimizer: { learningRate: 5e-3 },
+    },
+    runFolder: join(root, variant),
+  });
+  expect(report.reason).toBe("finished");
+  const losses = report.epochs.map(({ loss }) => loss);
+  expect(losses).toHaveLength(3);
+  expect(losses[1]).toBeLessThan(losses[0]);
+  expect(losses[2]).toBeLessThan(losses[1]);
+  expect(losses[2]).toBeLessThan(0.7 * Math.log(sizes.vocabSize));
+  expect(report.after!.loss).toBeLessThan(report.before!.loss);
+});
 
 test.for(["bitnet", "full"] as const)("%s: gradients flow to every parameter on a small batch", async (variant) => {
   const runtime = new Runtime(createReferenceBackend());

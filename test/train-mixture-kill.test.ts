@@ -1,18 +1,17 @@
 // `bitnet train` over a mixture that a worker thread reads ahead, as a process that is really killed, and that Ctrl-C ends.
 // Oracle: the same command, left alone.
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { prepareTokens } from "../src/corpus/index.ts";
 import { createRandom } from "../src/platform/random.ts";
 import { createDocumentEncoder, saveTokenizer, trainCharacters } from "../src/tokenizer/index.ts";
 import { readScalars } from "../src/train/scalars.ts";
+import { type Moment, startBitnet } from "./support/signalled.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-mixture-kill-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const main = resolve(import.meta.dirname, "../src/cli/main.ts");
 const mixture = join(folder, "mixture.yaml");
 const tokenizerFile = join(folder, "tokenizer.json");
 
@@ -36,52 +35,42 @@ beforeAll(async () => {
   );
 });
 
-function start(run: string, ...more: string[]) {
+function start(run: string, moment: Moment | undefined, ...more: string[]) {
   const sizes = { vocabSize: 7, width: 16, layers: 1, heads: 2, kvHeads: 1, hiddenWidth: 32, contextLength: 16 };
-  const child = spawn(
-    process.execPath,
+  return startBitnet(
     [
-      ...["--import", "tsx", main, "train", "tiny", "--data", mixture, "--tokenizer", tokenizerFile, "--run-dir", run],
+      ...["train", "tiny", "--data", mixture, "--tokenizer", tokenizerFile, "--run-dir", run],
       ...["--tokenizer.kind=characters", "--backend", "reference", "--steps", "30", "--train.batch=4"],
       ...["--train.sequence=16", "--evaluation.every=10", "--evaluation.batches=1", "--checkpoints.every=5"],
       ...Object.entries(sizes).map(([key, value]) => `--model.${key}=${value}`),
       ...["--samples.every=null", ...more],
     ],
-    { cwd: resolve(import.meta.dirname, ".."), stdio: ["ignore", "pipe", "pipe"] },
+    moment,
   );
-  const said: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data: Buffer) => said.push(data.toString()));
-  return { process: child as ChildProcess, said, ended: new Promise<number | null>((done) => child.on("close", done)) };
 }
 
 const scalars = (run: string) => join(run, "metrics", "scalars.jsonl");
-const linesOf = (run: string) => (existsSync(scalars(run)) ? readFileSync(scalars(run), "utf8").split("\n").length : 0);
 const losses = (run: string) =>
   readScalars(scalars(run)).map(({ step, loss, val_loss, sources }) => ({ step, loss, val_loss, sources }));
 
-test("a mixture read ahead, killed once and once ended by Ctrl-C, comes to the same losses", {
-  timeout: 240_000,
-}, async () => {
+test("a mixture read ahead, killed once and once ended by Ctrl-C, comes to the same losses", async () => {
   const left = join(folder, "left-alone");
-  const whole = start(left);
+  const whole = start(left, undefined);
   expect(await whole.ended, whole.said.join("")).toBe(0);
   expect(whole.said.join("")).toMatch(/^source: web, 70.0 % of the tokens/m);
 
   const run = join(folder, "killed");
-  const moments = [
-    [14, "SIGKILL"],
-    [22, process.platform === "win32" ? "SIGKILL" : "SIGINT"],
-  ] as const;
-  const ends: (number | null)[] = [];
-  for (const [lines, signal] of moments) {
-    const { process: child, ended } = start(run, "--resume", "auto");
-    while (linesOf(run) < lines && child.exitCode === null) await new Promise((next) => setTimeout(next, 1));
-    child.kill(signal);
-    ends.push(await ended);
+  const line = { call: "writeSync", path: "scalars.jsonl" } as const;
+  // Windows has no SIGINT to send: there it would be a kill.
+  const interrupt = process.platform === "win32" ? "SIGKILL" : "SIGINT";
+  for (const [moment, end] of [
+    [{ ...line, count: 14 }, "SIGKILL"],
+    [{ ...line, count: 8, signal: interrupt }, interrupt === "SIGINT" ? 130 : "SIGKILL"],
+  ] as const) {
+    const { said, ended } = start(run, moment, "--resume", "auto");
+    expect(await ended, said.join("")).toBe(end);
   }
-  // A process that was done before its signal came would end with 0.
-  expect(ends.filter((code) => code !== 0).length).toBeGreaterThanOrEqual(1);
-  const last = start(run, "--resume", "auto");
+  const last = start(run, undefined, "--resume", "auto");
   expect(await last.ended, last.said.join("")).toBe(0);
   expect(losses(run)).toEqual(losses(left));
   const weights = (of: string) => readFileSync(join(of, "checkpoints", "step_000030", "model.safetensors"));

@@ -141,6 +141,6 @@ test("reference values: pass within four times PyTorch's own error, fail beyond,
 test("what a full-precision model has no layers for is not applicable, and says why", () => {
   expect(notTernary("bits")).toMatchObject({
     verdict: "not applicable",
-    figure: expect.stringContaining("full-precision"),
+    figure: expect.stringContaining("no ternary layers"),
   });
 });

@@ -2,7 +2,7 @@
  * The audit's checks as functions of what was measured: each gives pass, fail or not applicable, with its figure. They know
  * no model and no file, so a test can hand them what is wrong.
  */
-import type { ModelConfig } from "../model/index.ts";
+import { type ModelConfig, normNames } from "../model/index.ts";
 import type { SizeMeasurement } from "./size.ts";
 
 export type Verdict = "pass" | "fail" | "not applicable";
@@ -23,6 +23,7 @@ const b158Technical = "arXiv:2504.12285";
 
 const claims = {
   "ternary-weights": ["every weight of a linear layer is -1, 0 or +1 times one scale, the matrix's absmean", b158],
+  "mixed-weights": ["every weight of a ternary layer is -1, 0 or +1 times one scale, the matrix's absmean", b158],
   histograms: ["every ternary matrix uses all three values, zero among them", `${b158}, section 1`],
   "no-biases": ["there are no biases", `${b158}, section 2`],
   "sub-norms": ["a sub-norm stands before each attention output and each down projection", b158Technical],
@@ -49,8 +50,11 @@ const check = (id: CheckId, verdict: Verdict | boolean, figure: string): AuditCh
   figure,
 });
 
-export const notTernary = (id: CheckId): AuditCheck =>
-  check(id, "not applicable", "this is a full-precision model: it has no ternary layers");
+export const notTernary = (id: CheckId): AuditCheck => check(id, "not applicable", "this model has no ternary layers");
+
+/** Of BitLinear: ternary weights times int8 activations. */
+export const notBitLinear = (id: CheckId): AuditCheck =>
+  check(id, "not applicable", "this model has no layers with ternary weights and int8 activations");
 
 const count = (n: number): string => n.toLocaleString("en-US");
 const share = (x: number): string => `${(100 * x).toFixed(2)} %`;
@@ -74,6 +78,8 @@ const boundary = 1e-5;
 export async function judgeTernary(
   layers: AsyncIterable<TernaryEvidence> | Iterable<TernaryEvidence>,
   { weightScale, weightEps }: Pick<ModelConfig, "weightScale" | "weightEps">,
+  /** Of a model of mixed precision: which of its layers these are, in words. */
+  mixed: string | null = null,
 ): Promise<AuditCheck> {
   let [total, other, wrong, matrices, worstScale] = [0, 0, 0, 0, 0];
   let where = "";
@@ -96,11 +102,12 @@ export async function judgeTernary(
     matrices++;
   }
   const right = matrices > 0 && other === 0 && wrong === 0 && worstScale <= scaleTolerance;
-  return check(
-    "ternary-weights",
+  const judged = check(
+    mixed === null ? "ternary-weights" : "mixed-weights",
     right,
-    `${count(total)} weights of ${matrices} matrices: ${count(other)} are none of -1, 0, +1, ${count(wrong)} differ from the rule's; scales differ by ${worstScale.toExponential(1)} at most${where}`,
+    `${count(total)} weights of ${matrices} matrices: ${count(other)} are none of -1, 0, +1, ${count(wrong)} differ from the rule's; scales differ by ${worstScale.toExponential(1)} at most${where}${mixed === null ? "" : `; ${mixed}`}`,
   );
+  return { ...judged, id: "ternary-weights" };
 }
 
 /** A float32 sum of a matrix, accumulated in float64, rounds once or twice. */
@@ -146,10 +153,10 @@ export function judgeSubNorms(
   { layers, width, hiddenWidth, subNorms }: Pick<ModelConfig, "layers" | "width" | "hiddenWidth" | "subNorms">,
 ): AuditCheck {
   if (!subNorms) return check("sub-norms", "not applicable", "this model was made without sub-norms, says its config");
-  const of = (pattern: RegExp, size: number) =>
-    parameters.filter(({ name, shape }) => pattern.test(name) && shape.length === 1 && shape[0] === size).length;
-  const attention = of(/attn_sub_norm/, width);
-  const feedForward = of(/ffn_sub_norm/, hiddenWidth);
+  const of = (norm: string, size: number) =>
+    parameters.filter(({ name, shape }) => name.includes(norm) && shape.length === 1 && shape[0] === size).length;
+  const attention = of(normNames.attentionSub, width);
+  const feedForward = of(normNames.feedForwardSub, hiddenWidth);
   return check(
     "sub-norms",
     attention === layers && feedForward === layers,

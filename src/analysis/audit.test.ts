@@ -1,13 +1,13 @@
-// Oracle: PyTorch's values (reference-values.ts, compared here with shared/fixtures where that is present), and models made
+// Oracle: PyTorch's values (reference-values.ts, compared here with the fixtures of the ops), and models made
 // here of which each claim is known to hold, or is broken on purpose.
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { sharedPath, testShared } from "../../test/support/shared.ts";
+import { readFixtures } from "../../test/support/fixtures.ts";
 import { createReferenceBackend } from "../backends/index.ts";
 import { type ModelConfig, presets, Transformer } from "../model/index.ts";
 import { DataError } from "../platform/errors.ts";
+import { Runtime } from "../tensor/index.ts";
 import { trainBpe } from "../tokenizer/index.ts";
-import { auditModel, ObservingRuntime } from "./audit.ts";
+import { auditModel } from "./audit.ts";
 import { referenceValues } from "./reference-values.ts";
 
 const words = ["Once upon a time", "there was a little model", "of a little text", "that told of times and models"];
@@ -26,7 +26,7 @@ const config: ModelConfig = {
 };
 
 function create(changes: Partial<ModelConfig> = {}) {
-  const runtime = new ObservingRuntime(createReferenceBackend());
+  const runtime = new Runtime(createReferenceBackend());
   return { runtime, model: new Transformer(runtime, { ...config, ...changes }, 3) };
 }
 
@@ -63,6 +63,26 @@ test("of a full-precision model what is about ternary layers is not applicable, 
   for (const id of ["no-biases", "float-parts", "rms-norm", "rotary", "swiglu"]) expect(found[id]).toBe("pass");
 });
 
+test("of a model of mixed precision the ternary layers are judged, and which they are is told", async () => {
+  const overrides = [
+    { layers: "*.down_proj", weights: "int8" },
+    { layers: "layers.0.*", weights: "none" },
+  ];
+  const { runtime, model } = create({ quantization: { overrides } });
+  const report = await auditModel(model, runtime, tokenizer, options);
+  expect(new Set(Object.values(verdicts(report)))).toEqual(new Set(["pass"]));
+  expect(report.quantization).toBe("float but for 6 layers in ternary and 1 in int8");
+  expect(report.checks[0]).toMatchObject({
+    claim: "every weight of a ternary layer is -1, 0 or +1 times one scale, the matrix's absmean",
+    figure: expect.stringContaining(
+      "6 of 14 linear layers are ternary: the model is float but for 6 layers in ternary",
+    ),
+  });
+  const { runtime: other, model: floats } = create({ quantization: { activations: "none" } });
+  const found = verdicts(await auditModel(floats, other, tokenizer, options));
+  expect(found).toMatchObject({ "ternary-weights": "pass", activations: "not applicable", packed: "pass" });
+});
+
 test("a model with squared ReLU has no SwiGLU to judge", async () => {
   const { runtime, model } = create({ activation: "relu2" });
   expect(verdicts(await auditModel(model, runtime, tokenizer, options)).swiglu).toBe("not applicable");
@@ -93,8 +113,10 @@ test("an empty text is refused", async () => {
   await expect(auditModel(model, runtime, tokenizer, { ...options, text: "" })).rejects.toThrow(DataError);
 });
 
-testShared("shared: the stored reference values are PyTorch's fixtures", ["fixtures/ops.json"], () => {
-  const fixtures = JSON.parse(readFileSync(sharedPath("fixtures/ops.json"), "utf8"));
+test("the stored reference values are PyTorch's fixtures", () => {
+  const { rmsnorm } = readFixtures("rms-norm");
+  const { rope_half_split_pos3 } = readFixtures("rotary");
+  const fixtures = { rmsnorm, rope_half_split_pos3, swiglu: readFixtures("gated-activation").swiglu };
   const { rmsNorm, rotary, swiglu } = referenceValues;
   const flat = (nested: unknown): number[] => (nested as number[]).flat(4);
   expect(rmsNorm.x).toEqual(flat(fixtures.rmsnorm.x));

@@ -3,15 +3,16 @@
  * every check can fail (audit.test.ts makes each). The judges are in audit-judges.ts; this file gathers what they judge:
  * weights, the int8 activations and outputs of every BitLinear on a real text, a file's bits. Called by cli/.
  */
-import type { Backend, NDArray } from "../backends/backend.ts";
-import type { ModelConfig, Transformer } from "../model/index.ts";
+import type { NDArray } from "../backends/backend.ts";
+import { describePlan, type ModelConfig, type Transformer } from "../model/index.ts";
+import { isBitLinear } from "../nn/index.ts";
 import type { Op } from "../ops/op.ts";
 import { packModel } from "../infer/index.ts";
 import { gatedActivation } from "../ops/gated-activation/index.ts";
 import { rmsNorm } from "../ops/rms-norm/index.ts";
 import { rotary, rotaryTable } from "../ops/rotary/index.ts";
 import { DataError } from "../platform/errors.ts";
-import { Runtime, type Tensor } from "../tensor/index.ts";
+import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import {
   type AuditCheck,
@@ -26,6 +27,7 @@ import {
   judgeReference,
   judgeSubNorms,
   judgeTernary,
+  notBitLinear,
   notTernary,
   type TernaryEvidence,
 } from "./audit-judges.ts";
@@ -34,6 +36,8 @@ import { measureSize, type SizeMeasurement } from "./size.ts";
 
 export interface AuditReport {
   variant: ModelConfig["variant"];
+  /** The linear layers in words: "ternary", "full precision", "ternary but for 7 layers in int8". */
+  quantization: string;
   /** Of the text that the activations were taken from. */
   textTokens: number;
   checks: AuditCheck[];
@@ -54,33 +58,27 @@ export interface AuditOptions {
   onProgress?: (what: string) => void;
 }
 
-/** A runtime that lets an audit see what ops read and write. Load the model to be audited with it. */
-export class ObservingRuntime extends Runtime {
-  observer: ((op: string, inputs: readonly Tensor[], outputs: readonly Tensor[]) => void) | null = null;
-
-  override applyAll<P>(op: Op<P>, inputs: readonly Tensor[], params: P): Tensor[] {
-    const outputs = super.applyAll(op, inputs, params);
-    this.observer?.(op.name, inputs, outputs);
-    return outputs;
-  }
-}
-
 /** Tokens of each layer whose outputs are computed again in float64. */
 const comparedTokens = 2;
 
 /**
- * @param model loaded with `runtime`
+ * @param model loaded with `runtime`, which is observed meanwhile
  * @throws DataError for a text without tokens; what measureSize throws
  */
 export async function auditModel(
   model: Transformer,
-  runtime: ObservingRuntime,
+  runtime: Runtime,
   tokenizer: Tokenizer,
   options: AuditOptions,
 ): Promise<AuditReport> {
   const { config } = model;
   const { signal, onProgress = () => {}, reference = referenceValues } = options;
-  const ternary = config.variant === "bitnet";
+  const { plan } = model;
+  const ternary = plan.anyTernary;
+  const bitLinear = plan.layers.filter(isBitLinear).length;
+  const mixed = plan.allBitLinear
+    ? null
+    : `${model.ternaryLayers.length} of ${plan.layers.length} linear layers are ternary: the model is ${describePlan(plan)}`;
   const ids = tokensOf(tokenizer, options, config.contextLength);
   const checks: AuditCheck[] = [];
   const step = async (what: string, check: () => Promise<AuditCheck> | AuditCheck) => {
@@ -90,18 +88,22 @@ export async function auditModel(
   };
 
   await step("weights", async () =>
-    ternary ? judgeTernary(await ternaryEvidence(model), config) : notTernary("ternary-weights"),
+    ternary ? judgeTernary(ternaryEvidence(model), config, mixed) : notTernary("ternary-weights"),
   );
   onProgress("histograms and size");
   const size = await measureSize(model, tokenizer, { signal });
   await step("histograms", () => (ternary ? judgeHistograms(size.layers) : notTernary("histograms")));
   await step("biases", () => judgeNoBiases(model.parameters));
-  await step("norms", () => (ternary ? judgeSubNorms(model.parameters, config) : notTernary("sub-norms")));
+  await step("norms", () =>
+    ternary ? judgeSubNorms(model.parameters, { ...config, subNorms: plan.subNorms }) : notTernary("sub-norms"),
+  );
   await step("float parts", async () => judgeFloatParts(await floatParts(model)));
   onProgress("activations");
-  const layers = ternary ? await observeBitLinear(model, runtime, ids) : [];
-  await step("activations", () => (ternary ? judgeActivations(layers, ids.length) : notTernary("activations")));
-  await step("integer products", () => (ternary ? judgeAgreement(layers) : notTernary("integer-float")));
+  const layers = bitLinear > 0 ? await observeBitLinear(model, runtime, ids) : [];
+  const observed = (id: "activations" | "integer-float", judge: () => AuditCheck) =>
+    bitLinear > 0 ? judge() : ternary ? notBitLinear(id) : notTernary(id);
+  await step("activations", () => observed("activations", () => judgeActivations(layers, ids.length)));
+  await step("integer products", () => observed("integer-float", () => judgeAgreement(layers)));
   await step("packed engine", async () =>
     ternary ? judgePackedLogits(...(await bothLogits(model, ids)), config.vocabSize) : notTernary("packed"),
   );
@@ -116,7 +118,13 @@ export async function auditModel(
       const unused = what === "swiglu" && config.activation !== "silu";
       return judgeReference(what, y, expected, float32Error, unused ? config.activation : null);
     });
-  return { variant: config.variant, textTokens: ids.length, checks, layers: size.layers };
+  return {
+    variant: config.variant,
+    quantization: describePlan(plan),
+    textTokens: ids.length,
+    checks,
+    layers: size.layers,
+  };
 }
 
 function tokensOf(
@@ -132,10 +140,13 @@ function tokensOf(
   );
 }
 
-/** Each ternary matrix: master weights, and codes and scale as they multiply. One at a time: a large model has many. */
+/** Each matrix that absmean makes ternary: master weights, and codes and scale as they multiply. One at a time: a large model has many. */
 async function* ternaryEvidence(model: Transformer): AsyncGenerator<TernaryEvidence> {
   const { runtime } = model;
   for (const layer of model.ternaryLayers) {
+    const quantizer = layer.spec.weights?.quantizer;
+    // The rule of another quantizer is its own; audit knows the papers'.
+    if (quantizer?.form !== "ternary" || !quantizer.isAbsmean) continue;
     const { codes, scale } = layer.quantized(runtime);
     yield {
       name: layer.weight.name,
@@ -173,17 +184,13 @@ interface Held {
 }
 
 /** Runs the tokens through the model and keeps what every BitLinear read and wrote. */
-async function observeBitLinear(
-  model: Transformer,
-  runtime: ObservingRuntime,
-  ids: Int32Array,
-): Promise<BitLinearEvidence[]> {
+async function observeBitLinear(model: Transformer, runtime: Runtime, ids: Int32Array): Promise<BitLinearEvidence[]> {
   const held: Held[] = [];
   const hold = (tensor: Tensor): Tensor => {
     tensor.storage.retain();
     return tensor;
   };
-  runtime.observer = (op, inputs, outputs) => {
+  const stop = runtime.observe(({ op, inputs, outputs }) => {
     if (op !== "bit-linear") return;
     const [codes, scale, , ...rest] = inputs;
     const count = outputs.length;
@@ -202,12 +209,12 @@ async function observeBitLinear(
           y: hold(outputs[i]),
         },
       });
-  };
+  });
   try {
     const states = model.hiddenStates({ tokens: ids, batch: 1, length: ids.length });
     states.dispose();
   } finally {
-    runtime.observer = null;
+    stop();
   }
   const found: BitLinearEvidence[] = [];
   try {
@@ -317,6 +324,3 @@ async function computeSwiglu(runtime: Runtime, { swiglu: s }: ReferenceValues): 
     float32Error: s.float32Error,
   };
 }
-
-/** For people who build their own: a runtime to load the model with. */
-export const observingRuntime = (backend: Backend): ObservingRuntime => new ObservingRuntime(backend);

@@ -15,9 +15,9 @@ export interface SizeMeasurement {
   ternaryParameters: number;
   /** 8 · fileBytes / parameters. */
   bitsPerParameter: number;
-  /** Of the weights of linear layers in the file, ternary (a float32 scale for each matrix counted) or in half precision. */
+  /** Of the weights of linear layers in the file: ternary (a float32 scale for each matrix counted), int8, or half precision. */
   linearBitsPerWeight: number;
-  /** The same of a ternary model; null for a full-precision one. */
+  /** The same of the ternary layers alone; null for a model without any. */
   ternaryBitsPerWeight: number | null;
   /** Mean of the layers' entropies by their weights, at most log2 3 = 1.585; null likewise. */
   ternaryEntropyBits: number | null;

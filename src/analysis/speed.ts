@@ -8,7 +8,7 @@ import { measure } from "mitata";
 import type { Backend } from "../backends/backend.ts";
 import type { Engine } from "../infer/index.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
-import type { Clock } from "../platform/system.ts";
+import type { Clock } from "../platform/clock.ts";
 import { nextTurn } from "../platform/turn.ts";
 
 export interface Contender {

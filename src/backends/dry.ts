@@ -4,6 +4,7 @@
  * on any machine. Whatever is read from it is 0. Used by `bitnet inspect`; never chosen for work.
  */
 import type { Backend, DeviceBuffer } from "./backend.ts";
+import { neverLost } from "./lost.ts";
 
 class DryBuffer implements DeviceBuffer {
   freed = false;
@@ -17,7 +18,15 @@ export function createDryBackend(options: { bf16?: boolean } = {}): Backend {
     name: "dry",
     isa: "none",
     threads: 1,
-    supports: { bf16: options.bf16 ?? false },
+    supports: {
+      bf16: options.bf16 ?? false,
+      int8Gradients: true,
+      float64Sums: true,
+      ieee: true,
+      anyByteWidth: true,
+      int8Columns: 4096,
+    },
+    lost: neverLost,
     stats,
     allocate(sizeBytes) {
       stats.liveBytes += sizeBytes;

@@ -3,9 +3,10 @@
 import { relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { packageFile } from "../platform/machine.ts";
-import { createBackend, listBackends } from "./index.ts";
+import { createReferenceBackend } from "./reference.ts";
+import { createBackend, findBackends } from "./index.ts";
 
-const here = listBackends().filter(({ absent }) => !absent);
+const here = (await findBackends()).filter(({ absent }) => !absent);
 const native = [...new Set(here.filter(({ choice }) => choice.backend === "native").map(({ choice }) => choice.isa))];
 const hasWasm = here.some(({ choice }) => choice.backend === "wasm");
 
@@ -23,7 +24,7 @@ async function chosen(choice: Parameters<typeof createBackend>[0]) {
 }
 
 test("the reference is always here, with one thread", async () => {
-  expect(listBackends()[0]).toEqual({
+  expect((await findBackends())[0]).toEqual({
     choice: { backend: "reference", isa: "typescript", threads: 1 },
     absent: null,
   });
@@ -97,14 +98,14 @@ test("an addon that is named and not there is an error, whatever else is here", 
     await expect(fresh.createBackend({ backend })).rejects.toThrow(
       `backend "${backend}" with instruction set "auto": ${reason}; what is here: `,
     );
-  expect(fresh.listBackends().find(({ choice }) => choice.backend === "native")?.absent).toBe(reason);
+  expect((await fresh.findBackends()).find(({ choice }) => choice.backend === "native")?.absent).toBe(reason);
 });
 
 test.skipIf(native.length === 0)("an addon may be named from the working directory", async () => {
   vi.stubEnv("BITNET_ADDON", relative(process.cwd(), packageFile("build/bitnet.node")));
   vi.resetModules();
   const fresh = await import("./index.ts");
-  expect(fresh.listBackends().some(({ choice, absent }) => choice.backend === "native" && !absent)).toBe(true);
+  expect((await fresh.findBackends()).some(({ choice, absent }) => choice.backend === "native" && !absent)).toBe(true);
 });
 
 test("a file that is no addon is a reason, not a crash", async () => {
@@ -114,6 +115,39 @@ test("a file that is no addon is a reason, not a crash", async () => {
   await expect(fresh.createBackend({ backend: "native" })).rejects.toThrow(
     /: the native addon does not load: .*what is here: /s,
   );
+});
+
+test("a backend is one entry of the registry: found in its time, listed, and made by its name", async () => {
+  vi.doMock("./registry.ts", async (original) => {
+    const registry = await original<typeof import("./registry.ts")>();
+    const load = async () => ({
+      find: async () => [{ isa: "adapter", absent: await Promise.resolve(null) }],
+      create: async () => ({ ...createReferenceBackend(), name: "gpu", isa: "adapter", threads: 1 }),
+    });
+    const gpu = { name: "gpu", auto: false, maxThreads: 1, load };
+    return {
+      ...registry,
+      backendKinds: [...registry.backendKinds, gpu],
+      backendNames: [...registry.backendNames, "gpu"],
+    };
+  });
+  onTestFinished(() => void vi.doUnmock("./registry.ts"));
+  vi.resetModules();
+  const fresh = await import("./index.ts");
+  expect((await fresh.findBackends())[0]).toEqual({
+    choice: { backend: "gpu", isa: "adapter", threads: 1 },
+    absent: null,
+  });
+  const backend = await fresh.createBackend({ backend: "gpu" as "native" });
+  expect([backend.name, backend.isa]).toEqual(["gpu", "adapter"]);
+  await expect(fresh.createBackend({ backend: "gpu" as "native", threads: 2 })).rejects.toThrow(
+    "the gpu backend has one thread, and 2 were asked for",
+  );
+  await expect(fresh.createBackend({ backend: "cuda" as "native" })).rejects.toThrow(
+    "backends are: auto, native, wasm, reference, gpu",
+  );
+  // The old list, which cannot wait, has those of before.
+  expect(fresh.listBackends()).toEqual(await findBackends());
 });
 
 test("an unknown value is refused with the choices", async () => {

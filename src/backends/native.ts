@@ -6,6 +6,7 @@ import { UsageError } from "../platform/errors.ts";
 import { absolutePath } from "../platform/files.ts";
 import { environmentVariable, fileExists, loadAddon, packageFile } from "../platform/machine.ts";
 import type { Backend, TypedArray } from "./backend.ts";
+import type { BackendModule } from "./backend-module.ts";
 import { createProcessorBackend, maxArguments } from "./processor.ts";
 
 interface Addon {
@@ -91,6 +92,7 @@ export function createNativeBackend({ isa, threads }: { isa: string; threads: nu
     isa,
     threads,
     bf16: isa === "avx512",
+    int8Columns: 4096,
     kernels: addon.kernels,
     remedy: `if its kernel.cc is newer than the addon, \`${howToBuild}\` builds it anew`,
     addresses,
@@ -119,3 +121,8 @@ export function createNativeBackend({ isa, threads }: { isa: string; threads: nu
     },
   });
 }
+
+export const nativeBackend: BackendModule = {
+  find: () => nativeInstructionSets().reverse(),
+  create: async (choice) => createNativeBackend(choice),
+};

@@ -1,7 +1,7 @@
 // Buffers, their reuse and the checks before a launch, over an engine that only counts. Oracle: the contract in backend.ts.
 import { expect, test } from "vitest";
 import { defineKernel, type NDArray } from "./backend.ts";
-import { createProcessorBackend, type Engine, maxArguments } from "./processor.ts";
+import { createProcessorBackend, type KernelProcessor, maxArguments } from "./processor.ts";
 
 const mebibyte = 2 ** 20;
 
@@ -18,11 +18,12 @@ function countingEngine(room = Number.POSITIVE_INFINITY) {
     freedPrograms: [] as number[],
   };
   const programs: Float64Array[] = [];
-  const engine: Engine = {
+  const engine: KernelProcessor = {
     name: "native",
     isa: "counting",
     threads: 1,
     bf16: false,
+    int8Columns: 4096,
     kernels: ["other", "sum"],
     remedy: "build it",
     addresses: new Float64Array(maxArguments),

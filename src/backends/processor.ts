@@ -1,7 +1,7 @@
 /**
  * What the native and WASM backends share: both run kernel.cc on this processor, over memory with addresses. Here are
  * the buffers and their reuse, and the checks between a caller's mistake and a crash: freed or foreign buffers, ranges,
- * dtypes, sizes. An `Engine` is the rest: where memory comes from and how a kernel starts.
+ * dtypes, sizes. A `KernelProcessor` is the rest: where memory comes from and how a kernel starts.
  *
  * Memory that is freed is kept, by size, for the next buffer of that size: a training step asks for the sizes of the
  * step before. What is kept never grows past a quarter of the most that was ever in use (see `allocate`).
@@ -18,17 +18,23 @@ import {
   type TypedArray,
 } from "./backend.ts";
 import { FormatError } from "../platform/errors.ts";
+import { runOnHost } from "./host-kernel.ts";
+import { type Loss, neverLost } from "./lost.ts";
 
 /** A kernel has at most so many buffers, and so many numbers. */
 export const maxArguments = 32;
 /** Of one kernel in a program: its index, its addresses and its numbers. */
 export const commandNumbers = 1 + 2 * maxArguments;
 
-export interface Engine {
-  readonly name: "native" | "wasm";
+export interface KernelProcessor {
+  readonly name: string;
   readonly isa: string;
   readonly threads: number;
   readonly bf16: boolean;
+  /** As `BackendSupports.int8Columns`. */
+  readonly int8Columns: number;
+  /** Of one that can be lost; it checks before a kernel itself. */
+  readonly loss?: Loss;
   /** The kernels that it has; a kernel's index is what `launch` takes. */
   readonly kernels: readonly string[];
   /** What to do where a kernel is missing. */
@@ -58,7 +64,7 @@ class ProcessorBuffer implements DeviceBuffer {
   /** Only a kernel may touch it, and only read: a file's bytes. */
   readOnly = false;
   constructor(
-    readonly owner: Engine,
+    readonly owner: KernelProcessor,
     readonly sizeBytes: number,
     readonly address: number,
   ) {}
@@ -67,7 +73,7 @@ class ProcessorBuffer implements DeviceBuffer {
 class ProcessorProgram implements Program {
   disposed = false;
   constructor(
-    readonly owner: Engine,
+    readonly owner: KernelProcessor,
     readonly id: number,
     /** What its kernels read and write; checked before each run, for a freed buffer may be another's by then. */
     readonly buffers: readonly ProcessorBuffer[],
@@ -86,11 +92,11 @@ interface PreparedKernel {
 const mebibyte = 1048576;
 const inMebibytes = (bytes: number) => `${(bytes / mebibyte).toFixed(1)} MiB`;
 
-export function createProcessorBackend(engine: Engine): Backend {
+export function createProcessorBackend(processor: KernelProcessor): Backend {
   const stats = { liveBytes: 0, peakBytes: 0 };
-  const title = `${engine.name} backend`;
-  const { addresses, numbers } = engine;
-  const indices = new Map(engine.kernels.map((name, i) => [name, i]));
+  const title = `${processor.name} backend`;
+  const { addresses, numbers } = processor;
+  const indices = new Map(processor.kernels.map((name, i) => [name, i]));
   const prepared = new WeakMap<object, PreparedKernel>();
   /** Kept addresses by the size that they were allocated with; and all sizes, live and kept. */
   const kept = new Map<number, number[]>();
@@ -102,7 +108,7 @@ export function createProcessorBackend(engine: Engine): Backend {
 
   function check(buffer: DeviceBuffer, what: string): ProcessorBuffer {
     if (closed) throw new Error(`${title}: ${what} after close()`);
-    if (!(buffer instanceof ProcessorBuffer) || buffer.owner !== engine)
+    if (!(buffer instanceof ProcessorBuffer) || buffer.owner !== processor)
       throw new Error(`${title}: ${what} of a buffer that another backend made`);
     if (buffer.freed) throw new Error(`${title}: ${what} of a freed buffer (${buffer.sizeBytes} bytes)`);
     return buffer;
@@ -110,6 +116,7 @@ export function createProcessorBackend(engine: Engine): Backend {
 
   function checkRange(buffer: DeviceBuffer, what: string, byteOffset: number, data: TypedArray): ProcessorBuffer {
     const b = check(buffer, what);
+    processor.loss?.check();
     if (b.readOnly) throw new Error(`${title}: ${what} of a buffer that is a file's bytes; only kernels may read it`);
     if (!(Number.isInteger(byteOffset) && byteOffset >= 0 && byteOffset + data.byteLength <= b.sizeBytes))
       throw new Error(
@@ -119,13 +126,14 @@ export function createProcessorBackend(engine: Engine): Backend {
   }
 
   function trim(): void {
-    for (const addresses of kept.values()) for (const address of addresses) engine.free(address);
+    for (const addresses of kept.values()) for (const address of addresses) processor.free(address);
     kept.clear();
     keptBytes = 0;
   }
 
   function allocate(sizeBytes: number): ProcessorBuffer {
     if (closed) throw new Error(`${title}: allocate after close()`);
+    processor.loss?.check();
     if (!(Number.isSafeInteger(sizeBytes) && sizeBytes >= 1))
       throw new Error(`${title}: allocate of ${sizeBytes} bytes; expected a whole number from 1`);
     const size = roundUp(sizeBytes);
@@ -136,10 +144,10 @@ export function createProcessorBackend(engine: Engine): Backend {
       // Sizes that never come again (sequences of many lengths) must not pile up.
       if (stats.liveBytes + keptBytes + size > 1.25 * Math.max(stats.peakBytes, stats.liveBytes + size) + 64 * mebibyte)
         trim();
-      address = engine.allocate(size);
+      address = processor.allocate(size);
       if (!address && keptBytes > 0) {
         trim();
-        address = engine.allocate(size);
+        address = processor.allocate(size);
       }
       if (!address)
         throw new Error(
@@ -148,26 +156,26 @@ export function createProcessorBackend(engine: Engine): Backend {
     }
     stats.liveBytes += sizeBytes;
     stats.peakBytes = Math.max(stats.peakBytes, stats.liveBytes);
-    return new ProcessorBuffer(engine, sizeBytes, address);
+    return new ProcessorBuffer(processor, sizeBytes, address);
   }
 
   function withFile(file: MappableFile, offset: number, size: number, body: (bytes: DeviceBuffer) => void): boolean {
     if (closed) throw new Error(`${title}: withFile after close()`);
     if (recording) throw new Error(`${title}: withFile inside record()`);
-    const address = engine.mapFile!(file.descriptor, offset, size);
+    const address = processor.mapFile!(file.descriptor, offset, size);
     if (address === 0)
       throw new FormatError(
         `${file.path}: wanted ${size} bytes at byte ${offset}, but the file ends before; is it cut short?`,
       );
     if (address < 0) return false;
-    const buffer = new ProcessorBuffer(engine, size, address);
+    const buffer = new ProcessorBuffer(processor, size, address);
     buffer.readOnly = true;
     let whole = true;
     try {
       body(buffer);
     } finally {
       buffer.freed = true;
-      whole = engine.unmapFile!(address);
+      whole = processor.unmapFile!(address);
     }
     if (!whole)
       throw new FormatError(`${file.path}: became shorter while it was read; read it again when nobody writes it`);
@@ -178,9 +186,10 @@ export function createProcessorBackend(engine: Engine): Backend {
   function prepare(kernel: Kernel): PreparedKernel {
     let known = prepared.get(kernel);
     if (!known) {
-      const index = indices.get(kernel.name);
+      // -1: runs in TypeScript.
+      const index = indices.get(kernel.name) ?? (kernel.host ? -1 : undefined);
       if (index === undefined)
-        throw new Error(`${title}: there is no kernel "${kernel.name}" for ${engine.isa}; ${engine.remedy}`);
+        throw new Error(`${title}: there is no kernel "${kernel.name}" for ${processor.isa}; ${processor.remedy}`);
       known = { index, buffers: Object.entries(kernel.buffers) };
       if (known.buffers.length > maxArguments || kernel.params.length > maxArguments)
         throw new Error(`${kernel.name}: a kernel has at most ${maxArguments} buffers and ${maxArguments} numbers`);
@@ -205,15 +214,36 @@ export function createProcessorBackend(engine: Engine): Backend {
     return buffer.address;
   }
 
+  function launchHere(
+    kernel: Kernel,
+    arrays: Readonly<Record<string, NDArray | null>>,
+    params: Record<string, number>,
+  ): void {
+    if (recording)
+      throw new Error(`${kernel.name}: has no C++ side, so it cannot be recorded in a program; use the float engine`);
+    runOnHost(kernel, arrays, params, {
+      read: ({ buffer }, into) => processor.read(checkRange(buffer, kernel.name, 0, into).address, 0, into),
+      write: ({ buffer }, data) => processor.write(checkRange(buffer, kernel.name, 0, data).address, 0, data),
+    });
+  }
+
   return {
-    name: engine.name,
-    isa: engine.isa,
-    threads: engine.threads,
-    supports: { bf16: engine.bf16 },
+    name: processor.name,
+    isa: processor.isa,
+    threads: processor.threads,
+    supports: {
+      bf16: processor.bf16,
+      int8Gradients: true,
+      float64Sums: true,
+      ieee: true,
+      anyByteWidth: true,
+      int8Columns: processor.int8Columns,
+    },
+    lost: processor.loss?.lost ?? neverLost,
     stats,
     allocate,
     trim,
-    ...(engine.mapFile ? { withFile } : {}),
+    ...(processor.mapFile ? { withFile } : {}),
     free(buffer) {
       const b = check(buffer, "free");
       if (b.readOnly) throw new Error(`${title}: free of a buffer that is a file's bytes; it ends by itself`);
@@ -226,10 +256,10 @@ export function createProcessorBackend(engine: Engine): Backend {
       keptBytes += size;
     },
     upload(buffer, data, byteOffset = 0) {
-      engine.write(checkRange(buffer, "upload", byteOffset, data).address, byteOffset, data);
+      processor.write(checkRange(buffer, "upload", byteOffset, data).address, byteOffset, data);
     },
     async read(buffer, into, byteOffset = 0) {
-      engine.read(checkRange(buffer, "read", byteOffset, into).address, byteOffset, into);
+      processor.read(checkRange(buffer, "read", byteOffset, into).address, byteOffset, into);
     },
     launch<B extends Record<string, DType>, P extends string>(
       kernel: Kernel<B, P>,
@@ -238,6 +268,7 @@ export function createProcessorBackend(engine: Engine): Backend {
     ) {
       if (closed) throw new Error(`${title}: launch of ${kernel.name} after close()`);
       const { index, buffers } = prepare(kernel as unknown as Kernel);
+      if (index < 0) return launchHere(kernel as unknown as Kernel, arrays, params);
       for (let i = 0; i < buffers.length; i++)
         addresses[i] = addressOf(kernel.name, buffers[i][0], buffers[i][1], arrays[buffers[i][0]]);
       // Those of the launch before may have been given back since, and the addon refuses an address that it does not know.
@@ -256,7 +287,7 @@ export function createProcessorBackend(engine: Engine): Backend {
         recording.commands.push(command);
         return;
       }
-      engine.launch(index);
+      processor.launch(index);
     },
     record(body) {
       if (recording) throw new Error(`${title}: record() inside record()`);
@@ -269,20 +300,20 @@ export function createProcessorBackend(engine: Engine): Backend {
       }
       const all = new Float64Array(mine.commands.length * commandNumbers);
       for (const [i, command] of mine.commands.entries()) all.set(command, i * commandNumbers);
-      return new ProcessorProgram(engine, engine.createProgram(all), [...mine.buffers]);
+      return new ProcessorProgram(processor, processor.createProgram(all), [...mine.buffers]);
     },
     run(program) {
       if (closed) throw new Error(`${title}: run of a program after close()`);
-      if (!(program instanceof ProcessorProgram) || program.owner !== engine || program.disposed)
+      if (!(program instanceof ProcessorProgram) || program.owner !== processor || program.disposed)
         throw new Error(`${title}: run of a program that is disposed of, or another backend's`);
       for (const buffer of program.buffers) check(buffer, "run of a program: use");
-      engine.runProgram(program.id);
+      processor.runProgram(program.id);
     },
     close() {
       if (closed) return;
       closed = true;
       stats.liveBytes = 0;
-      engine.close();
+      processor.close();
     },
   };
 }

@@ -3,6 +3,8 @@
  * and never chosen for real work unless asked for by name.
  */
 import type { Backend, DeviceBuffer, DType, Kernel, NDArray, Program, TypedArray } from "./backend.ts";
+import type { BackendModule } from "./backend-module.ts";
+import { neverLost } from "./lost.ts";
 
 class HostBuffer implements DeviceBuffer {
   readonly bytes: ArrayBuffer;
@@ -46,7 +48,15 @@ export function createReferenceBackend(): Backend {
     name: "reference",
     isa: "typescript",
     threads: 1,
-    supports: { bf16: false },
+    supports: {
+      bf16: false,
+      int8Gradients: true,
+      float64Sums: true,
+      ieee: true,
+      anyByteWidth: true,
+      int8Columns: 4096,
+    },
+    lost: neverLost,
     stats,
     allocate(sizeBytes) {
       stats.liveBytes += sizeBytes;
@@ -109,3 +119,8 @@ export function createReferenceBackend(): Backend {
     close() {},
   };
 }
+
+export const referenceBackend: BackendModule = {
+  find: () => [{ isa: "typescript", absent: null }],
+  create: async () => createReferenceBackend(),
+};

@@ -20,7 +20,9 @@ import {
   wasmPageBytes,
 } from "../platform/wasm-threads.ts";
 import type { Backend, TypedArray } from "./backend.ts";
+import type { BackendModule } from "./backend-module.ts";
 import { createLinearAllocator } from "./linear-allocator.ts";
+import { createLoss } from "./lost.ts";
 import { commandNumbers, createProcessorBackend, maxArguments } from "./processor.ts";
 
 interface Exports {
@@ -120,17 +122,16 @@ export async function createWasmBackend({ threads }: { threads: number }): Promi
   }
 
   const kernels = names.split("\n").slice(0, -1);
-  let failure: Error | null = null;
+  const loss = createLoss();
   /** Commands of each program, by its address. */
   const programs = new Map<number, number>();
   function guarded(run: () => void, what: string): void {
-    if (failure) throw failure;
+    loss.check();
     try {
       run();
     } catch (error) {
       exports.fail(control); // the other threads must not wait for this one
-      failure = new Error(`wasm backend: ${what} trapped (${error}); the backend is of no more use`, { cause: error });
-      throw failure;
+      throw loss.report(`wasm backend: ${what} trapped (${error}); the backend is of no more use`, error);
     }
   }
   return createProcessorBackend({
@@ -138,6 +139,8 @@ export async function createWasmBackend({ threads }: { threads: number }): Promi
     isa: "simd128",
     threads,
     bf16: false,
+    int8Columns: 2048, // its products take pairs, not fours, of 1024 words
+    loss,
     kernels,
     remedy: `if its kernel.cc is newer than ${moduleFile()}, \`npm run build:wasm\` builds it anew`,
     addresses,
@@ -163,3 +166,8 @@ export async function createWasmBackend({ threads }: { threads: number }): Promi
     close: () => exports.stop(control),
   });
 }
+
+export const wasmBackend: BackendModule = {
+  find: () => [{ isa: "simd128", absent: wasmAbsence() }],
+  create: (choice) => createWasmBackend(choice),
+};

@@ -325,8 +325,8 @@ describe("config.json", () => {
     expect(refused({ quantization_config: undefined })).toThrow(/has no quantization_config of quant_method "bitnet"/);
     const bitnet = { quant_method: "bitnet", linear_class: "autobitlinear", quantization_mode: "online" };
     expect(refused({ quantization_config: { ...bitnet, use_rms_norm: true } })).toThrow(/use_rms_norm is true/);
-    expect(refused({ quantization_config: { ...bitnet, modules_to_not_convert: ["model.layers.0"] } })).toThrow(
-      /modules_to_not_convert has "model.layers.0"/,
+    expect(refused({ quantization_config: { ...bitnet, modules_to_not_convert: ["layers.0"] } })).toThrow(
+      /modules_to_not_convert has "layers.0"/,
     );
     expect(refused({ rope_parameters: { rope_type: "llama3", rope_theta: 1 } })).toThrow(
       /rope_parameters is of type "llama3"/,

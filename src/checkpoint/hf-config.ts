@@ -4,13 +4,29 @@
  */
 import { z } from "zod";
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
-import { hasSubNorms, headWidth, type ModelConfig, modelConfigSchema, presets } from "../model/config.ts";
+import {
+  checkQuantization,
+  headWidth,
+  type LayerPlan,
+  type ModelConfig,
+  modelConfigSchema,
+  planModel,
+  presets,
+  quantizationOf,
+} from "../model/index.ts";
+import { isBitLinear } from "../nn/index.ts";
+
+/** How Hugging Face's quantiser scales ternary weights: s = max(mean|W|, 1e-5). */
+export const huggingFaceScale = { weightScale: "clamp", weightEps: 1e-5 } as const satisfies Partial<ModelConfig>;
 
 /** Token ids that generation needs; null where there is none. */
 export interface TokenRoles {
   bos: number | null;
   eos: number | null;
 }
+
+/** The output head among PyTorch's modules. */
+const headModule = "lm_head";
 
 /** Raised when what stands under `bitnet_ts` changes its meaning. */
 const ownVersion = 1;
@@ -50,23 +66,34 @@ export interface HuggingFaceConfigOptions {
   dtype?: FloatDType;
 }
 
+/** What transformers' BitNet quantizer does to a layer: nothing, or absmean with int8 inputs. */
+export const transformersRuns = (layer: LayerPlan): boolean =>
+  isBitLinear(layer) || (!layer.weights && !layer.activations);
+
+/** A model_type that transformers does not know, for models that it would run otherwise than they are. */
+const ownType = "bitnet_ts";
+
 /** The content of config.json. */
 export function toHuggingFaceConfig(
   config: ModelConfig,
   roles: TokenRoles,
   { layout = "float", dtype = "float32" }: HuggingFaceConfigOptions = {},
 ): Record<string, unknown> {
+  const plan = planModel(config);
+  const kept = plan.layers.filter((layer) => !isBitLinear(layer));
   const quantizationConfig = {
     quant_method: "bitnet",
     linear_class: "autobitlinear",
     quantization_mode: layout === "float" ? "online" : "offline",
+    // Names in full: transformers takes part of a name for the name, and its own default no longer holds.
+    ...(kept.length > 0 ? { modules_to_not_convert: [headModule, ...kept.map(({ name }) => name)] } : {}),
   };
-  const ternary = config.variant === "bitnet";
   // Without sub-norms a ternary model is a LLaMA model whose linear layers transformers replaces.
-  const bitnet = hasSubNorms(config);
+  const bitnet = plan.subNorms;
+  const runs = plan.layers.every(transformersRuns);
   return {
     architectures: [bitnet ? "BitNetForCausalLM" : "LlamaForCausalLM"],
-    model_type: bitnet ? "bitnet" : "llama",
+    model_type: !runs ? ownType : bitnet ? "bitnet" : "llama",
     ...sizesOf(config),
     head_dim: headWidth(config),
     attention_bias: false,
@@ -78,7 +105,7 @@ export function toHuggingFaceConfig(
     eos_token_id: roles.eos,
     torch_dtype: dtype,
     use_cache: true,
-    ...(ternary ? { quantization_config: quantizationConfig } : {}),
+    ...(plan.anyTernary ? { quantization_config: quantizationConfig } : {}),
     bitnet_ts: { version: ownVersion, model: config },
   };
 }
@@ -165,6 +192,7 @@ function readOwn(content: Record<string, unknown>, own: unknown, where: string):
       `${where}: was written by another version of bitnet.ts (format ${version}, this one reads ${ownVersion}); update bitnet.ts`,
     );
   const config = check(modelConfigSchema, model, `${where}: bitnet_ts.model`);
+  checkQuantization(config, `${where}: bitnet_ts.model`);
   for (const [key, value] of Object.entries(sizesOf(config)))
     if (content[key] !== value)
       throw new FormatError(
@@ -193,9 +221,6 @@ function readForeign(content: unknown, where: string): ModelConfig {
   const bitnet = withSubNorms || quantization?.quant_method === "bitnet";
   if (reproduction && (found.input_bits ?? 8) !== 8) refuse(`input_bits is ${found.input_bits}; only 8 can be run`);
   if (quantization?.use_rms_norm) refuse("use_rms_norm is true; only norms that are layers of their own can be run");
-  const excluded = quantization?.modules_to_not_convert?.find((name) => !/^(lm_head|model\.embed_tokens)$/.test(name));
-  if (excluded !== undefined)
-    refuse(`modules_to_not_convert has ${JSON.stringify(excluded)}; only lm_head can be left as it is`);
   if (found.hidden_act !== "silu" && found.hidden_act !== "relu2")
     refuse(`hidden_act is ${JSON.stringify(found.hidden_act)}; only "silu" and "relu2" can be run`);
   if (found.attention_bias || found.mlp_bias) refuse("has biases; only models without can be run");
@@ -229,12 +254,41 @@ function readForeign(content: unknown, where: string): ModelConfig {
     normEps: found.rms_norm_eps,
     initStd,
     // As Hugging Face's AutoBitLinear makes them ternary.
-    weightScale: "clamp",
-    weightEps: 1e-5,
+    ...huggingFaceScale,
     requantizeEvery,
     recompute,
   };
-  return check(modelConfigSchema, config, where);
+  const plain = check(modelConfigSchema, config, where);
+  const excluded = bitnet ? excludedLayers(plain, quantization?.modules_to_not_convert ?? [], where) : [];
+  const choices = new Map(excluded.map((name) => [name, { weights: "none", activations: "none" }]));
+  return choices.size > 0 ? { ...plain, quantization: quantizationOf(choices, plain.layers) } : plain;
+}
+
+/**
+ * The layers that modules_to_not_convert leaves in float. Up to its version 4 transformers looks for each entry anywhere in a
+ * layer's name; from 5 on it is a regular expression for the name's beginning, or the name's end.
+ *
+ * @throws UnsupportedError for an entry that means other layers to one than to the other
+ */
+function excludedLayers(config: ModelConfig, entries: readonly string[], where: string): string[] {
+  const names = planModel(config).layers.map(({ name }) => name);
+  const excluded = new Set<string>();
+  for (const entry of entries) {
+    const older = names.filter((name) => name.includes(entry));
+    let starts: RegExp;
+    try {
+      starts = new RegExp(`^(?:${entry})`);
+    } catch {
+      throw new UnsupportedError(`${where}: modules_to_not_convert has ${JSON.stringify(entry)}, which is no pattern`);
+    }
+    const newer = names.filter((name) => starts.test(name) || name.endsWith(entry));
+    if (older.join() !== newer.join())
+      throw new UnsupportedError(
+        `${where}: modules_to_not_convert has ${JSON.stringify(entry)}, which versions of transformers read differently; name the layers in full, such as ${names[0]}`,
+      );
+    for (const name of older) excluded.add(name);
+  }
+  return names.filter((name) => excluded.has(name));
 }
 
 /**

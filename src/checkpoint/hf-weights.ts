@@ -5,7 +5,7 @@
  */
 import type { SafetensorsFile } from "../formats/safetensors.ts";
 import { openSafetensorsFolder } from "../formats/safetensors-shards.ts";
-import type { ModelConfig } from "../model/index.ts";
+import { embeddingName, headName, inBlock, type ModelConfig, normNames, planModel } from "../model/index.ts";
 import { FormatError } from "../platform/errors.ts";
 import { joinPath } from "../platform/files.ts";
 import { unpackHuggingFace } from "../quant/hf-pack.ts";
@@ -24,18 +24,20 @@ export interface WeightsReader {
 
 /** Other names of a parameter: 1bitLLM's reproduction calls its sub-norms so. */
 function namesOf(name: string): string[] {
-  const older = name
-    .replace(".self_attn.attn_sub_norm.", ".self_attn.inner_attn_ln.")
-    .replace(".mlp.ffn_sub_norm.", ".mlp.ffn_layernorm.");
-  return older === name ? [name] : [name, older];
+  const module = inBlock(name)?.module ?? "";
+  const older = olderNames[module];
+  return older === undefined ? [name] : [name, name.replace(module, older)];
 }
+const olderNames: Record<string, string> = {
+  [normNames.attentionSub]: "self_attn.inner_attn_ln",
+  [normNames.feedForwardSub]: "mlp.ffn_layernorm",
+};
 
-const isSubNorm = (name: string) => /\.(attn_sub_norm|ffn_sub_norm|inner_attn_ln|ffn_layernorm)\.weight$/.test(name);
+const subNorms = Object.entries(olderNames).flat();
+const isSubNorm = (name: string) => subNorms.includes(inBlock(name)?.module ?? "");
 const scaleName = (name: string) => `${name}_scale`;
 /** Tables that old exporters put among the weights; they are computed. */
 const isComputed = (name: string) => name.endsWith(".rotary_emb.inv_freq");
-const embeddingName = "model.embed_tokens.weight";
-const headName = "lm_head.weight";
 
 /**
  * Opens a folder's weights for a model. The caller closes it.
@@ -130,7 +132,7 @@ async function refuseStrangers(file: SafetensorsFile, found: Map<string, Found>,
   if (strangers.length > 0)
     throw new FormatError(
       `${file.path}: holds tensor ${strangers[0]}, which the model has not${others(strangers)}; ${
-        config.variant === "bitnet" && strangers.every(isSubNorm)
+        planModel(config).anyTernary && strangers.every(isSubNorm)
           ? `if they are its sub-norms, set "sub_norm": true in ${configFile}`
           : "is it of another model?"
       }`,

@@ -41,9 +41,10 @@ Examples:
 }
 
 async function run(checkpoint: string, options: Options): Promise<void> {
-  const { auditModel, ObservingRuntime } = await import("../analysis/index.ts");
+  const { auditModel } = await import("../analysis/index.ts");
   const { createBackend } = await import("../backends/index.ts");
   const { loadModel } = await import("../exchange/index.ts");
+  const { Runtime } = await import("../tensor/index.ts");
   const { packageFile } = await import("../platform/machine.ts");
   const { readText } = await import("./support/sampling.ts");
   const text = await readText(options.data ?? packageFile("README.md"));
@@ -52,7 +53,7 @@ async function run(checkpoint: string, options: Options): Promise<void> {
   const backend = await createBackend(backendChoice(options));
   let failed = 0;
   try {
-    const runtime = new ObservingRuntime(backend);
+    const runtime = new Runtime(backend);
     const opened = await loadModel(await downloaded(checkpoint), runtime, { pre: options.pre });
     noteOpened(opened);
     const tokenizer = tokenizerOf(opened);
@@ -81,8 +82,9 @@ async function run(checkpoint: string, options: Options): Promise<void> {
   if (failed > 0) process.exitCode = 1;
 }
 
-function describe(folder: string, { variant, checks, layers }: AuditReport, withLayers: boolean): string {
-  const lines = [`${folder} (${variant})\n`];
+function describe(folder: string, { variant, quantization, checks, layers }: AuditReport, withLayers: boolean): string {
+  const mixed = quantization === "ternary" || quantization === "full precision" ? "" : `, ${quantization}`;
+  const lines = [`${folder} (${variant}${mixed})\n`];
   for (const { verdict, claim, source, figure } of checks)
     lines.push(`${verdict.toUpperCase().padEnd(14)}  ${claim} (${source})\n${" ".repeat(16)}${figure}\n`);
   const count = (wanted: string) => checks.filter(({ verdict }) => verdict === wanted).length;

@@ -1,5 +1,6 @@
 /** `bitnet compare`: trains a ternary model and its full-precision twin on the same tokens, measures both, draws the report. */
 import { Command } from "commander";
+import { backendNames } from "../backends/registry.ts";
 import { layersOf, type TrainCommandOptions } from "./train.ts";
 import { formatDuration } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
@@ -12,6 +13,7 @@ import {
   tasksOf,
   typedCommand,
 } from "./support/report-options.ts";
+import { twinLayers } from "./support/twin.ts";
 import { untrainedTwins } from "./support/untrained.ts";
 
 interface Options extends ReportFlags, Omit<TrainCommandOptions, "backend" | "isa" | "threads"> {
@@ -50,7 +52,7 @@ export function compareCommand(): Command {
     .option("--seed <n>", "names the initial weights and the order of the data", wholeNumber(0))
     .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
     .option("--threads <n>", "threads; else one for each processor", wholeNumber(1, 256))
-    .option("--backend <name>", "where to compute: auto, native, wasm or reference", "auto")
+    .option("--backend <name>", `where to compute: ${backendNames.join(", ")}`, "auto")
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has");
   return addReportOptions(command, "compare")
     .allowUnknownOption()
@@ -74,9 +76,8 @@ Examples:
 async function run(options: Options, command: Command): Promise<void> {
   const { UsageError } = await import("../platform/errors.ts");
   const { exists, joinPath } = await import("../platform/files.ts");
-  const backends = ["auto", "native", "wasm", "reference"] as const;
-  if (!backends.includes(options.backend))
-    throw new UsageError(`--backend ${options.backend}: is none of ${backends.join(", ")}`);
+  if (!backendNames.includes(options.backend))
+    throw new UsageError(`--backend ${options.backend}: is none of ${backendNames.join(", ")}`);
   if (command.args.includes("--variant") || command.args.some((word) => word.startsWith("--model.variant")))
     throw new UsageError("compare trains both variants; leave out the variant");
   await checkReportFlags(options);
@@ -95,8 +96,8 @@ async function run(options: Options, command: Command): Promise<void> {
   for (const variant of ["bitnet", "full"] as const) {
     const path = joinPath(runs, variant);
     const layers = await layersOf({ ...options, threads, variant, resume: undefined } as TrainCommandOptions, command);
-    await trainOne(variant, path, layers, options);
-    made.push({ name: variant === "bitnet" ? "BitNet" : "full precision", path });
+    await trainOne(variant, path, { bitnet: layers, full: twinLayers(layers) }[variant], options);
+    made.push({ name: { bitnet: "BitNet", full: "full precision" }[variant], path });
   }
   await makeReport(made, scored, { ...options, ...backend }, typedCommand());
 }

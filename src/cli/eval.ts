@@ -188,6 +188,7 @@ async function openText(tokenizer: Tokenizer, options: TextOptions, signal: Abor
 
 async function print(opened: OpenedForUse, options: TextOptions, result: LossResult, elapsedMs: number): Promise<void> {
   const { folder, step, model } = opened;
+  const { describeModel } = await import("../model/index.ts");
   const { backend } = opened.runtime;
   const tokensPerSecond = (1000 * result.tokens) / elapsedMs;
   const about = {
@@ -209,7 +210,7 @@ async function print(opened: OpenedForUse, options: TextOptions, result: LossRes
     return;
   }
   const rows: string[][] = [
-    ["model", `${folder}${step === null ? "" : `, step ${formatCount(step)}`} (${model.config.variant})`],
+    ["model", `${folder}${step === null ? "" : `, step ${formatCount(step)}`} (${describeModel(model.config)})`],
     ["data", options.data.join(", ")],
     ...lossRows(result),
     ["time", `${formatDuration(elapsedMs)}, ${formatRate(tokensPerSecond, "tokens")}`],

@@ -10,7 +10,7 @@ import { addBackendOptions, type BackendOptions, refuseBeside, wholeNumber } fro
 
 interface InspectOptions extends BackendOptions, PreFlags {
   variant?: ModelConfig["variant"];
-  optimizer?: OptimizerChoice["kind"];
+  optimizer?: string;
   batch?: number;
   sequence?: number;
   recompute?: boolean;
@@ -36,14 +36,6 @@ interface Subject {
 /** The most that a config file has: far more than all its keys need. */
 const configBytes = 1 << 20;
 
-const optimizerLabels: Record<OptimizerChoice["kind"], string> = {
-  adamw: "AdamW's moments",
-  adamw8bit: "AdamW's moments, of 8 bits where it pays",
-  sgd: "SGD's momentum",
-};
-
-const isKnownOptimizer = (kind: string): kind is OptimizerChoice["kind"] => Object.hasOwn(optimizerLabels, kind);
-
 export function inspectCommand(): Command {
   const command = new Command("inspect")
     .summary("layers, parameters and memory of a preset, config or checkpoint")
@@ -55,11 +47,7 @@ export function inspectCommand(): Command {
       "a preset (bitnet inspect presets lists them), a run's config.yaml, a checkpoint's folder, a compact or a GGUF file, a name on the hub",
     )
     .addOption(new Option("--variant <name>", "of a preset or config").choices(["bitnet", "full"]))
-    .addOption(
-      new Option("--optimizer <kind>", "as if trained by this one; default: the config's").choices(
-        Object.keys(optimizerLabels),
-      ),
-    )
+    .option("--optimizer <kind>", "as if trained by this optimizer.kind; default: the config's")
     .option("--batch <n>", "sequences computed at once in training; default: the config's micro-batch", wholeNumber(1))
     .option("--sequence <n>", "tokens in each; default: the config's", wholeNumber(1))
     .option("--recompute", "as if blocks were computed again in backward (model.recompute)")
@@ -114,7 +102,9 @@ async function run(asked: string, options: InspectOptions, command: Command): Pr
   const config = options.recompute ? { ...subject.config, recompute: true } : subject.config;
   const batch = options.batch ?? subject.batch ?? 1;
   const sequence = options.sequence ?? subject.sequence;
-  const { optimizerStateBytes } = await import("../train/optimizers.ts");
+  const { optimizers, optimizerStateBytes } = await import("../train/optimizers.ts");
+  const { kindOf } = await import("../train/registry.ts");
+  const { stateLabel } = kindOf("optimizer.kind", subject.optimizer.kind, optimizers);
   const description = inspectModel(config, dry, {
     batch,
     sequence,
@@ -136,7 +126,7 @@ async function run(asked: string, options: InspectOptions, command: Command): Pr
       tokensText(read?.tokens ?? null),
       remarks(notes, ignored),
       shapes(description),
-      memory(description, subject),
+      memory(description, stateLabel),
       ternary(layers),
     ]
       .filter((text) => text !== "")
@@ -149,9 +139,10 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   const { describePath, exists, readWhole } = await import("../platform/files.ts");
   const { presets } = await import("../model/index.ts");
   const { parseConfig, resolveConfig } = await import("../train/config.ts");
-  const { optimizerDefaults } = await import("../train/config-presets.ts");
+  const { optimizers } = await import("../train/optimizers.ts");
+  const { kindOf } = await import("../train/registry.ts");
   const variant = options.variant ? [{ from: "--variant", patch: { model: { variant: options.variant } } }] : [];
-  const kind = options.optimizer;
+  const kind = options.optimizer && kindOf("--optimizer", options.optimizer, optimizers).kind;
   const asked = kind ? [{ from: "--optimizer", patch: { optimizer: { kind } } }] : [];
   const subjectOf = (layers: ConfigLayer[]): Subject => {
     const { model, train, optimizer } = resolveConfig([...layers, ...variant, ...asked]);
@@ -176,14 +167,15 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
     const { folder, step, config, refused, optimizer, notes, ignored } = describeModel(what, { pre: options.pre });
     noteRefused(refused);
     const trainedBy = kind ?? optimizer ?? "adamw";
-    if (!isKnownOptimizer(trainedBy))
+    const known = optimizers.find((definition) => definition.kind === trainedBy);
+    if (!known)
       throw new UsageError(
         `${folder}: was trained by optimizer "${trainedBy}", which is not known here; name one by --optimizer to count its memory`,
       );
     return {
       title: `${folder}${step === null ? "" : `, step ${formatCount(step)}`}`,
       config,
-      optimizer: { kind: trainedBy, ...optimizerDefaults[trainedBy] },
+      optimizer: { kind: known.kind, ...known.defaults },
       checkpoint: folder,
       ...{ notes, ignored },
     };
@@ -277,7 +269,7 @@ function printPresets(
 function heading(title: string, { config: c, ...d }: ModelDescription): string {
   const bits = d.ternary > 0 ? `; packed, ${d.bitsPerWeight.toFixed(2)} bits a parameter` : "";
   return [
-    `${title} (${c.variant})`,
+    `${title} (${c.variant}${isMixed(d) ? `, ${d.quantization}` : ""})`,
     `${formatCount(d.total)} parameters, ${formatCount(d.nonEmbedding)} outside embedding and head`,
     `${formatCount(d.ternary)} of them ternary: ${formatShare(d.ternaryShare)} (${formatShare(d.ternaryShareNonEmbedding)} outside embedding and head)${bits}`,
     `V ${c.vocabSize}  C ${c.width}  L ${c.layers}  H ${c.heads}  G ${c.kvHeads}  F ${c.hiddenWidth}  T ${c.contextLength}  ${c.tiedHead ? "tied head" : "head of its own"}, ${c.activation}, rotary base ${c.ropeBase}`,
@@ -285,22 +277,37 @@ function heading(title: string, { config: c, ...d }: ModelDescription): string {
   ].join("\n");
 }
 
-/** Every tensor once; those that all blocks have, once for all. */
-function shapes({ parameters, config }: ModelDescription): string {
+const isMixed = ({ quantization }: Pick<ModelDescription, "quantization">) =>
+  !["ternary", "full precision"].includes(quantization);
+
+/** Every tensor once; blocks that are alike, once for all of them. */
+function shapes({ parameters, layers, config }: ModelDescription): string {
   const rows: string[][] = [["tensor", "shape", "parameters", "kind"]];
-  const row = ({ name, shape, count, role }: ParameterInfo, shown = name) =>
-    rows.push([shown, shape.join(" x "), formatCount(count), kindOf(role, config)]);
-  const inFirst = "model.layers.0.";
-  let blocksShown = false;
+  const kinds = new Map(layers.map(({ name, kind }) => [name, kind]));
+  const row = ({ name, shape, count, role }: ParameterInfo, shown = name) => {
+    const kind = kinds.get(name.replace(/\.weight$/, "")) ?? kindOf(role, config);
+    rows.push([shown, shape.join(" x "), formatCount(count), kind]);
+  };
+  const blockOf = (name: string) => /^model\.layers\.(\d+)\./.exec(name)?.[1] ?? null;
+  const perBlock = layers.length / config.layers;
+  const kindsOf = (block: number) =>
+    layers
+      .slice(block * perBlock, (block + 1) * perBlock)
+      .map(({ kind }) => kind)
+      .join();
+  let shownTo = -1;
   for (const parameter of parameters) {
-    if (!parameter.name.startsWith("model.layers.")) row(parameter);
-    else if (!blocksShown) {
-      blocksShown = true;
-      const ofFirst = parameters.filter(({ name }) => name.startsWith(inFirst));
-      const count = ofFirst.reduce((sum, p) => sum + p.count, 0);
-      const all = config.layers === 1 ? "model.layers.0" : `model.layers.0 to ${config.layers - 1}`;
-      rows.push([all, config.layers === 1 ? "" : "each", formatCount(count), ""]);
-      for (const p of ofFirst) row(p, `  ${p.name.slice(inFirst.length)}`);
+    const block = blockOf(parameter.name);
+    if (block === null) row(parameter);
+    else if (Number(block) > shownTo) {
+      const first = Number(block);
+      shownTo = first;
+      while (shownTo + 1 < config.layers && kindsOf(shownTo + 1) === kindsOf(first)) shownTo++;
+      const own = parameters.filter(({ name }) => blockOf(name) === block);
+      const count = own.reduce((sum, p) => sum + p.count, 0);
+      const all = `model.layers.${first}${shownTo > first ? ` to ${shownTo}` : ""}`;
+      rows.push([all, shownTo > first ? "each" : "", formatCount(count), ""]);
+      for (const p of own) row(p, `  ${p.name.slice(`model.layers.${block}.`.length)}`);
     }
   }
   return formatTable(rows, [2]);
@@ -312,13 +319,17 @@ function kindOf(role: ParameterInfo["role"], { tiedHead }: ModelConfig): string 
   return { ternary: "ternary", linear: "float", norm: "float, gain" }[role];
 }
 
-function memory({ training: t, inference: i }: ModelDescription, { optimizer }: Subject): string {
+function memory({ training: t, inference: i, layers }: ModelDescription, optimizerState: string): string {
+  const others = layers.some(({ weights, bits }) => weights !== null && bits > 2);
   const rows = [
     [`training, ${formatCount(t.batch)} x ${formatCount(t.sequence)} tokens at once`, formatBytes(t.totalBytes)],
     ["  weights, float32", formatBytes(t.weightsBytes)],
     ["  gradients", formatBytes(t.gradientsBytes)],
-    [`  ${optimizerLabels[optimizer.kind]}`, formatBytes(t.optimizerBytes)],
-    ["  ternary codes and rotary table", formatBytes(t.quantizedBytes)],
+    [`  ${optimizerState}`, formatBytes(t.optimizerBytes)],
+    [
+      others ? "  quantized weights and rotary table" : "  ternary codes and rotary table",
+      formatBytes(t.quantizedBytes),
+    ],
     ["  activations, at most", formatBytes(t.activationsBytes)],
     [
       `inference, context of ${formatCount(i.contextLength)}`,
@@ -327,7 +338,10 @@ function memory({ training: t, inference: i }: ModelDescription, { optimizer }: 
     ["  weights as we hold them", formatBytes(i.presentBytes)],
     [`  key-value cache, ${formatBytes(i.cacheBytesPerToken)} a token`, formatBytes(i.cacheBytes)],
     ["  activations", formatBytes(i.activationsBytes)],
-    ["weights packed: two bits a ternary weight, float16 for the rest", formatBytes(i.packedBytes)],
+    [
+      `weights packed: two bits a ternary weight,${others ? " 8.5 an int8 one," : ""} float16 for the rest`,
+      formatBytes(i.packedBytes),
+    ],
   ];
   return formatTable(rows, [1]);
 }

@@ -119,6 +119,7 @@ export async function createProgram(args: readonly string[]): Promise<Command> {
   const program = new Command("bitnet")
     .description("Trains, evaluates and runs BitNet b1.58 language models: weights of -1, 0 and +1, on this computer.")
     .option("-V, --version", "print the version, and the backends that work here")
+    .option("--extension <module>", "load parts of your own (docs/extending.md); with any command, also repeated")
     .option("--debug", "on an error, print where in the code it arose")
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .addHelpText("after", help);

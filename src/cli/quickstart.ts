@@ -3,6 +3,8 @@
  * small ternary model on it, shows loss and accuracy on problems that it never saw, and asks it two of them.
  */
 import { Command, Option } from "commander";
+import type { BackendChoice } from "../backends/index.ts";
+import { backendNames } from "../backends/registry.ts";
 import type { Callback } from "../train/index.ts";
 import { formatCount, formatDuration, formatShare } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
@@ -13,7 +15,7 @@ interface QuickstartOptions {
   problems: number;
   seed: number;
   runDir?: string;
-  backend: "auto" | "native" | "wasm" | "reference";
+  backend: BackendChoice["backend"];
   isa?: string;
   threads: number;
   logEvery: number;
@@ -45,11 +47,7 @@ export function quickstartCommand(): Command {
     .option("--problems <n>", "training problems to generate", wholeNumber(100, 10_000_000), 300_000)
     .option("--seed <n>", "names the problems, the initial weights and the order", wholeNumber(0), 1)
     .option("--run-dir <folder>", "the run's folder; else a new one in runs/")
-    .addOption(
-      new Option("--backend <name>", "where to compute")
-        .choices(["auto", "native", "wasm", "reference"])
-        .default("auto"),
-    )
+    .addOption(new Option("--backend <name>", "where to compute").choices(backendNames).default("auto"))
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
     .option("--threads <n>", "threads; 0: one for each processor", wholeNumber(0, 256), 0)
     .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 100)

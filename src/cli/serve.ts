@@ -153,7 +153,7 @@ function describeListenError({ host, port }: ServeFlags): (error: unknown) => ne
 }
 
 async function serveOptions(flags: ServeFlags): Promise<ServeOptions> {
-  const { isLoopback } = await import("../serve/security.ts");
+  const { isLoopback } = await import("../http/security.ts");
   const { environmentVariable } = await import("../platform/machine.ts");
   const { log, host } = flags;
   const fromFile = flags.apiKeyFile === undefined ? [] : (await readText(flags.apiKeyFile)).split(/\r?\n/);

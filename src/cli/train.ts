@@ -1,5 +1,7 @@
 /** `bitnet train`: options to a config, progress to the standard error, a report at the end. The run itself is train/. */
 import { Command, Option } from "commander";
+import type { BackendChoice } from "../backends/index.ts";
+import { backendNames } from "../backends/registry.ts";
 import type { ConfigLayer, RunConfigPatch, TrainReport } from "../train/index.ts";
 import { formatBytes, formatCount, formatDuration, formatRate, formatShare } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
@@ -17,7 +19,7 @@ export interface TrainCommandOptions {
   tokens?: number;
   seed?: number;
   threads?: number;
-  backend?: "auto" | "native" | "wasm" | "reference";
+  backend?: BackendChoice["backend"];
   isa?: string;
   runDir?: string;
   from?: string;
@@ -96,7 +98,7 @@ export function trainCommand(): Command {
     .option("--tokens <n>", "or for n tokens", wholeNumber(1))
     .option("--seed <n>", "names the initial weights and the order of the data", wholeNumber(0))
     .option("--threads <n>", "threads; 0: one for each processor", wholeNumber(0, 256))
-    .addOption(new Option("--backend <name>", "where to compute").choices(["auto", "native", "wasm", "reference"]))
+    .addOption(new Option("--backend <name>", "where to compute").choices(backendNames))
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
     .option("--run-dir <folder>", "the run's folder; else a new one in runs/")
     .option("--from <model>", "begin from the weights, config and tokenizer of a model folder, checkpoint or run")
@@ -216,7 +218,7 @@ const waitWorthSaying = 0.01;
 
 function describeReport(report: TrainReport): string {
   const { before, after, best, checkpoint, bestCheckpoint, folder, epochs } = report;
-  const ended = { finished: "finished", "early-stopping": "stopped early", interrupted: "interrupted" }[report.reason];
+  const ended = report.reason === "early-stopping" ? "stopped early" : report.reason;
   const lines = [
     `${ended} after step ${formatCount(report.step)}: ${formatCount(report.totalTokens)} tokens in ${formatDuration(report.elapsedMs)} (${formatRate(report.tokensPerSecond, "tokens")}), at most ${formatBytes(report.peakMemoryBytes)} of memory`,
   ];
@@ -227,7 +229,9 @@ function describeReport(report: TrainReport): string {
       `waited      ${formatDuration(report.dataWaitMs)} for data, ${formatShare(report.dataWaitMs / report.elapsedMs, 1)} of the time; data.prefetch reads more ahead`,
     );
   if (report.skippedSteps > 0)
-    lines.push(`skipped     ${formatCount(report.skippedSteps)} steps whose loss or gradient was not finite`);
+    lines.push(
+      `skipped     ${formatCount(report.skippedSteps)} steps that changed nothing: their loss or gradient was not finite, or a callback skipped them`,
+    );
   for (const { epoch, loss } of epochs)
     lines.push(`epoch ${String(epoch + 1).padEnd(5)} training loss ${loss.toFixed(4)}`);
   if (before && after) {

@@ -1,4 +1,4 @@
-/** Documents through a tokenizer in groups, several under way at once: what both preparations encode by. */
+/** Documents through a tokenizer in groups, several under way at once. */
 import type { DocumentEncoder } from "./document-encoder.ts";
 
 /** Handed to the tokenizer at once: enough to share over threads, little enough to hold. */

@@ -7,6 +7,7 @@ import { createFilters } from "./filters/spec.ts";
 import { type Remake, runPipeline, type Stage, type StageReport } from "./pipeline.ts";
 import type { TextDocument } from "./records.ts";
 import { utf8Length } from "./utf8-length.ts";
+import { nextTurn } from "../platform/turn.ts";
 
 /** What filters made of some documents. */
 export interface FilteredDocuments {
@@ -39,7 +40,7 @@ export async function filterDocumentsHere(
       account.characters += document.text.length;
       yield document;
       if (account.read % documentsAtOnce > 0) continue;
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await nextTurn();
       signal?.throwIfAborted();
     }
   }

@@ -16,10 +16,12 @@ export {
 export { histogramOfLengths, type LengthHistogram, type PrepareReport, readPrepareReport } from "./prepare-report.ts";
 export type { DocumentEncoder } from "./document-encoder.ts";
 export {
+  type DocumentFile,
   type DocumentSource,
   type PreparedDataset,
   type PrepareOptions,
   type PrepareProgress,
+  type PrepareSource,
   prepareTokens,
 } from "./prepare.ts";
 export {
@@ -47,6 +49,14 @@ export {
   recipeNames,
   recipeText,
 } from "./recipe.ts";
+export {
+  createTextMemory,
+  openSharedText,
+  type SharedFile,
+  type SharedText,
+  type SharedTextOptions,
+  type TextMemory,
+} from "./shared-text.ts";
 export { optionsOfRecipe, type RecipeChoices, type RecipeOptions } from "./recipe-run.ts";
 export { type Packing, type PackingKind, packingKinds } from "./packing/write-shards.ts";
 export {

@@ -14,6 +14,13 @@ export interface Piece {
   index: number;
 }
 
+/** Who wants a file's bytes as they lie on the disk, beside its pieces: shared-text.ts, which hashes them in the same read. */
+export interface Tap {
+  onBytes(bytes: Uint8Array): void;
+  /** Asked at each chunk. Once true: no more pieces are wanted, and the rest of the file is only read. */
+  passOver(): boolean;
+}
+
 export interface PieceOptions {
   /** Absent: the whole file is one piece. */
   delimiter?: Uint8Array;
@@ -23,6 +30,7 @@ export interface PieceOptions {
   /** Added to the error for a piece over the limit. */
   hint: string;
   onRead?: (bytes: number) => void;
+  tap?: Tap;
   /**
    * Told of a piece over the limit (which is then passed over, never held whole) and of an archive that is cut short
    * (what came before it is kept). Throws to end the reading; without it, that is what happens.
@@ -69,8 +77,10 @@ export async function* readPieces(path: string, options: PieceOptions): AsyncGen
       `${path}: ${noun} ${index + 1} (from byte ${from}) is over the limit of ${maxPieceBytes} bytes; ${hint}`,
     );
   try {
-    const how = { gunzip: compression === "gzip", unzstd: compression === "zstd", onRead: options.onRead };
+    const { onRead, tap } = options;
+    const how = { gunzip: compression === "gzip", unzstd: compression === "zstd", onRead, onBytes: tap?.onBytes };
     for await (const chunk of readChunks(path, how)) {
+      if (tap?.passOver()) continue;
       if (length + chunk.length > buffer.length) {
         const larger = new Uint8Array(Math.max(buffer.length * 2, length + chunk.length));
         larger.set(buffer.subarray(0, length));
@@ -117,6 +127,7 @@ export async function* readPieces(path: string, options: PieceOptions): AsyncGen
     // The piece that was under way is not whole, and goes with the rest.
     return onBad(new DataError(error.message, { cause: error }));
   }
+  if (options.tap?.passOver()) return;
   if (offset + length === 0) return onBad(new DataError(`${path}: is empty; expected text`));
   if (skipping) return;
   if (length > maxPieceBytes) return onBad(overLimit(offset));

@@ -12,6 +12,7 @@ import type { InputFile } from "./prepare-inputs.ts";
 import type { PrepareWork } from "./prepare-work.ts";
 import { createSourceReport, type SourceReport, type TextDocument } from "./records.ts";
 import { readSourceFile } from "./sources.ts";
+import { nextTurn } from "../platform/turn.ts";
 
 /** UTF-16 units of text in a block (some seconds of work, 64 MiB in memory at most), and documents. */
 export const blockCharacters = 2 ** 25;
@@ -39,6 +40,8 @@ export interface BlockAccount {
 export interface FileAccount {
   blocks: number;
   source: SourceReport;
+  /** Stages that its documents went through before they were a file's. */
+  stages?: StageReport[];
 }
 
 export interface Block extends BlockAccount {
@@ -87,7 +90,7 @@ export async function* readBlocks(file: InputFile, options: ReadOptions): AsyncG
       documents.push(document);
       size += document.text.length;
       if (++seen % documentsAtOnce === 0) {
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await nextTurn();
         signal?.throwIfAborted();
       }
       const last = seen >= left.documents;
@@ -103,6 +106,7 @@ export async function* readBlocks(file: InputFile, options: ReadOptions): AsyncG
     const block = await take(documents);
     if (block) yield block;
   }
+  if (file.stages) return { blocks: number, source, stages: file.stages() };
   // Counted by the filters: with a limit the reader may have read ahead of them.
   return { blocks: number, source: { ...source, documents: read, characters } };
 }

@@ -1,5 +1,5 @@
 /**
- * What both preparations (prepare.ts in one pass, prepare-shards.ts out of core) ask of their options, look for before they
+ * What both fronts of a preparation (prepare.ts for a run's own text, prepare-shards.ts for corpora) ask of their options, look for before they
  * begin, and say of text that leaves nothing.
  */
 import { DataError, UsageError } from "../platform/errors.ts";

@@ -1,7 +1,9 @@
 /**
  * What a preparation is asked for and what its stages share: options, their defaults filled in, progress. No work is done
- * here; prepare-shards.ts, prepare-stages.ts, prepare-tokenizer.ts and prepare-finish.ts do it.
+ * here; prepare-run.ts, prepare-stages.ts, prepare-tokenizer.ts and prepare-finish.ts do it.
  */
+import type { Share } from "../data/share.ts";
+import type { DatasetManifest } from "../data/dataset.ts";
 import type { DedupOptions } from "./dedup/options.ts";
 import type { DedupSource } from "./dedup/sources.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
@@ -94,7 +96,7 @@ export interface PrepareShardsOptions {
   /** Run this stage alone, on what those before it left in the work folder. */
   stage?: PrepareStage;
   /** One machine's share of the stages that read text, encode or write shards. All see the same work folder. */
-  share?: { index: number; count: number };
+  share?: Share;
   /** UTF-16 units of text in a block, the unit of work that is done anew after a kill. */
   blockCharacters?: number;
   /** Tokens put in order at once; see document-order.ts. */
@@ -112,6 +114,10 @@ export interface ResolvedPrepare
       "shardCount" | "maxShards" | "threads" | "memory" | "share" | "bucketTokens" | "signal"
     > {
   key: string;
+  /** Where shards end: every S tokens, or at the first document end past S. */
+  cut: "every" | "past";
+  /** What the manifest says under `options`; null: the validation fraction and the tokens of a shard. */
+  recorded: DatasetManifest["options"] | null;
   dedup: DedupOptions | null;
   heldOut(): Promise<DedupSource[]>;
   shuffle: number | null;
@@ -132,6 +138,8 @@ export interface StageContext {
   filter: BlockFilter;
   /** Whether this machine does the part. */
   mine(number: number): boolean;
+  /** Hears of each block that is encoded. */
+  encoded?(counts: { documents: number; tokens: number }): void;
   /** Tells progress, and ends here if the work was asked to end. */
   say(stage: string, done: number, total: number, note: string): void;
 }

@@ -14,7 +14,7 @@ import type { StageContext } from "./prepare-context.ts";
 import type { InputFile } from "./prepare-inputs.ts";
 import { writePrepareReport } from "./prepare-report.ts";
 import { accountOf, blocksOf, dedupName, dedupReports, textOf, writtenShards } from "./prepare-stages.ts";
-import { createSourceReport, namedBadRecords, type SourceReport } from "./records.ts";
+import { addSourceReport, createSourceReport, type SourceReport } from "./records.ts";
 
 /**
  * Writes what makes the result a dataset.
@@ -31,7 +31,10 @@ export async function finishDataset(
   const result = work.folder("result");
   const blocks = files.flatMap((file) => blocksOf(work, file).map((block) => ({ file, block })));
   const source = mergeSources(files.map((file) => accountOf(work, file)!.source));
-  const stages = mergeStageReports(blocks.map(({ file, block }) => named(file, block)));
+  const stages = mergeStageReports([
+    ...files.map((file) => accountOf(work, file)!.stages ?? []),
+    ...blocks.map(({ file, block }) => named(file, block)),
+  ]);
   const dedup = given.dedup
     ? mergeDedup(
         await withTexts(
@@ -64,7 +67,8 @@ export async function finishDataset(
   const all = (record: Record<string, number>) => Object.values(record).reduce((sum, n) => sum + n, 0);
   const accounted =
     all(filtered) + counts.emptied + all(counts.duplicates) + counts.leftOver + counts.train + counts.valid;
-  if (accounted !== counts.read)
+  // A stage that sees several documents may give back more than it took.
+  if (accounted !== counts.read && !files.some((file) => file.stages))
     throw new Error(`${work.path}: ${accounted} of ${counts.read} documents accounted for`);
 
   const { packing, shuffle, validFraction } = given;
@@ -82,7 +86,10 @@ export async function finishDataset(
       sizeBytes,
       documents: accountOf(work, files[i])!.source.documents,
     })),
-    options: { validFraction: validFraction > 0 ? validFraction : null, shardTokens: plans[0].shardTokens },
+    options: given.recorded ?? {
+      validFraction: validFraction > 0 ? validFraction : null,
+      shardTokens: plans[0].shardTokens,
+    },
     splits: valid.documents > 0 ? { train, valid } : { train },
     counts,
     packing: { kind: packing.kind, sequence: packing.kind === "documents" ? null : packing.sequence },
@@ -111,10 +118,7 @@ function named({ input }: InputFile, { stages }: BlockAccount): StageReport[] {
 
 function mergeSources(reports: readonly SourceReport[]): SourceReport {
   const merged = createSourceReport();
-  for (const report of reports) {
-    for (const name of ["files", "documents", "characters", "blank", "bad"] as const) merged[name] += report[name];
-    merged.badRecords.push(...report.badRecords.slice(0, namedBadRecords - merged.badRecords.length));
-  }
+  for (const report of reports) addSourceReport(merged, report);
   return merged;
 }
 
@@ -131,7 +135,7 @@ function mergeDedup(shares: readonly DedupReport[]): DedupReport | undefined {
   const total = (value: (report: DedupReport) => number) => reports.reduce((sum, report) => sum + value(report), 0);
   return {
     ...reports[0],
-    shard: null,
+    share: null,
     documents: total(({ documents }) => documents),
     kept: total(({ kept }) => kept),
     dropped: Object.fromEntries(

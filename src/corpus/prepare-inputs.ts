@@ -4,7 +4,7 @@
  */
 import { FileError, UsageError } from "../platform/errors.ts";
 import { describePath, exists } from "../platform/files.ts";
-import type { Stage } from "./pipeline.ts";
+import type { Stage, StageReport } from "./pipeline.ts";
 import type { SourceReport, TextDocument } from "./records.ts";
 import { isAddress } from "../data/source-names.ts";
 import { identityOf, locateSources, type SourceFile } from "./source-files.ts";
@@ -50,6 +50,8 @@ export interface InputFile {
   identity: string;
   sizeBytes: number | null;
   documents(report: SourceReport, onRead: (bytes: number) => void): AsyncIterable<TextDocument>;
+  /** Of several files that went through stages together, as one: the account of those stages, once it is read. */
+  stages?(): StageReport[];
 }
 
 /** What a file was when it was hashed: its name, then size and time. */

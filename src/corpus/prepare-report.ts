@@ -14,8 +14,6 @@ export const prepareReportName = "report.json";
 export interface PrepareReport {
   sources: SourceReport;
   stages: StageReport[];
-  /** The same stages over validation files of their own. */
-  validStages?: StageReport[];
   /** What deduplication found, with pairs; of several machines' shares the counts are summed. */
   dedup?: DedupReport;
 }

@@ -14,7 +14,7 @@ import type { DocumentEncoder } from "./document-encoder.ts";
 import { readPrepareReport } from "./prepare-report.ts";
 import type { PrepareShardsOptions } from "./prepare-context.ts";
 import { prepareShards } from "./prepare-shards.ts";
-import { openSplit } from "../data/sequences.ts";
+import { openSplit } from "../data/prepared-split.ts";
 import { isValidationDocument } from "../data/split.ts";
 
 vi.mock("node:fs", async (original) => {

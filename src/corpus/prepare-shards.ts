@@ -6,30 +6,28 @@
  * appears when it is complete. The shards depend on the documents, their sources' names and the settings alone: not on the
  * order of files, threads, machines or interruptions; shuffled, not even on how documents are spread over files.
  *
- * prepareTokens (prepare.ts) does less of this in one pass, for a training run's own text.
+ * The stages are prepare-run.ts's. prepareTokens (prepare.ts) runs the same ones for a training run's own text, which is not
+ * taken up again.
  */
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
 import { isDataset } from "../data/dataset.ts";
+import { checkShare, isInShare } from "../data/share.ts";
 import { createBlockFilter } from "./filter-chunks.ts";
 import type { DedupSource } from "./dedup/sources.ts";
-import type { DedupStage } from "./dedup/dedup.ts";
 import type { Stage } from "./pipeline.ts";
-import { checkCommon, checkEncoder, checkWhole, findPrepared } from "./prepare-checks.ts";
-import { checkAnyText, finishDataset } from "./prepare-finish.ts";
+import { checkCommon, checkWhole, findPrepared } from "./prepare-checks.ts";
 import {
   defaultShardTokens,
   type PrepareShardsOptions,
-  type PrepareStage,
   type ResolvedPrepare,
   type StageContext,
 } from "./prepare-context.ts";
 import type { PreparedDataset } from "./prepare.ts";
-import { dedupStage, encodeStage, planShards, shardStage, textStage } from "./prepare-stages.ts";
+import { runPreparation } from "./prepare-run.ts";
 import { blockCharacters } from "./prepare-blocks.ts";
 import { checkStages, type InputFile, type PrepareInput, resolveInputs } from "./prepare-inputs.ts";
 import { describeRun, openPrepareWork, prepareVersion, readKnownFiles, removeFinishedWork } from "./prepare-work.ts";
-import { openTokenizer } from "./prepare-tokenizer.ts";
 
 /**
  * Prepares a dataset, goes on with one that is unfinished, or finds it prepared.
@@ -71,6 +69,8 @@ export async function prepareShards(
   const given: ResolvedPrepare = {
     ...options,
     key: run.key,
+    cut: "every",
+    recorded: null,
     stages,
     dedup,
     heldOut: async () => heldOutFiles.map(heldOutSource),
@@ -88,11 +88,16 @@ export async function prepareShards(
     files,
     work,
     filter: createBlockFilter({ threads: options.threads, signal }),
-    mine: (number) => !share || number % share.count === share.index,
+    mine: (number) => !share || isInShare(number, share),
     say,
   };
   try {
-    return await runStages(context, options, outDir);
+    const manifest = await runPreparation(context, tokenizer, stage);
+    if (manifest === null) return { folder: work.path, manifest, reused: false };
+    signal?.throwIfAborted();
+    replaceFolder(work.folder("result"), outDir);
+    if (!options.keepWork) removePath(work.path);
+    return { folder: outDir, manifest, reused: false };
   } catch (error) {
     work.removeIfEmpty();
     throw error;
@@ -100,53 +105,6 @@ export async function prepareShards(
     await context.filter.close();
   }
 }
-
-async function runStages(
-  context: StageContext,
-  options: PrepareShardsOptions,
-  outDir: string,
-): Promise<PreparedDataset | { folder: string; manifest: null; reused: false }> {
-  const { stage, signal, tokenizer } = options;
-  const { given, work, say } = context;
-  const wants = (...names: PrepareStage[]) => !stage || names.includes(stage);
-  if (wants("text") && given.keepsText) {
-    await textStage(context);
-    if (!given.share) checkAnyText(context);
-  } else if (stage === "text") throw new UsageError("this preparation keeps no text: its first stage is encode");
-  if (given.dedup && !stage) await dedupStage(context);
-  const part = dedupParts[stage ?? ""];
-  if (part) await dedupStage(context, part);
-  if (wants("tokenizer", "encode", "shards", "finish")) {
-    say("tokenizer", 0, 0, "");
-    const open = await openTokenizer(context, tokenizer);
-    try {
-      checkEncoder(open.encoder);
-      if (wants("encode")) await encodeStage(context, open.encoder);
-      if (wants("shards", "finish")) {
-        const plans = (["train", "valid"] as const).map((split) => planShards(context, open.encoder, split));
-        if (wants("shards")) await shardStage(context, plans);
-        if (wants("finish")) {
-          const manifest = await finishDataset(context, plans, given.key, open.files);
-          signal?.throwIfAborted();
-          replaceFolder(work.folder("result"), outDir);
-          if (!options.keepWork) removePath(work.path);
-          return { folder: outDir, manifest, reused: false };
-        }
-      }
-    } finally {
-      await open.close();
-    }
-  }
-  return { folder: work.path, manifest: null, reused: false };
-}
-
-const dedupParts: Record<string, DedupStage | undefined> = {
-  signatures: "signatures",
-  candidates: "candidates",
-  shingles: "shingles",
-  clusters: "clusters",
-  drops: "write",
-};
 
 function checkOptions(options: PrepareShardsOptions): void {
   const { inputs, validFraction = 0, shardTokens, shardCount, maxShards, packing, share, stages = [] } = options;
@@ -171,9 +129,7 @@ function checkOptions(options: PrepareShardsOptions): void {
   if (options.heldOut?.length && !options.dedup)
     throw new UsageError("held-out text is found by deduplication; ask for that too (exact duplicates alone will do)");
   if (share) {
-    const { index, count } = share;
-    if (!(Number.isInteger(count) && Number.isInteger(index) && index >= 0 && index < count))
-      throw new UsageError(`share ${index} of ${count}; shares are counted from 0`);
+    checkShare(share);
     if (!options.stage) throw new UsageError("a share is of one stage; name the stage too");
     if (inputs.some(({ limit }) => limit))
       throw new UsageError(

@@ -1,6 +1,6 @@
 /**
  * The stages of a preparation, each over what the one before left in the work folder: text (filtered, kept for the stages
- * that look at all of it), duplicates, encoded runs, shards. prepare-shards.ts strings them together. Every part is written
+ * that look at all of it), duplicates, encoded runs, shards. prepare-run.ts strings them together. Every part is written
  * once and named when it is whole, so each stage passes over what is there.
  */
 import { UsageError } from "../platform/errors.ts";
@@ -12,7 +12,15 @@ import type { DedupSource } from "./dedup/sources.ts";
 import type { DroppedDocument } from "./dedup/write.ts";
 import { type EncodedDocument, writeRun } from "./packing/encoded-run.ts";
 import { orderDocuments } from "./packing/document-order.ts";
-import { shardName, type ShardPlan, shardsOf, type WrittenShard, writeShard } from "./packing/write-shards.ts";
+import {
+  bordersPast,
+  evenBorders,
+  shardName,
+  type ShardPlan,
+  shardsOf,
+  type WrittenShard,
+  writeShard,
+} from "./packing/write-shards.ts";
 import { encodeGroups } from "./encode-groups.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
 import {
@@ -30,6 +38,7 @@ import type { PrepareWork } from "./prepare-work.ts";
 import { createSourceReport, type TextDocument } from "./records.ts";
 import { isValidationDocument, unitHash } from "../data/split.ts";
 import { utf8Length } from "./utf8-length.ts";
+import { nextTurn } from "../platform/turn.ts";
 
 /** Documents and tokens of a block's run for one split. */
 interface RunCounts {
@@ -177,7 +186,7 @@ export async function dedupStage(context: StageContext, part?: DedupStage): Prom
     threads: given.threads,
     memory: given.memory,
     stage: part,
-    shard: share,
+    share,
     signal: given.signal,
     onProgress: ({ stage, done, total, note }) => say(stage, done, total, note),
   });
@@ -213,9 +222,10 @@ export async function encodeStage(context: StageContext, encoder: DocumentEncode
     while (underway.length > most) await underway.shift();
   };
   const start = async (file: InputFile, block: number, documents: TextDocument[], account: BlockAccount | null) => {
-    const encoded = encodeBlock(context, encoder, file, block, documents).then((runs) =>
-      work.mark(encodedMarker(file.number, block), { account, runs } satisfies EncodedBlock),
-    );
+    const encoded = encodeBlock(context, encoder, file, block, documents).then((runs) => {
+      work.mark(encodedMarker(file.number, block), { account, runs } satisfies EncodedBlock);
+      for (const counts of Object.values(runs)) context.encoded?.(counts);
+    });
     encoded.catch(() => {}); // awaited in drain; meanwhile a failure is not unhandled
     underway.push(encoded);
     await drain(blocksInFlight - 1);
@@ -289,6 +299,7 @@ async function encodeBlock(
       runs[split] = writeRun(runPath(work, split, file.number, block), splits[split], {
         vocabSize,
         endOfText: endOfText!,
+        durable: work.durable,
       });
   return runs;
 }
@@ -326,12 +337,14 @@ export function planShards(context: StageContext, encoder: DocumentEncoder, spli
     given.shardCount !== undefined && split === "train"
       ? Math.max(1, Math.ceil(order.tokens / given.shardCount))
       : given.shardTokens;
+  const shardTokens = Math.max(step, (given.shardCount === undefined ? Math.floor : Math.ceil)(wanted / step) * step);
   const { vocabSize, endOfText, hash } = encoder;
   return {
     order,
     split,
     packing,
-    shardTokens: Math.max(step, (given.shardCount === undefined ? Math.floor : Math.ceil)(wanted / step) * step),
+    shardTokens,
+    borders: (given.cut === "past" ? bordersPast : evenBorders)(order, shardTokens),
     vocabSize,
     endOfText: endOfText!,
     tokenizerHash: hash,
@@ -357,7 +370,7 @@ export async function shardStage(context: StageContext, plans: readonly ShardPla
       const marker = shardMarker(plan.split, number);
       if (mine(done) && !work.marker(marker)) {
         work.mark(marker, { written: writeShard(work.folder("result"), number, plan) });
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await nextTurn();
         given.signal?.throwIfAborted();
       }
       say("shards", ++done, total, shardName(plan.split, number));

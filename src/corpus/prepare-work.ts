@@ -35,6 +35,8 @@ const folders = ["markers", "text", "tokenizer", "runs", "result"] as const;
 
 export interface PrepareWork {
   readonly path: string;
+  /** Another process may take it up. */
+  readonly durable: boolean;
   folder(name: (typeof folders)[number]): string;
   /** What a finished part left; null if it is not finished. */
   marker<T>(name: string): T | null;
@@ -91,12 +93,27 @@ export function openPrepareWork(
   const markerPath = (name: string) => joinPath(path, "markers", `${name}.json`);
   return {
     path,
+    durable: true,
     folder: (name) => joinPath(path, name),
     marker: <T>(name: string) => (exists(markerPath(name)) ? (readJson(markerPath(name)) as T) : null),
     mark: (name, content) => writeAtomically(markerPath(name), `${JSON.stringify(content)}\n`),
     removeIfEmpty() {
       if (!shared && !anyMarker(path)) removePath(path);
     },
+  };
+}
+
+/** The work folder of a preparation that is not taken up again: markers are in memory, and nothing is flushed to the disk. */
+export function openPassingWork(path: string): PrepareWork {
+  for (const name of folders) makeFolder(joinPath(path, name));
+  const markers = new Map<string, unknown>();
+  return {
+    path,
+    durable: false,
+    folder: (name) => joinPath(path, name),
+    marker: <T>(name: string) => (markers.get(name) ?? null) as T | null,
+    mark: (name, content) => void markers.set(name, content),
+    removeIfEmpty() {},
   };
 }
 

@@ -75,12 +75,46 @@ test("every document comes back from the shards, in order, ending in the end-of-
   expect(() => openTokens(folder, "valid")).toThrow("was prepared without a valid split");
 });
 
+test("the manifest accounts for every document; one of version 0.1, which did not, opens as before", async () => {
+  const { prepare } = setup();
+  const { folder, manifest } = await prepare({ validFraction: 0.2 });
+  const { train, valid } = manifest.splits;
+  expect(manifest.counts).toEqual({
+    read: 400,
+    bad: 0,
+    blank: 0,
+    filtered: {},
+    emptied: 0,
+    duplicates: {},
+    leftOver: 0,
+    train: train.documents,
+    valid: valid!.documents,
+  });
+  const { key, format, version, tokenizer, options, splits } = manifest;
+  const sources = manifest.sources.map(({ name, split, hash }) => ({ name, split, hash }));
+  const before = { format, version, key, tokenizer, sources, options, splits };
+  writeFileSync(join(folder, "dataset.json"), JSON.stringify(before));
+  expect(readManifest(folder)).toEqual(before);
+  expect(await prepare({ validFraction: 0.2 })).toEqual({ folder, manifest: before, reused: true });
+  expect(textsOf(folder, "valid")).toEqual(stories.filter((text) => isValidationDocument(text, 0.2)));
+});
+
 test("shards are closed at document ends past their size, and read as one", async () => {
   const { prepare } = setup();
   const { folder, manifest } = await prepare({ shardTokens: 5000 });
   const { shards } = manifest.splits.train;
   expect(shards.length).toBeGreaterThan(4);
   for (const shard of shards.slice(0, -1)) expect(shard.tokens).toBeGreaterThanOrEqual(5000);
+  // Counted by hand: tokens are the bytes of a story and one more, and a shard ends with the story that reaches 5000.
+  const expected: number[] = [];
+  let tokens = 0;
+  for (const story of stories) {
+    tokens += Buffer.byteLength(story) + 1;
+    if (tokens < 5000) continue;
+    expected.push(tokens);
+    tokens = 0;
+  }
+  expect(shards.map((shard) => shard.tokens)).toEqual(tokens > 0 ? [...expected, tokens] : expected);
   expect(textsOf(folder, "train")).toEqual(stories);
 });
 

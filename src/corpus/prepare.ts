@@ -1,33 +1,36 @@
 /**
- * Text to token shards: reads documents, encodes them (over worker threads where the tokenizer offers it), holds out a
- * validation split, writes a dataset folder. What was prepared before from the same content is found by its hash and used.
+ * A training run's own text as a dataset: the front of the preparation (prepare-run.ts) for text that is encoded in one go,
+ * beside a cache. What was prepared before from the same content is found by its hash and used. prepare-shards.ts is the
+ * other front, for corpora: sources with settings of their own, duplicates, order, packing, and work that is taken up again.
  */
-import { createHasher, joinPath, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
-import {
-  type DatasetManifest,
-  datasetVersion,
-  isDataset,
-  manifestName,
-  type SplitName,
-  type SplitSummary,
-} from "../data/dataset.ts";
+import { type DatasetManifest, datasetVersion, isDataset } from "../data/dataset.ts";
+import { createHasher, joinPath, listFolder, movePath, removePath, writeFolderAtomically } from "../platform/files.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
-import { encodeGroups } from "./encode-groups.ts";
-import { runPipeline, type Stage } from "./pipeline.ts";
-import { checkCommon, checkEncoder, checkSides, checkWhole, findPrepared, nothingLeft } from "./prepare-checks.ts";
-import { writePrepareReport } from "./prepare-report.ts";
-import { createSourceReport, type SourceReport, type TextDocument } from "./records.ts";
-import { createShard, type ShardWriter } from "../data/shards.ts";
+import { createBlockFilter } from "./filter-chunks.ts";
+import { runPipeline, type Stage, type StageReport } from "./pipeline.ts";
+import { checkCommon, checkEncoder, checkWhole, findPrepared } from "./prepare-checks.ts";
+import type { StageContext } from "./prepare-context.ts";
+import type { InputFile, PrepareInput } from "./prepare-inputs.ts";
+import { runPreparation } from "./prepare-run.ts";
+import { openPassingWork } from "./prepare-work.ts";
+import type { SourceReport, TextDocument } from "./records.ts";
 import { identityOf, locateSources } from "./source-files.ts";
 import { defaultMaxDocumentBytes, defaultSeparator, readSourceFile, type SourceOptions } from "./sources.ts";
-import { isValidationDocument } from "../data/split.ts";
-import { utf8Length } from "./utf8-length.ts";
 
 /** Documents that are not in a file. `identity` changes whenever they do. */
 export interface DocumentSource {
   readonly name: string;
   readonly identity: string;
   documents(): Iterable<string> | AsyncIterable<string>;
+}
+
+/** A file with a reader of its own: openSharedText's, which other steps have read. */
+export interface DocumentFile {
+  readonly name: string;
+  readonly sizeBytes: number | null;
+  /** Names format and content. */
+  identity(): Promise<string>;
+  documents(report: SourceReport, onRead: (bytes: number) => void): AsyncIterable<TextDocument>;
 }
 
 export interface PrepareProgress {
@@ -39,9 +42,11 @@ export interface PrepareProgress {
   tokens: number;
 }
 
+export type PrepareSource = string | DocumentFile | DocumentSource;
+
 export interface PrepareOptions extends Omit<SourceOptions, "onRead" | "report"> {
-  /** Files, folders, globs, addresses, data sets of the hub, or documents made otherwise. */
-  sources: readonly (string | DocumentSource)[];
+  /** Files, folders, globs, addresses, data sets of the hub, files that were opened before, or documents made otherwise. */
+  sources: readonly PrepareSource[];
   tokenizer: DocumentEncoder;
   /** The dataset's folder. One that holds another dataset is replaced once the new one is complete. */
   outDir?: string;
@@ -50,7 +55,7 @@ export interface PrepareOptions extends Omit<SourceOptions, "onRead" | "report">
   /** Share of the documents to hold out, in (0, 1): by document hash. */
   validFraction?: number;
   /** Or: sources of their own for validation. */
-  validSources?: readonly (string | DocumentSource)[];
+  validSources?: readonly PrepareSource[];
   /** What documents go through before they are encoded: filters (filters/), and stages of one's own. */
   stages?: readonly Stage[];
   /** A shard is closed at the first document end past this (default 2^26 tokens: 128 MiB of uint16). */
@@ -67,16 +72,7 @@ export interface PreparedDataset {
   reused: boolean;
 }
 
-/** The index of a shard's documents is kept in memory while it is written: 8 MiB at this many. */
-const maxShardDocuments = 1 << 20;
-type WriteOptions = PrepareOptions & { shardTokens: number; endOfText: number };
-
-interface ResolvedSource {
-  name: string;
-  split: "train" | "valid" | "both";
-  hash: string;
-  documents(onRead: (bytes: number) => void): AsyncIterable<TextDocument>;
-}
+type ResolvedSource = Omit<InputFile, "input" | "number">;
 
 /**
  * Prepares a dataset, or finds it prepared.
@@ -101,17 +97,10 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
     signal?.throwIfAborted();
     options.onProgress?.({ ...progress });
   };
-  const read = createSourceReport();
+  const side = validFraction === undefined ? "train" : "both";
   const sources = [
-    ...(await resolve(
-      options.sources,
-      validFraction === undefined ? "train" : "both",
-      options,
-      read,
-      progress,
-      report,
-    )),
-    ...(await resolve(validSources, "valid", options, read, progress, report)),
+    ...(await resolve(options.sources, side, options, progress, report)),
+    ...(await resolve(validSources, "valid", options, progress, report)),
   ];
   const recorded: DatasetManifest["options"] = {
     separator: options.separator ?? defaultSeparator,
@@ -128,7 +117,7 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
       JSON.stringify({
         version: datasetVersion,
         tokenizer: [tokenizer.hash, vocabSize, endOfText],
-        sources: sources.map(({ split, hash }) => [split, hash]),
+        sources: sources.map(({ split, identity }) => [split, identity]),
         options: recorded,
       }),
     )
@@ -142,24 +131,12 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
   const manifest = await writeFolderAtomically(
     folder,
     async (temporary) => {
-      const runs = pipelines(sources, stages, progress);
-      const how = { ...options, shardTokens, endOfText };
-      const splits = await writeSplits(temporary, sources, runs, read, how, progress, report);
-      writePrepareReport(temporary, {
-        sources: read,
-        stages: runs.main.report(),
-        ...(runs.valid ? { validStages: runs.valid.report() } : {}),
-      });
-      const manifest: DatasetManifest = {
-        format: "bitnet-dataset",
-        version: datasetVersion,
-        key,
-        tokenizer: { hash: tokenizer.hash, vocabSize, endOfText },
-        sources: sources.map(({ name, split, hash }) => ({ name, split, hash })),
-        options: recorded,
-        splits,
-      };
-      writeAtomically(joinPath(temporary, manifestName), `${JSON.stringify(manifest, null, 2)}\n`);
+      const workDir = joinPath(temporary, "work");
+      const context = contextOf(options, { sources, key, recorded, shardTokens, workDir, progress, report });
+      const manifest = (await runPreparation(context, tokenizer))!;
+      const result = context.work.folder("result");
+      for (const name of listFolder(result)) movePath(joinPath(result, name), joinPath(temporary, name));
+      removePath(workDir);
       signal?.throwIfAborted();
       return manifest;
     },
@@ -168,133 +145,140 @@ export async function prepareTokens(options: PrepareOptions): Promise<PreparedDa
   return { folder, manifest, reused: false };
 }
 
+/** UTF-16 units of text that are encoded together. */
+const blockCharacters = 2 ** 22;
+
+/** The stages' view of it: no work that is taken up again, no filters but those that the documents come through. */
+function contextOf(
+  options: PrepareOptions,
+  {
+    sources,
+    key,
+    recorded,
+    shardTokens,
+    workDir,
+    progress,
+    report,
+  }: {
+    sources: readonly ResolvedSource[];
+    key: string;
+    recorded: DatasetManifest["options"];
+    shardTokens: number;
+    workDir: string;
+    progress: PrepareProgress;
+    report: () => void;
+  },
+): StageContext {
+  const { stages = [], validFraction = 0, signal } = options;
+  const input: PrepareInput = { name: "text", paths: [] };
+  const files = (stages.length > 0 ? throughStages(sources, stages) : sources).map(
+    (source, number): InputFile => ({ ...source, input, number }),
+  );
+  return {
+    given: {
+      inputs: [input],
+      key,
+      cut: "past",
+      recorded,
+      stages: [],
+      dedup: null,
+      heldOut: async () => [],
+      validFraction,
+      shuffle: null,
+      packing: { kind: "documents" },
+      shardTokens,
+      blockCharacters,
+      keepsText: false,
+      settings: recorded,
+      about: {},
+      signal,
+    },
+    files,
+    work: openPassingWork(workDir),
+    filter: createBlockFilter({ threads: 0, signal }),
+    mine: () => true,
+    encoded({ documents, tokens }) {
+      progress.documents += documents;
+      progress.tokens += tokens;
+    },
+    say(stage, done) {
+      if (stage === "encode") progress.bytesDone = done;
+      report();
+    },
+  };
+}
+
+/** Stages may look at several documents, of several files: those for training go through them as one file, and the others. */
+function throughStages(sources: readonly ResolvedSource[], stages: readonly Stage[]): ResolvedSource[] {
+  const isValid = ({ split }: ResolvedSource) => split === "valid";
+  return [sources.filter((source) => !isValid(source)), sources.filter(isValid)].flatMap((side) => {
+    if (side.length === 0) return [];
+    let account: () => StageReport[] = () => [];
+    const joined: ResolvedSource = {
+      name: side.map(({ name }) => name).join(", "),
+      split: side[0].split,
+      identity: side.map(({ identity }) => identity).join(),
+      sizeBytes: side.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0),
+      documents(report, onRead) {
+        async function* all() {
+          for (const source of side) yield* source.documents(report, onRead);
+        }
+        const run = runPipeline(all(), stages);
+        account = run.report;
+        return run.documents;
+      },
+      stages: () => account(),
+    };
+    return [joined];
+  });
+}
+
 async function resolve(
-  sources: readonly (string | DocumentSource)[],
+  sources: readonly PrepareSource[],
   split: ResolvedSource["split"],
   options: PrepareOptions,
-  read: SourceReport,
   progress: PrepareProgress,
   report: () => void,
 ): Promise<ResolvedSource[]> {
   const resolved: ResolvedSource[] = [];
   for (const source of sources) {
-    if (typeof source !== "string") {
-      resolved.push({ name: source.name, split, hash: source.identity, documents: () => documentsOf(source) });
+    if (isMade(source)) {
+      const { name, identity } = source;
+      resolved.push({ name, split, identity, sizeBytes: null, documents: (report) => documentsOf(source, report) });
       continue;
     }
-    const files = await locateSources([source], { ...options.remote, format: options.format });
+    const files = typeof source === "string" ? await filesOf(source, options) : [source];
     for (const { sizeBytes } of files) progress.bytesTotal += sizeBytes ?? 0;
     for (const file of files) {
-      const hash = `${file.format}:${await identityOf(file)}`;
-      progress.bytesDone += file.sizeBytes ?? 0;
+      const { name, sizeBytes } = file;
+      const identity = await file.identity();
+      progress.bytesDone += sizeBytes ?? 0;
       report();
-      const documents = (onRead: (bytes: number) => void) => readSourceFile(file, { ...options, report: read, onRead });
-      resolved.push({ name: file.name, split, hash, documents });
+      resolved.push({ name, split, identity, sizeBytes, documents: (read, onRead) => file.documents(read, onRead) });
     }
   }
   return resolved;
 }
 
-async function* documentsOf(source: DocumentSource): AsyncGenerator<TextDocument> {
+const isMade = (source: PrepareSource): source is DocumentSource =>
+  typeof source === "object" && typeof source.identity === "string";
+
+async function filesOf(path: string, options: PrepareOptions): Promise<DocumentFile[]> {
+  const files = await locateSources([path], { ...options.remote, format: options.format });
+  return files.map((file) => ({
+    name: file.name,
+    sizeBytes: file.sizeBytes,
+    identity: async () => `${file.format}:${await identityOf(file)}`,
+    documents: (report, onRead) => readSourceFile(file, { ...options, report, onRead }),
+  }));
+}
+
+async function* documentsOf(source: DocumentSource, report: SourceReport): AsyncGenerator<TextDocument> {
   const known = { id: null, language: null, score: null, source: null, file: source.name };
   let number = 0;
-  for await (const text of source.documents()) yield { text, ...known, place: `document ${++number}` };
-}
-
-/** The stages over the sources that training takes from, and again over those of validation. */
-function pipelines(sources: readonly ResolvedSource[], stages: readonly Stage[], progress: PrepareProgress) {
-  async function* all(of: readonly ResolvedSource[]) {
-    for (const source of of)
-      yield* source.documents((bytes) => {
-        progress.bytesDone += bytes;
-      });
+  for await (const text of source.documents()) {
+    report.documents++;
+    report.characters += text.length;
+    yield { text, ...known, place: `document ${++number}` };
   }
-  const valid = sources.filter(({ split }) => split === "valid");
-  return {
-    main: runPipeline(all(sources.filter(({ split }) => split !== "valid")), stages),
-    valid: valid.length > 0 ? runPipeline(all(valid), stages) : null,
-  };
-}
-
-async function writeSplits(
-  folder: string,
-  sources: readonly ResolvedSource[],
-  runs: ReturnType<typeof pipelines>,
-  read: SourceReport,
-  options: WriteOptions,
-  progress: PrepareProgress,
-  report: () => void,
-): Promise<DatasetManifest["splits"]> {
-  const { tokenizer, validFraction = 0 } = options;
-  const writers = { train: splitWriter(folder, "train", options), valid: splitWriter(folder, "valid", options) };
-  async function* documents(): AsyncGenerator<{ text: string; split: SplitName }> {
-    for (const run of [runs.main, runs.valid])
-      for await (const { text } of run?.documents ?? []) {
-        const held = run === runs.valid || isValidationDocument(text, validFraction);
-        yield { text, split: held ? "valid" : "train" };
-      }
-  }
-  try {
-    for await (const { items, tokens } of encodeGroups(documents(), tokenizer)) {
-      for (const [i, { text, split }] of items.entries()) {
-        writers[split].add(tokens[i], utf8Length(text));
-        progress.documents++;
-        progress.tokens += tokens[i].length + 1;
-      }
-      report();
-    }
-    const train = writers.train.finish();
-    const valid = writers.valid.finish();
-    if (train.documents + valid.documents === 0) {
-      const stages = [runs.main, runs.valid].flatMap((run) => run?.report() ?? []);
-      throw nothingLeft(
-        sources.map(({ name }) => name),
-        read,
-        stages,
-      );
-    }
-    const wantsValid = sources.some(({ split }) => split !== "train");
-    checkSides(train, valid, { validFraction, wantsValid });
-    return wantsValid ? { train, valid } : { train };
-  } catch (error) {
-    writers.train.abort();
-    writers.valid.abort();
-    throw error;
-  }
-}
-
-/** Writes one split, shard after shard. */
-function splitWriter(folder: string, split: SplitName, options: WriteOptions) {
-  const { tokenizer, shardTokens, endOfText } = options;
-  const summary: SplitSummary = { tokens: 0, documents: 0, textBytes: 0, shards: [] };
-  let shard: ShardWriter | undefined;
-  const nameOf = (n: number) => `${split}-${String(n).padStart(5, "0")}.bin`;
-  const close = () => {
-    if (!shard) return;
-    const { tokenCount, documentCount, textBytes, contentHash } = shard.finish();
-    const file = nameOf(summary.shards.length);
-    summary.shards.push({ file, tokens: tokenCount, documents: documentCount, textBytes, contentHash });
-    summary.tokens += tokenCount;
-    summary.documents += documentCount;
-    summary.textBytes += textBytes;
-    shard = undefined;
-  };
-  return {
-    add(tokens: ArrayLike<number>, textBytes: number): void {
-      shard ??= createShard(joinPath(folder, nameOf(summary.shards.length)), {
-        vocabSize: tokenizer.vocabSize,
-        endOfText,
-        tokenizerHash: tokenizer.hash,
-      });
-      shard.add(tokens, textBytes);
-      if (shard.tokenCount >= shardTokens || shard.documentCount >= maxShardDocuments) close();
-    },
-    finish(): SplitSummary {
-      close();
-      return summary;
-    },
-    abort(): void {
-      shard?.abort();
-    },
-  };
 }

@@ -4,7 +4,7 @@
  * a row group, not a corpus. Knows nothing of tokens.
  */
 import { DataError, UsageError } from "../platform/errors.ts";
-import { decodePiece, type Piece, type PieceOptions, readPieces } from "./pieces.ts";
+import { decodePiece, type Piece, type PieceOptions, readPieces, type Tap } from "./pieces.ts";
 import {
   type BadRecordHandler,
   type BadRecordPolicy,
@@ -55,6 +55,8 @@ export interface SourceOptions {
   remote?: Omit<LocateOptions, "format">;
   /** Hears of bytes taken from the disk, before decompression. */
   onRead?: (bytes: number) => void;
+  /** Gets the bytes themselves, of files that are read from beginning to end (isReadInOrder). */
+  tap?: Tap;
 }
 
 /**
@@ -80,6 +82,9 @@ export async function* readTextDocuments(
   const files = await locateSources(typeof paths === "string" ? [paths] : paths, located);
   for (const file of files) yield* readSourceFile(file, options);
 }
+
+/** Whether a format is read from beginning to end: tables are read at any place. */
+export const isReadInOrder = (format: SourceFormat): boolean => format !== "parquet" && format !== "arrow";
 
 /** The documents of one file that locateSources found; downloads it if need be. */
 export async function* readSourceFile(file: SourceFile, options: SourceOptions = {}): AsyncGenerator<TextDocument> {
@@ -111,17 +116,17 @@ async function* readGroups(
   options: SourceOptions,
   bad: BadRecordHandler,
 ): AsyncGenerator<TextDocument[]> {
-  const { maxDocumentBytes = defaultMaxDocumentBytes, onRead } = options;
+  const { maxDocumentBytes = defaultMaxDocumentBytes, onRead, tap } = options;
   const fields: FieldMap = { text: options.field, ...options.fields };
   const rows = { fields, maxDocumentBytes, onRead, bad };
-  const pieces = { maxPieceBytes: maxDocumentBytes, onRead, onBad: bad };
+  const pieces = { maxPieceBytes: maxDocumentBytes, onRead, tap, onBad: bad };
   // Readers of rows bring libraries with them: loaded where they are needed.
   if (format === "parquet") yield* (await import("./parquet.ts")).readParquet(path, rows);
   else if (format === "arrow") yield* (await import("./arrow.ts")).readArrow(path, rows);
   else if (format === "jsonl") yield* readJsonLines(path, fields, pieces, bad);
   else if (format === "text")
     yield* withPlaces(readText(path, options.separator ?? defaultSeparator, pieces, bad), path, "document");
-  else yield* withPlaces(readPages(path, { maxDocumentBytes, onRead, onBad: bad }), path, "page");
+  else yield* withPlaces(readPages(path, { maxDocumentBytes, onRead, tap, onBad: bad }), path, "page");
 }
 
 /** Texts that have no fields, told where they stand; texts that could not be read are null, and count. */
@@ -142,7 +147,7 @@ async function* withPlaces(
   }
 }
 
-type Pieces = Pick<PieceOptions, "maxPieceBytes" | "onRead" | "onBad">;
+type Pieces = Pick<PieceOptions, "maxPieceBytes" | "onRead" | "tap" | "onBad">;
 
 const trimNewlines = (text: string): string => text.replace(/^[\r\n]+/, "").replace(/[\r\n]+$/, "");
 const isBlank = (text: string): boolean => !/\S/.test(text);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { sha256Of } from "../platform/files.ts";
+import { sha256Of } from "../platform/hash.ts";
 import { readDocuments } from "./sources.ts";
 import { countWikiText, countWords, detokenizeWikiText, isPageHeading, readPages } from "./wikitext2.ts";
 

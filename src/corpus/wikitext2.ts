@@ -38,8 +38,9 @@ export async function* readPages(
   {
     maxDocumentBytes = 64 * 2 ** 20,
     onRead,
+    tap,
     onBad,
-  }: { maxDocumentBytes?: number; onRead?: (bytes: number) => void; onBad?: PieceOptions["onBad"] } = {},
+  }: { maxDocumentBytes?: number } & Pick<PieceOptions, "onRead" | "tap" | "onBad"> = {},
 ): AsyncGenerator<string[]> {
   const pieces = readPieces(path, {
     delimiter: Uint8Array.of(10),
@@ -47,6 +48,7 @@ export async function* readPages(
     maxPieceBytes: maxDocumentBytes,
     hint: "is it a WikiText file? Else raise the limit",
     onRead,
+    tap,
     onBad,
   });
   let lines: string[] = [];

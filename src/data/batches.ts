@@ -4,14 +4,14 @@
  * Packed: documents follow one another with an end-of-text token between, and the stream is cut into sequences of T + 1
  * tokens, T apart, so that each token is a target once an epoch. Only the sequences of one batch are ever in memory.
  */
-import { ignoreBeforeMarker, ignoredTarget, type LossMarker, nextCounted } from "./answers.ts";
+import { ignoreBeforeMarker, ignoredTarget, type LossMarker, nextCounted } from "./loss-mask.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
 import { createPermutation } from "./permutation.ts";
 import { sequencesOf } from "./sequences.ts";
 import type { TokenStream } from "./token-stream.ts";
 
 /** Marks a target that does not count (the convention of cross-entropy). */
-export { ignoredTarget } from "./answers.ts";
+export { ignoredTarget } from "./loss-mask.ts";
 
 export interface Batch {
   /** [B, T] */
@@ -72,7 +72,7 @@ export interface BatchOptions {
   shuffle?: boolean;
   /** Adds documentStart_BT. */
   documentStarts?: boolean;
-  /** A text after which targets count, to the end of their document; see answers.ts. Absent: all count. */
+  /** A text after which targets count, to the end of their document; see loss-mask.ts. Absent: all count. */
   lossAfter?: LossMarker;
 }
 

@@ -1,5 +1,5 @@
 /**
- * A prepared dataset: a folder with `dataset.json` and token shards. This file describes and opens it; prepare.ts makes
+ * A prepared dataset: a folder with `dataset.json` and token shards. This file describes and opens it; corpus/ makes
  * it. The manifest is written last and the folder takes its name only when complete, so a folder with a manifest is whole.
  */
 import { z } from "zod";
@@ -65,7 +65,7 @@ const manifestSchema = z.strictObject({
   ),
   options: z.record(z.string(), z.union([z.string(), z.number(), z.null()])),
   splits: z.strictObject({ train: splitSchema, valid: splitSchema.optional() }),
-  // What follows is there where prepareShards wrote the dataset.
+  // What follows is absent where version 0.1 prepared a training run's own text.
   /** What became of the documents; the numbers add up, and report.json has more. */
   counts: z
     .strictObject({

@@ -1,5 +1,5 @@
 /** Prepared tokens to batches: the public door of data/. `bitnet.ts/data` is this and corpus/ (entry/data.ts). */
-export { ignoreBeforeMarker } from "./answers.ts";
+export { ignoreBeforeMarker } from "./loss-mask.ts";
 export {
   type Batch,
   type BatchOptions,
@@ -20,8 +20,10 @@ export {
   type SplitName,
   type SplitSummary,
 } from "./dataset.ts";
-export { openSplit, type PreparedSplit, type SequenceReader, sequencesOf } from "./sequences.ts";
+export { openSplit, type PreparedSplit } from "./prepared-split.ts";
+export { type SequenceReader, sequencesOf } from "./sequences.ts";
 export type { ShardHeader, ShardPacking } from "./shard-header.ts";
+export { parseShare, type Share, shareName, wholeShare } from "./share.ts";
 export { streamOfShards } from "./shard-stream.ts";
 export { createShard, openShard, type Shard, type ShardPiece, type ShardWriter } from "./shards.ts";
 export { isValidationDocument } from "./split.ts";

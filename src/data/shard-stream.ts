@@ -1,6 +1,6 @@
 /** Shards in a row as one stream of tokens, and what their packing says of its sequences. */
 import { DataError, FormatError } from "../platform/errors.ts";
-import { createHasher } from "../platform/files.ts";
+import { createHasher } from "../platform/hash.ts";
 import type { Shard } from "./shards.ts";
 import type { TokenStream } from "./token-stream.ts";
 

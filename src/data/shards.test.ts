@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { sha256Of } from "../platform/files.ts";
+import { sha256Of } from "../platform/hash.ts";
 import { streamOfShards } from "./shard-stream.ts";
 import { createShard, openShard } from "./shards.ts";
 

@@ -46,13 +46,39 @@ export type { Progress, ScoringModel } from "./score.ts";
 export { type LossParts, type SequenceLossOptions, sequenceLosses } from "./sequence-losses.ts";
 export { type ReadResults, type ReadScore, readHarnessResults } from "./read-results.ts";
 export { isWithinNoise, meanStandardError, noiseStandardErrors, passAtK } from "./statistics.ts";
-export { readTaskRows, type TaskRow } from "./task-rows.ts";
+export { choicesField, goldField, readTaskRows, type TaskRow, textField } from "./task-rows.ts";
+export {
+  checkRows,
+  checkTaskNames,
+  type OpenTask,
+  openTask,
+  type ProgramOptions,
+  type RunTaskOptions,
+  runTask,
+  sourceOf,
+  type TaskModels,
+  type TaskOutcome,
+  type TaskPhaseProgress,
+} from "./task-runner.ts";
 export { type HubOptions, openTaskData, type TaskData, type TaskFiles } from "./task-source.ts";
 export { type HumanEvalProblem, humaneval } from "./tasks/humaneval.ts";
-export { findTask, type LikelihoodTask, likelihoodTasks, taskNames } from "./tasks/index.ts";
 export { type RollingWindow, rollingWindows } from "./rolling-windows.ts";
 export {
+  type ChoiceItem,
+  type ContinuationItem,
+  type ContinuationTask,
+  choiceItem,
+  findTask,
+  type HubDataset,
+  type LikelihoodTask,
+  likelihoodTasks,
+  type MultipleChoiceTask,
+  registerTask,
+  taskNames,
+} from "./tasks/index.ts";
+export {
   evaluateWikiText,
+  pageStartOf,
   type WikiTextOptions,
   type WikiTextResult,
 } from "./wikitext.ts";

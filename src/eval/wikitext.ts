@@ -40,6 +40,13 @@ export interface WikiTextResult {
 }
 
 /**
+ * What a page's first token is predicted from, as WikiTextOptions.startToken: end-of-text for a model trained here, else null,
+ * which leaves it to the harness's rule.
+ */
+export const pageStartOf = (step: number | null, { endOfText }: Pick<Tokenizer, "endOfText">): number | null =>
+  step === null ? null : endOfText;
+
+/**
  * @param by    the training-time model, or an engine as it writes: with its types of head and cache
  * @param pages of readPages or readDocuments, as they stand in the file
  * @throws DataError for no page, a tokenizer with neither end-of-text nor bos, or a loss that is not finite; UsageError for

@@ -1,7 +1,7 @@
 /**
- * A model as one compact file (formats/compact): ternary matrices as codes and one scale, everything else in a number
- * type of choice, config and tokenizer inside. Read back, the ternary layers are what they were, to the last bit: float
- * weights are made from which training's own quantiser makes the same codes and scale.
+ * A model as one compact file (formats/compact): ternary matrices as codes and one scale, int8 layers as their numbers,
+ * everything else in a number type of choice, config and tokenizer inside. Read back, quantized layers are what they were, to
+ * the last bit: float weights are made from which training's own quantizer makes the same.
  */
 import { z } from "zod";
 import { createDryBackend } from "../backends/dry.ts";
@@ -15,7 +15,7 @@ import {
   type WrittenTensor,
   writeCompact,
 } from "../formats/compact/index.ts";
-import { headWidth, type ModelConfig, modelConfigSchema, Transformer } from "../model/index.ts";
+import { checkQuantization, headWidth, type ModelConfig, modelConfigSchema, Transformer } from "../model/index.ts";
 import { FormatError } from "../platform/errors.ts";
 import { baseName, joinPath, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import type { RowTypeName } from "../quant/row-types.ts";
@@ -23,6 +23,7 @@ import { masterWeightsOf } from "../quant/ternary.ts";
 import { type ParameterRole, Runtime } from "../tensor/index.ts";
 import { createTokenizer, formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
 import { holdsModelAlone, type LoadedModel, writeModelFiles } from "../checkpoint/model-folder.ts";
+import { checkAbsmean, valuesOf } from "./matrix.ts";
 
 /** The number type of every tensor that is not ternary, by what it is. */
 export interface CompactTypes {
@@ -30,7 +31,7 @@ export interface CompactTypes {
   /** Of a head of its own; a tied one is the embedding. */
   head: RowTypeName;
   norm: RowTypeName;
-  /** The linear layers of a full-precision model. */
+  /** Float linear layers. Those in int8 are stored as the numbers that they multiply with, whatever stands here. */
   linear: RowTypeName;
 }
 
@@ -45,6 +46,9 @@ export interface CompactOptions {
   /** Ends the writing between two tensors; nothing is left. */
   signal?: AbortSignal;
 }
+
+/** The number type that holds a quantizer's values, by the type of GGUF that does. */
+const exactTypes = { Q8_0: "q8", F16: "f16", BF16: "bf16", F32: "f32" } as const;
 
 /** Half precision for what is large, float32 for gains, which are few. */
 export const compactTypes: CompactTypes = { embedding: "f16", head: "f16", norm: "f32", linear: "f16" };
@@ -63,11 +67,16 @@ export async function saveCompact(
 ): Promise<{ sizeBytes: number; tensors: (WrittenTensor & { role: ParameterRole })[] }> {
   const { runtime, config } = model;
   const types = { ...compactTypes, ...options.types };
-  const ternary = new Map(model.ternaryLayers.map((layer) => [layer.weight.name, layer]));
-  const tensors = model.parameters.map(({ name, shape, role, tensor }): CompactTensor => {
-    const layer = ternary.get(name);
-    if (!layer)
-      return { name, shape, type: types[role as keyof CompactTypes], floats: () => runtime.readFloats(tensor) };
+  checkAbsmean(model.plan, "compact");
+  const tensors = model.parameters.map((parameter): CompactTensor => {
+    const { name, shape, role } = parameter;
+    const layer = model.byWeight.get(name);
+    const quantizer = layer?.spec.weights?.quantizer;
+    if (!layer || quantizer?.form !== "ternary") {
+      const type =
+        quantizer?.form === "values" ? exactTypes[quantizer.ggufType ?? "F32"] : types[role as keyof CompactTypes];
+      return { name, shape, type, floats: () => valuesOf(model, parameter) };
+    }
     return {
       name,
       shape,
@@ -190,6 +199,7 @@ function checkTensors(file: CompactFile, config: ModelConfig): void {
     throw new FormatError(
       `${header}: metadata.config.contextLength is ${config.contextLength}; with heads of ${headWidth(config)} at most ${Math.floor(maxRotaryNumbers / headWidth(config))} can be run`,
     );
+  checkQuantization(config, `${header}: metadata.config`);
   const model = new Transformer(new Runtime(createDryBackend()), config, null);
   const left = new Map(file.tensors);
   for (const { name, shape, role } of model.parameters) {

@@ -7,6 +7,7 @@
  */
 import { type ModelConfig, Transformer } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { huggingFaceScale } from "../checkpoint/hf-config.ts";
 
 /**
  * @param subNorms new norms where BitNet has them; they change what the model computes
@@ -18,10 +19,13 @@ export async function convertToBitnet(
   { subNorms = true }: { subNorms?: boolean } = {},
 ): Promise<{ model: Transformer; added: string[] }> {
   const { runtime } = model;
-  if (model.config.variant === "bitnet")
+  if (model.plan.anyTernary)
     throw new UsageError("the model is ternary already; --to bitnet is for full-precision models");
   // Scale by Hugging Face's rule: that is what continues to be right where the model came from.
-  const config: ModelConfig = { ...model.config, variant: "bitnet", subNorms, weightScale: "clamp", weightEps: 1e-5 };
+  const config: ModelConfig = { ...model.config, variant: "bitnet", subNorms, ...huggingFaceScale };
+  // Layers that the config names keep their quantizers; what it says of all of them ends here.
+  const { overrides } = config.quantization ?? {};
+  if (config.quantization) config.quantization = overrides && { overrides };
   const converted = new Transformer(runtime, config, null);
   try {
     const had = new Map(model.parameters.map((parameter) => [parameter.name, parameter]));

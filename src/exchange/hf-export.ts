@@ -7,7 +7,7 @@
  */
 import { hasSafetensors, writeSafetensorsFolder } from "../formats/safetensors-shards.ts";
 import type { SafetensorsTensor } from "../formats/safetensors.ts";
-import { finalNormEpsOf, type ModelConfig, type Transformer } from "../model/index.ts";
+import { describeLayer, finalNormEpsOf, type ModelConfig, type Transformer } from "../model/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import { quantizeWeights } from "../ops/weight-quant/reference.ts";
@@ -17,9 +17,16 @@ import { toFloat16Bits } from "../quant/float16.ts";
 import { canPackRows, packHuggingFace } from "../quant/hf-pack.ts";
 import type { Parameter } from "../tensor/index.ts";
 import { formatTokenizerJson, type Tokenizer, withPrefixToken } from "../tokenizer/index.ts";
-import { type FloatDType, toGenerationConfig, toHuggingFaceConfig } from "../checkpoint/hf-config.ts";
+import {
+  type FloatDType,
+  huggingFaceScale,
+  toGenerationConfig,
+  toHuggingFaceConfig,
+  transformersRuns,
+} from "../checkpoint/hf-config.ts";
 import { configFile, generationFile, jsonText } from "../checkpoint/json-file.ts";
 import { tokenizerTexts } from "../checkpoint/tokenizer-files.ts";
+import { checkAbsmean } from "./matrix.ts";
 
 export const huggingFaceTypes = ["f32", "bf16", "f16", "packed"] as const;
 export type HuggingFaceType = (typeof huggingFaceTypes)[number];
@@ -63,8 +70,6 @@ const floats: Record<HuggingFaceFloatType, { dtype: "F32" | "F16" | "BF16"; name
   f16: { dtype: "F16", name: "float16", grid: float16Grid },
 };
 
-/** The rule of transformers' WeightQuant. */
-const ruleEps = 1e-5;
 const defaultShardBytes = 5e9;
 
 /**
@@ -81,19 +86,25 @@ export async function exportHuggingFace(
 ): Promise<HuggingFaceWritten> {
   const { type, shardBytes = defaultShardBytes, source, startToken, endTokens, signal } = options;
   const tokenizer = own && startToken !== undefined ? withPrefixToken(own, startToken) : own;
-  const bitnet = model.config.variant === "bitnet";
+  const { plan } = model;
+  checkAbsmean(plan, "hf");
+  const other = plan.layers.find((layer) => !transformersRuns(layer));
+  if (other)
+    throw new UnsupportedError(
+      `hf: layer ${other.name} is ${describeLayer(other)}, which transformers' BitNet quantizer does not run; it has ternary weights with int8 inputs, and float layers. Export it as gguf, onnx or compact`,
+    );
   if (finalNormEpsOf(model.config) !== model.config.normEps)
     throw new UnsupportedError(
       `config.json has one epsilon for all norms (rms_norm_eps), and this model's last norm has its own (finalNormEps ${model.config.finalNormEps}); it cannot be written for transformers`,
     );
-  if (type === "packed" && !bitnet)
+  if (type === "packed" && !plan.anyTernary)
     throw new UsageError(
       `type packed is for ternary models; this one is the full-precision twin: use f32, bf16 or f16`,
     );
   if (type !== "packed" && options.floatType !== undefined)
     throw new UsageError(`the type of embedding, norms and head is for type packed; with ${type} all are ${type}`);
   const floatType = type === "packed" ? (options.floatType ?? "f32") : type;
-  const config: ModelConfig = bitnet ? { ...model.config, weightScale: "clamp", weightEps: ruleEps } : model.config;
+  const config: ModelConfig = plan.anyTernary ? { ...model.config, ...huggingFaceScale } : model.config;
   const counts = { ternaryWeights: 0, zeroWeights: 0, fittedMatrices: 0 };
   return writeFolderAtomically(
     path,
@@ -147,7 +158,7 @@ function tensorsOf(model: Transformer, parameter: Parameter, storing: Storing): 
   };
   if (role !== "ternary")
     return [{ name, dtype, shape, data: async () => stored(await values(), storing.floatType, name) }];
-  const layer = model.ternaryLayers.find(({ weight }) => weight === parameter)!;
+  const layer = model.byWeight.get(name)!;
   const scaleOf = async () => {
     const [scale] = await model.runtime.readFloats(layer.quantized(model.runtime).scale);
     if (scale > 0 && Number.isFinite(scale)) return scale;
@@ -203,7 +214,7 @@ function roundTo(values: Float32Array, grid: NumberGrid): Float32Array {
 function quantizesTo(weights: Float32Array, codes: Uint8Array, scale: number): boolean {
   const found = new Uint8Array(codes.length);
   const foundScale = new Float32Array(1);
-  quantizeWeights(weights, found, foundScale, "clamp", ruleEps);
+  quantizeWeights(weights, found, foundScale, huggingFaceScale.weightScale, huggingFaceScale.weightEps);
   // Where every code is 0, the scale multiplies nothing.
   return found.every((code, i) => code === codes[i]) && (foundScale[0] === scale || found.every((code) => code === 1));
 }

@@ -2,6 +2,7 @@
  * README.md of an exported folder: a model card as the hub shows it. Facts only: what was written, and what the run's own
  * records say; where there is no record there is no line. Pure; the caller gathers the facts.
  */
+import { describePlan, planModel } from "../model/index.ts";
 import type { HuggingFaceWritten } from "./hf-export.ts";
 
 /** What the run's records say. */
@@ -32,7 +33,8 @@ const whole = (n: number) => n.toLocaleString("en-US");
 
 export function modelCard(facts: CardFacts): string {
   const { name, config, type, training } = facts;
-  const bitnet = config.variant === "bitnet";
+  const plan = planModel(config);
+  const bitnet = plan.anyTernary;
   const lines = [
     "---",
     "library_name: transformers",
@@ -44,9 +46,11 @@ export function modelCard(facts: CardFacts): string {
     "",
     `# ${name}`,
     "",
-    bitnet
-      ? "A BitNet b1.58 language model: every matrix of its blocks is ternary (-1, 0, +1 times one scale), activations are 8-bit integers."
-      : "A LLaMA-style language model in full precision, the twin of a BitNet b1.58 model.",
+    bitnet && !plan.allBitLinear
+      ? `A BitNet b1.58 language model of mixed precision: its blocks are ${describePlan(plan)}. Ternary layers have weights of -1, 0 and +1 times one scale, and 8-bit integer activations.`
+      : bitnet
+        ? "A BitNet b1.58 language model: every matrix of its blocks is ternary (-1, 0, +1 times one scale), activations are 8-bit integers."
+        : "A LLaMA-style language model in full precision, the twin of a BitNet b1.58 model.",
     "",
     "## Model",
     "",

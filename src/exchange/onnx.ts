@@ -8,23 +8,41 @@
  *   float       weights -1, 0 and 1 as float32 [K, N] and MatMul: sums of integers below 2^24 are exact in float32 too,
  *               and only the commonest operators are needed
  *
+ * Of a model of mixed precision each layer is written as it computes: float and int8 weights as float32 values and MatMul; an
+ * input that is rounded for them as float32 codes times their scale.
+ *
  * Up to where activations are rounded, and from there on, a runtime's floats differ from ours by rounding; docs/onnx.md
  * says what that can change.
  */
 import { Graph, writeOnnx } from "../formats/onnx/index.ts";
-import { finalNormEpsOf, hasSubNorms, headWidth, type Transformer } from "../model/index.ts";
+import {
+  embeddingName,
+  finalNormEpsOf,
+  finalNormName,
+  headName,
+  headWidth,
+  type LayerPlan,
+  type LinearRole,
+  moduleName,
+  normNames,
+  type Transformer,
+  weightName,
+} from "../model/index.ts";
+import { hasTernaryWeights, isBitLinear } from "../nn/index.ts";
+import { activationEps } from "../ops/activation-quant/index.ts";
 import { rotaryTable } from "../ops/rotary/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { packTrits, tritBytes, tritsPerByte, tritTable } from "../quant/trits.ts";
 import type { Parameter } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { valuesOf } from "./matrix.ts";
 
 /** How the matrices of the blocks are stored. */
 export const onnxWeights = ["packed", "float"] as const;
 export type OnnxWeights = (typeof onnxWeights)[number];
 
 export interface SaveOnnxOptions {
-  /** Default: packed for a ternary model; float, the only one, for a full-precision one. */
+  /** Of ternary matrices. Default: packed; float, the only one, for a model without any. */
   weights?: OnnxWeights;
   /** Operators as of this opset, 21 to 26; default: 26. The graph is the same; older runtimes want a lower one. */
   opset?: number;
@@ -49,8 +67,6 @@ const opsets = { least: 21, newest: 26 };
 /** Of opset 21's time: nothing in the file is newer, so that older runtimes take it too. */
 const irVersion = 10;
 
-/** Of the activations' quantisation (ops/bit-linear). */
-const activationEps = 1e-5;
 /** Sums of so many products of int8 codes by -1, 0 and 1 stay below 2^24, where float32 counts every integer. */
 const maxExactWidth = Math.floor(2 ** 24 / 127);
 
@@ -70,14 +86,20 @@ export async function saveOnnx(
   const { opset = opsets.newest, version: producerVersion = "", externalData, signal } = options;
   if (!(Number.isInteger(opset) && opset >= opsets.least && opset <= opsets.newest))
     throw new UsageError(`onnx: opset ${opset} is not written; opsets are ${opsets.least} to ${opsets.newest}`);
-  const ternary = config.variant === "bitnet";
-  const weights = options.weights ?? (ternary ? "packed" : "float");
-  if (!ternary && weights === "packed")
-    throw new UsageError("a full-precision model has no ternary weights to pack; use type float");
-  if (ternary && Math.max(config.width, config.hiddenWidth) > maxExactWidth)
+  const { plan } = model;
+  const weights = options.weights ?? (plan.anyTernary ? "packed" : "float");
+  if (!plan.anyTernary && weights === "packed")
+    throw new UsageError("the model has no ternary weights to pack; use type float");
+  const wide = plan.layers.find((layer) => isBitLinear(layer) && layer.inputs > maxExactWidth);
+  if (wide)
     throw new UnsupportedError(
-      `onnx: a layer of ${Math.max(config.width, config.hiddenWidth)} inputs; up to ${maxExactWidth} its sums are exact`,
+      `onnx: layer ${wide.name} has ${wide.inputs} inputs; up to ${maxExactWidth} its sums are exact`,
     );
+  for (const { name, activations } of plan.layers)
+    if (activations && activations.codes !== "int8")
+      throw new UnsupportedError(
+        `onnx: layer ${name}: inputs quantized by "${activations.name}" are not written; int8 codes are`,
+      );
   const metadata: Record<string, string> = {
     "bitnet.config": JSON.stringify(config),
     "bitnet.weights": weights,
@@ -89,8 +111,12 @@ export async function saveOnnx(
   return writeOnnx(path, graph, { opset, irVersion, producerVersion, metadata, externalData, signal });
 }
 
-/** An input of linear layers: as it is, or its codes and their scale. */
-type LinearInput = { x: string } | { codes: string; scale: string };
+/** An input of linear layers: as it is, and, once a layer asks, its codes with their scale, and what these stand for. */
+interface LinearInput {
+  readonly x: string;
+  codes?: { rounded: string; integers?: string; scale: string };
+  values?: string;
+}
 
 class TransformerGraph {
   readonly graph: Graph;
@@ -124,15 +150,13 @@ class TransformerGraph {
       [{ name: "logits", type: "float", dims: ["batch", "tokens", config.vocabSize] }, ...past("present", "total")],
     );
     const { graph } = this;
-    const embedding = this.floats("model.embed_tokens.weight");
+    const embedding = this.floats(embeddingName);
     const positions = cache ? this.cachedPositions() : this.positions();
     let x = graph.node("Gather", [embedding, "input_ids"], {}, "embedded");
     for (let layer = 0; layer < config.layers; layer++)
       x = graph.within(`layers.${layer}`, () => this.block(layer, x, positions));
-    const normed = graph.within("norm", () => this.norm(x, "model.norm.weight", finalNormEpsOf(config)));
-    const head = config.tiedHead
-      ? graph.node("Transpose", [embedding], { perm: [1, 0] })
-      : this.transposed("lm_head.weight");
+    const normed = graph.within("norm", () => this.norm(x, finalNormName, finalNormEpsOf(config)));
+    const head = config.tiedHead ? graph.node("Transpose", [embedding], { perm: [1, 0] }) : this.transposed(headName);
     graph.node("MatMul", [normed, head], {}, "logits");
   }
 
@@ -204,41 +228,37 @@ class TransformerGraph {
     });
   }
 
-  private block(layer: number, x: string, positions: { cos: string; sin: string; visible: string }): string {
+  private block(block: number, x: string, positions: { cos: string; sin: string; visible: string }): string {
     const { graph } = this;
-    const name = `model.layers.${layer}`;
-    const attended = graph.within("attention", () => this.attention(layer, x, positions));
+    const attended = graph.within("attention", () => this.attention(block, x, positions));
     const middle = graph.node("Add", [x, attended]);
-    const fed = graph.within("feed_forward", () => this.feedForward(name, middle));
+    const fed = graph.within("feed_forward", () => this.feedForward(block, middle));
     return graph.node("Add", [middle, fed]);
   }
 
   private attention(
-    layer: number,
+    block: number,
     x: string,
     { cos, sin, visible }: { cos: string; sin: string; visible: string },
   ): string {
     const { graph } = this;
-    const name = `model.layers.${layer}`;
     const { heads: H, kvHeads: G } = this.model.config;
     const D = headWidth(this.model.config);
-    const input = this.linearInput(this.norm(x, `${name}.input_layernorm.weight`));
+    const input: LinearInput = { x: this.blockNorm(x, block, "attention") };
     // Query head h reads key/value head floor(h / (H / G)): as [G, H / G] they stand beside their keys.
-    const headsOf = (part: string, perHead: number) => {
-      const y = this.linear(input, `${name}.self_attn.${part}_proj.weight`);
+    const headsOf = (role: LinearRole, perHead: number) => {
+      const y = this.linear(input, block, role);
       return graph.node("Reshape", [y, graph.constant("int64", [0, 0, G, perHead, D])]);
     };
-    const q = graph.node("Transpose", [this.rotated(headsOf("q", H / G), cos, sin)], { perm: [0, 2, 3, 1, 4] });
-    const [keys, values] = [this.rotated(headsOf("k", 1), cos, sin), headsOf("v", 1)];
-    const [k, v] = this.cache
-      ? [
-          graph.node("Transpose", [this.withPast(layer, "key", keys)], { perm: [0, 1, 2, 4, 3] }),
-          this.withPast(layer, "value", values),
-        ]
-      : [
-          graph.node("Transpose", [keys], { perm: [0, 2, 3, 4, 1] }),
-          graph.node("Transpose", [values], { perm: [0, 2, 3, 1, 4] }),
-        ];
+    const q = graph.node("Transpose", [this.rotated(headsOf("query", H / G), cos, sin)], { perm: [0, 2, 3, 1, 4] });
+    const keys = this.rotated(headsOf("key", 1), cos, sin);
+    const k = this.cache
+      ? graph.node("Transpose", [this.withPast(block, "key", keys)], { perm: [0, 1, 2, 4, 3] })
+      : graph.node("Transpose", [keys], { perm: [0, 2, 3, 4, 1] });
+    const values = headsOf("value", 1);
+    const v = this.cache
+      ? this.withPast(block, "value", values)
+      : graph.node("Transpose", [values], { perm: [0, 2, 3, 1, 4] });
     const scores = graph.node("Mul", [graph.node("MatMul", [q, k]), graph.constant("float", [1 / Math.sqrt(D)], [])]);
     // A query of padding sees nothing: with -infinity its row would be NaN, and reach the others by way of present.
     const hidden = this.cache ? -3.4028234663852886e38 : Number.NEGATIVE_INFINITY;
@@ -246,8 +266,8 @@ class TransformerGraph {
     const mixed = graph.node("MatMul", [graph.node("Softmax", [masked], { axis: -1 }), v]);
     const rows = graph.node("Transpose", [mixed], { perm: [0, 3, 1, 2, 4] });
     let y = graph.node("Reshape", [rows, graph.constant("int64", [0, 0, H * D])]);
-    if (hasSubNorms(this.model.config)) y = this.norm(y, `${name}.self_attn.attn_sub_norm.weight`);
-    return this.linear(this.linearInput(y), `${name}.self_attn.o_proj.weight`);
+    if (this.model.plan.subNorms) y = this.blockNorm(y, block, "attentionSub");
+    return this.linear({ x: y }, block, "output");
   }
 
   /** Keys or values [B, T, G, 1, D] behind those of earlier tokens: present.L.part, and as [B, G, 1, P + T, D]. */
@@ -276,17 +296,21 @@ class TransformerGraph {
     return graph.node("Concat", [first, second], { axis: -1 });
   }
 
-  private feedForward(name: string, x: string): string {
+  private feedForward(block: number, x: string): string {
     const { graph } = this;
     const { activation } = this.model.config;
-    const input = this.linearInput(this.norm(x, `${name}.post_attention_layernorm.weight`));
-    const gate = this.linear(input, `${name}.mlp.gate_proj.weight`);
-    const up = this.linear(input, `${name}.mlp.up_proj.weight`);
+    const input: LinearInput = { x: this.blockNorm(x, block, "feedForward") };
+    const gate = this.linear(input, block, "gate");
+    const up = this.linear(input, block, "up");
     const positive = activation === "relu2" ? graph.node("Relu", [gate]) : gate;
     const factor = activation === "relu2" ? positive : graph.node("Sigmoid", [gate]);
     let y = graph.node("Mul", [graph.node("Mul", [positive, factor]), up]);
-    if (hasSubNorms(this.model.config)) y = this.norm(y, `${name}.mlp.ffn_sub_norm.weight`);
-    return this.linear(this.linearInput(y), `${name}.mlp.down_proj.weight`);
+    if (this.model.plan.subNorms) y = this.blockNorm(y, block, "feedForwardSub");
+    return this.linear({ x: y }, block, "down");
+  }
+
+  private blockNorm(x: string, block: number, norm: keyof typeof normNames): string {
+    return this.norm(x, weightName(moduleName(block, normNames[norm])));
   }
 
   /** y = gain · (x / sqrt(mean(x²) + eps)). */
@@ -299,49 +323,69 @@ class TransformerGraph {
     return graph.node("Mul", [this.floats(gain), graph.node("Mul", [x, inverse])]);
   }
 
-  /** Quantised once for all the layers that read it (ops/activation-quant). */
-  private linearInput(x: string): LinearInput {
-    if (this.model.config.variant === "full") return { x };
+  /** Quantized once for all the layers that read it (ops/activation-quant): codes as floats, and their scale. */
+  private codesOf(input: LinearInput): { rounded: string; integers?: string; scale: string } {
+    if (input.codes) return input.codes;
     const { graph } = this;
+    const { x } = input;
     const axis = graph.constant("int64", [-1]);
     const largest = graph.node("ReduceMax", [graph.node("Abs", [x]), axis], { keepdims: 1 });
     const bounded = graph.node("Max", [largest, graph.constant("float", [activationEps], [])]);
     const most = graph.constant("float", [127], []);
     const scaled = graph.node("Mul", [x, graph.node("Div", [most, bounded])]);
     // Half to even, as ours. |x| <= bounded, so that only rounding of the factor could pass 127.5: it never does.
-    const clipped = graph.node("Clip", [graph.node("Round", [scaled]), graph.constant("float", [-127], []), most]);
-    const codes = this.weights === "packed" ? graph.node("Cast", [clipped], { to: 3 }) : clipped;
-    return { codes, scale: graph.node("Div", [bounded, most]) };
+    const rounded = graph.node("Clip", [graph.node("Round", [scaled]), graph.constant("float", [-127], []), most]);
+    // The int8 form comes first where ternary matrices are packed: all of a ternary model reads it.
+    const integers = this.weights === "packed" ? graph.node("Cast", [rounded], { to: 3 }) : undefined;
+    input.codes = { rounded, integers, scale: graph.node("Div", [bounded, most]) };
+    return input.codes;
   }
 
-  private linear(input: LinearInput, name: string): string {
+  /** The input in float32 as a layer reads it: as it is, or what its codes stand for. */
+  private valuesOf(input: LinearInput, { activations }: LayerPlan): string {
+    if (!activations) return input.x;
+    const { rounded, scale } = this.codesOf(input);
+    input.values ??= this.graph.node("Mul", [rounded, scale]);
+    return input.values;
+  }
+
+  private linear(input: LinearInput, block: number, role: LinearRole): string {
     const { graph } = this;
-    if ("x" in input) return graph.node("MatMul", [input.x, this.transposed(name)]);
-    const { codes, scale } = input;
-    const gamma = this.gammaOf(name);
-    const times = graph.node("Mul", [scale, gamma]);
-    if (this.weights === "float")
-      return graph.node("Mul", [graph.node("MatMul", [codes, this.ternaryFloats(name)]), times]);
-    const sums = graph.node("MatMulInteger", [codes, this.unpacked(name)]);
+    const layer = this.model.plan.blocks[block][role];
+    const name = weightName(layer.name);
+    if (!hasTernaryWeights(layer)) return graph.node("MatMul", [this.valuesOf(input, layer), this.transposed(name)]);
+    if (!isBitLinear(layer)) return graph.node("MatMul", [this.valuesOf(input, layer), this.ternaryValues(name)]);
+    const { rounded, integers, scale } = this.codesOf(input);
+    const times = graph.node("Mul", [scale, this.gammaOf(name)]);
+    if (integers === undefined)
+      return graph.node("Mul", [graph.node("MatMul", [rounded, this.ternaryFloats(name)]), times]);
+    const sums = graph.node("MatMulInteger", [integers, this.unpacked(name)]);
     return graph.node("Mul", [graph.node("Cast", [sums], { to: 1 }), times]);
   }
 
-  private layerOf(name: string) {
-    return this.model.ternaryLayers.find((layer) => layer.weight.name === name)!;
+  /** gamma · Wq in float32 [K, N], for inputs that are not rounded. */
+  private ternaryValues(name: string): string {
+    const { graph } = this;
+    const weights =
+      this.weights === "packed" ? graph.node("Cast", [this.unpacked(name)], { to: 1 }) : this.ternaryFloats(name);
+    return graph.node("Mul", [weights, this.gammaOf(name)]);
   }
 
-  private async codesOf(name: string): Promise<Uint8Array> {
-    const { runtime } = this.model;
-    return (await runtime.read(this.layerOf(name).quantized(runtime).codes)) as Uint8Array;
+  private quantized(name: string) {
+    const { runtime, byWeight } = this.model;
+    return byWeight.get(name)!.quantized(runtime);
+  }
+
+  private async ternaryCodes(name: string): Promise<Uint8Array> {
+    return (await this.model.runtime.read(this.quantized(name).codes)) as Uint8Array;
   }
 
   private gammaOf(name: string): string {
-    const { runtime } = this.model;
     return this.graph.initializer({
       name: `${name}_scale`,
       type: "float",
       dims: [],
-      data: () => runtime.readFloats(this.layerOf(name).quantized(runtime).scale),
+      data: () => this.model.runtime.readFloats(this.quantized(name).scale),
     });
   }
 
@@ -355,7 +399,7 @@ class TransformerGraph {
       type: "uint8",
       dims: [N, rowBytes],
       data: async () => {
-        const codes = await this.codesOf(name);
+        const codes = await this.ternaryCodes(name);
         const bytes = new Uint8Array(N * rowBytes);
         for (let n = 0; n < N; n++)
           packTrits(codes.subarray(n * K, (n + 1) * K), bytes.subarray(n * rowBytes, (n + 1) * rowBytes));
@@ -383,7 +427,7 @@ class TransformerGraph {
       name,
       type: "float",
       dims: [K, N],
-      data: async () => Float32Array.from(transpose(await this.codesOf(name), N, K), (code) => code - 1),
+      data: async () => Float32Array.from(transpose(await this.ternaryCodes(name), N, K), (code) => code - 1),
     });
   }
 
@@ -398,15 +442,15 @@ class TransformerGraph {
     });
   }
 
-  /** A float matrix [N, K] as [K, N], the way that MatMul reads it. */
+  /** A matrix [N, K] that is not ternary, its values [K, N]: the way that MatMul reads it. */
   private transposed(name: string): string {
-    const { tensor, shape } = this.parameters.get(name)!;
-    const [N, K] = shape;
+    const parameter = this.parameters.get(name)!;
+    const [N, K] = parameter.shape;
     return this.graph.initializer({
       name,
       type: "float",
       dims: [K, N],
-      data: async () => transpose(await this.model.runtime.readFloats(tensor), N, K),
+      data: async () => transpose(await valuesOf(this.model, parameter), N, K),
     });
   }
 }

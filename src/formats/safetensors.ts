@@ -4,7 +4,8 @@
  */
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
 import { createAtomicFile, createHasher, openFile } from "../platform/files.ts";
-import { bfloat16ToFloat32, float16ToFloat32 } from "./float16.ts";
+import { bfloat16ToFloat32 } from "../quant/bfloat16.ts";
+import { float16ToFloat32 } from "../quant/float16.ts";
 import {
   buildHeader,
   lengthBytes,

@@ -5,7 +5,7 @@
  * the last bits of the engine's sums).
  */
 import { UsageError } from "../platform/errors.ts";
-import type { Clock } from "../platform/system.ts";
+import type { Clock } from "../platform/clock.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Engine } from "./engine.ts";
 import type { Generation } from "./generate.ts";

@@ -4,7 +4,7 @@
  */
 import { DataError, UsageError } from "../platform/errors.ts";
 import { createRandom, type Random } from "../platform/random.ts";
-import type { Clock } from "../platform/system.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { Engine } from "./engine.ts";
 import type { MatcherState } from "./grammar/matcher.ts";

@@ -62,6 +62,18 @@ export const modelConfigSchema = z
 
 export type ModelConfig = z.infer<typeof modelConfigSchema>;
 
+/** The keys that are numbers of a model's shape. */
+export const sizeKeys = ["vocabSize", "width", "layers", "heads", "kvHeads", "hiddenWidth"] as const;
+
+/** The keys that weights fit: with other values a model has other parameters, or means something else by them. */
+export const shapeKeys = [
+  "variant",
+  "subNorms",
+  ...sizeKeys,
+  "tiedHead",
+  "activation",
+] as const satisfies readonly (keyof ModelConfig)[];
+
 /** Whether the model has norms in front of its output and down projections. */
 export function hasSubNorms({ variant, subNorms }: Pick<ModelConfig, "variant" | "subNorms">): boolean {
   return variant === "bitnet" && subNorms;

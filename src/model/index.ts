@@ -8,17 +8,34 @@ export {
   type PresetName,
   presetConfig,
   presets,
+  shapeKeys,
+  sizeKeys,
 } from "./config.ts";
+export { describeLayer, describeModel, describePlan, someLayers } from "./describe.ts";
 export {
   entropyBits,
   type InferenceMemory,
   inspectModel,
   inspectTernaryLayers,
+  type LayerInfo,
   type ModelDescription,
   type ParameterInfo,
   type TernaryLayerInfo,
   type TrainingMemory,
 } from "./inspect.ts";
+export {
+  embeddingName,
+  finalNormName,
+  headName,
+  inBlock,
+  linearNames,
+  linearRoles,
+  moduleName,
+  normNames,
+  shortName,
+  weightName,
+} from "./names.ts";
+export { checkQuantization, type LayerChoice, quantizationOf } from "./overrides.ts";
 export { inputGroups, type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
 export { matchesLayer, type QuantizationConfig, quantizationSchema } from "./quantization.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";

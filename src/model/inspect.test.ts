@@ -48,7 +48,15 @@ const small: ModelConfig = {
   hiddenWidth: 24,
   contextLength: 10,
 };
+const mixed: ModelConfig["quantization"] = {
+  overrides: [
+    { layers: "*.o_proj", weights: "int8" },
+    { layers: "layers.1.*", weights: "none" },
+    { layers: "layers.2.mlp.up_proj", weights: "none", activations: "absmax8" },
+  ],
+};
 const shapes: [string, ModelConfig][] = [
+  ["mixed precision", { ...small, width: 32, quantization: mixed }],
   ["bitnet", small],
   ["full", { ...small, variant: "full" }],
   ["bitnet, recomputing its blocks", { ...small, recompute: true }],
@@ -70,6 +78,20 @@ test.for(shapes)("memory in training is what training takes, to the byte: %s", (
   const { weightsBytes, gradientsBytes, optimizerBytes, quantizedBytes, activationsBytes } = training;
   expect(weightsBytes + gradientsBytes + optimizerBytes + quantizedBytes + activationsBytes).toBe(training.totalBytes);
   expect(optimizerBytes).toBe(2 * weightsBytes);
+});
+
+test("a model of mixed precision: each layer's quantizers, and what it takes packed", () => {
+  const config: ModelConfig = { ...small, width: 32, quantization: mixed };
+  const { quantization, layers, ternary, total, inference } = inspectModel(config, dry, { batch: 1 });
+  expect(quantization).toBe("ternary but for 7 layers in float, 2 in int8 and 1 in float with absmax8 inputs");
+  expect(layers.find(({ name }) => name === "model.layers.0.self_attn.o_proj")).toEqual({
+    name: "model.layers.0.self_attn.o_proj",
+    ...{ kind: "int8", weights: "int8", activations: null, bits: 8.5 },
+  });
+  // Two blocks of 32·32 + 2·16·32 + 3·24·32 ternary and int8 weights, of which 32·32 int8 each and 24·32 float once.
+  const int8 = 2 * 32 * 32;
+  expect(ternary).toBe(2 * (32 * 32 + 2 * 16 * 32 + 3 * 24 * 32) - 24 * 32);
+  expect(inference.packedBytes).toBe(ternary / 4 + 4 * 11 + (int8 * 8.5) / 8 + 2 * (total - ternary - int8));
 });
 
 test("the optimiser's memory is what it is said to keep of each parameter", () => {

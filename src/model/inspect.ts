@@ -6,6 +6,8 @@
 import { ternaryStats, ternaryStatsPerSlot } from "../ops/ternary-stats/index.ts";
 import type { ParameterRole, Runtime } from "../tensor/index.ts";
 import { headWidth, type ModelConfig } from "./config.ts";
+import { describeLayer, describePlan } from "./describe.ts";
+import type { LayerPlan } from "./plan.ts";
 import { Transformer } from "./transformer.ts";
 
 export interface ParameterInfo {
@@ -24,7 +26,7 @@ export interface TrainingMemory {
   weightsBytes: number;
   gradientsBytes: number;
   optimizerBytes: number;
-  /** The ternary codes that multiply (one byte a weight) and the table of rotary angles. */
+  /** The quantized weights that multiply (ternary: one byte a weight; others: float32) and the table of rotary angles. */
   quantizedBytes: number;
   /** All else at the worst moment: what backward needs of the forward, logits, and what backward makes. */
   activationsBytes: number;
@@ -36,7 +38,10 @@ export interface InferenceMemory {
   contextLength: number;
   /** As we hold a model now: float32 weights, one byte for each ternary weight beside them, the rotary table. */
   presentBytes: number;
-  /** As published: two bits a ternary weight, float16 for the rest, a float32 scale a matrix. Not how we hold it. */
+  /**
+   * As published: two bits a ternary weight and a float32 scale a matrix, 8.5 bits an int8 weight, float16 for the rest. Not
+   * how we hold it.
+   */
   packedBytes: number;
   /** Keys and values, float32, of a full context. */
   cacheBytes: number;
@@ -45,8 +50,24 @@ export interface InferenceMemory {
   activationsBytes: number;
 }
 
+/** A linear layer's precision. */
+export interface LayerInfo {
+  name: string;
+  /** In words: "ternary", "int8", "float with absmax8 inputs". */
+  kind: string;
+  /** The quantizer of its weights; null: float. */
+  weights: string | null;
+  /** The quantizer of its input; null: float. */
+  activations: string | null;
+  /** Of a weight, packed; the scale of a ternary matrix not counted. */
+  bits: number;
+}
+
 export interface ModelDescription {
   config: ModelConfig;
+  /** The linear layers in words: "ternary", "full precision", "ternary but for 7 layers in int8". */
+  quantization: string;
+  layers: LayerInfo[];
   parameters: ParameterInfo[];
   /** Parameters; of these ternary, and those outside the embedding and head. */
   total: number;
@@ -90,9 +111,17 @@ export function inspectModel(
   const ternary = count((role) => role === "ternary");
   const nonEmbedding = count((role) => role !== "embedding" && role !== "head");
   const matrices = parameters.filter(({ role }) => role === "ternary").length;
-  const packedBytes = Math.ceil(ternary / 4) + 4 * matrices + 2 * (total - ternary);
+  const layers = model.plan.layers.map(layerInfo);
+  // Of layers with other quantizers, what they take more or less than half precision.
+  const beside = model.plan.layers.reduce((sum, layer, i) => {
+    const isOther = layer.weights !== null && layer.weights.quantizer.form !== "ternary";
+    return sum + (isOther ? (layer.inputs * layer.outputs * (layers[i].bits - 16)) / 8 : 0);
+  }, 0);
+  const packedBytes = Math.ceil(ternary / 4) + 4 * matrices + 2 * (total - ternary) + beside;
   return {
     config,
+    quantization: describePlan(model.plan),
+    layers,
     parameters,
     total,
     ternary,
@@ -105,6 +134,22 @@ export function inspectModel(
       optimizerBytes: parameters.reduce((sum, parameter) => sum + optimizerBytes(parameter), 0),
     }),
     inference: { ...inferenceMemory(new Transformer(createRuntime(), config, null)), packedBytes },
+  };
+}
+
+/** Of a weight in GGUF's types, the scales of their blocks counted. */
+const typeBits = { Q8_0: 8.5, F16: 16, BF16: 16, F32: 32 };
+
+function layerInfo(layer: LayerPlan): LayerInfo {
+  const { name, weights, activations } = layer;
+  const quantizer = weights?.quantizer;
+  const bits = !quantizer ? 16 : quantizer.form === "ternary" ? 2 : typeBits[quantizer.ggufType ?? "F32"];
+  return {
+    name,
+    kind: describeLayer(layer),
+    weights: quantizer?.name ?? null,
+    activations: activations?.name ?? null,
+    bits,
   };
 }
 
@@ -169,7 +214,7 @@ export interface TernaryLayerInfo {
   entropyBits: number;
 }
 
-/** Each ternary layer of a model as it multiplies now; empty for the `full` variant. On the model's own backend. */
+/** Each ternary layer of a model as it multiplies now; empty for a model without any. On the model's own backend. */
 export async function inspectTernaryLayers(model: Transformer): Promise<TernaryLayerInfo[]> {
   const { runtime } = model;
   const layers = model.ternaryLayers;

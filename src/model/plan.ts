@@ -13,9 +13,10 @@ import {
 } from "../nn/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { hasSubNorms, headWidth, type ModelConfig } from "./config.ts";
+import { type LinearRole, linearNames, linearRoles, moduleName, weightName } from "./names.ts";
 import { checkPattern, matchesLayer, type PartChoice, resolveChoice } from "./quantization.ts";
 
-export type LinearRole = "query" | "key" | "value" | "output" | "gate" | "up" | "down";
+export type { LinearRole } from "./names.ts";
 
 /** A linear layer of a block. */
 export interface LayerPlan extends LinearSpec {
@@ -27,6 +28,8 @@ export interface LayerPlan extends LinearSpec {
 export interface ModelPlan {
   /** All linear layers of the blocks, in the order of their parameters. */
   readonly layers: readonly LayerPlan[];
+  /** The same by the names of their weights, as `model.layers.0.self_attn.q_proj.weight`. */
+  readonly byWeight: ReadonlyMap<string, LayerPlan>;
   /** The layers of each block. */
   readonly blocks: readonly Readonly<Record<LinearRole, LayerPlan>>[];
   /** Norms in front of the output and down projections. */
@@ -46,18 +49,6 @@ export const inputGroups = [
   ["gate", "up"],
   ["down"],
 ] as const satisfies LinearRole[][];
-
-/** Inside a block, in the order of the parameters: what Hugging Face calls each layer. */
-const names: Record<LinearRole, string> = {
-  query: "self_attn.q_proj",
-  key: "self_attn.k_proj",
-  value: "self_attn.v_proj",
-  output: "self_attn.o_proj",
-  gate: "mlp.gate_proj",
-  up: "mlp.up_proj",
-  down: "mlp.down_proj",
-};
-const roles = Object.keys(names) as LinearRole[];
 
 /** [N, K] of each layer of a block. */
 function sizesOf(config: ModelConfig): Record<LinearRole, readonly [outputs: number, inputs: number]> {
@@ -82,17 +73,17 @@ function sizesOf(config: ModelConfig): Record<LinearRole, readonly [outputs: num
 export function planModel(config: ModelConfig): ModelPlan {
   const sizes = sizesOf(config);
   const layerNames = Array.from({ length: config.layers }, (_, block) =>
-    roles.map((role) => `model.layers.${block}.${names[role]}`),
+    linearRoles.map((role) => moduleName(block, linearNames[role])),
   ).flat();
   for (const { layers } of config.quantization?.overrides ?? [])
     checkPattern(layers, layerNames, "model.quantization.overrides: layers");
   const layers = layerNames.map((name, i): LayerPlan => {
-    const role = roles[i % roles.length];
+    const role = linearRoles[i % linearRoles.length];
     const [outputs, inputs] = sizes[role];
     const { initStd, requantizeEvery, weightScale, weightEps } = config;
     return {
       name,
-      block: Math.floor(i / roles.length),
+      block: Math.floor(i / linearRoles.length),
       role,
       inputs,
       outputs,
@@ -103,11 +94,12 @@ export function planModel(config: ModelConfig): ModelPlan {
     };
   });
   const blocks = Array.from({ length: config.layers }, (_, block) => {
-    const own = layers.slice(block * roles.length, (block + 1) * roles.length);
+    const own = layers.slice(block * linearRoles.length, (block + 1) * linearRoles.length);
     return Object.fromEntries(own.map((layer) => [layer.role, layer])) as Record<LinearRole, LayerPlan>;
   });
   return {
     layers,
+    byWeight: new Map(layers.map((layer) => [weightName(layer.name), layer])),
     blocks,
     subNorms: hasSubNorms(config),
     anyTernary: layers.some(hasTernaryWeights),

@@ -20,7 +20,10 @@ function choice(registry: Registry<Part>, others: readonly string[]) {
     if (others.includes(name)) return;
     if (!registry.has(name)) {
       const known = [...registry.names, ...others].join(", ");
-      context.addIssue({ code: "custom", message: `unknown ${registry.what} "${name}"; expected one of: ${known}` });
+      context.addIssue({
+        code: "custom",
+        message: `unknown ${registry.what} "${name}"; expected one of: ${known}${registry.hint}`,
+      });
       return;
     }
     const { schema = z.strictObject({}) } = registry.get(name);

@@ -21,6 +21,7 @@ import { DataError, ShapeError } from "../platform/errors.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
 import { finalNormEpsOf, headWidth, type ModelConfig } from "./config.ts";
+import { embeddingName, finalNorm, headName, moduleName, normNames } from "./names.ts";
 import { type ModelPlan, planModel } from "./plan.ts";
 
 /** Token ids on the host, row-major [B, T]. */
@@ -48,21 +49,28 @@ class Block {
   readonly feedForwardNorm: RmsNorm;
   readonly feedForward: FeedForward;
 
-  constructor(factory: ParameterFactory, name: string, config: ModelConfig, plan: ModelPlan, index: number) {
+  constructor(factory: ParameterFactory, config: ModelConfig, plan: ModelPlan, index: number) {
     const { width, heads, kvHeads, hiddenWidth, activation, normEps } = config;
-    const { subNorms: subNorm } = plan;
     const linear = plan.blocks[index];
-    this.attentionNorm = new RmsNorm(factory, `${name}.input_layernorm`, width, normEps);
-    this.attention = new Attention(factory, `${name}.self_attn`, {
+    const name = (norm: keyof typeof normNames) => moduleName(index, normNames[norm]);
+    const subNorm = (norm: keyof typeof normNames) => (plan.subNorms ? name(norm) : null);
+    this.attentionNorm = new RmsNorm(factory, name("attention"), width, normEps);
+    this.attention = new Attention(factory, {
       heads,
       kvHeads,
       headWidth: headWidth(config),
-      subNorm,
+      subNorm: subNorm("attentionSub"),
       normEps,
       linear,
     });
-    this.feedForwardNorm = new RmsNorm(factory, `${name}.post_attention_layernorm`, width, normEps);
-    this.feedForward = new FeedForward(factory, `${name}.mlp`, { hiddenWidth, activation, subNorm, normEps, linear });
+    this.feedForwardNorm = new RmsNorm(factory, name("feedForward"), width, normEps);
+    this.feedForward = new FeedForward(factory, {
+      hiddenWidth,
+      activation,
+      subNorm: subNorm("feedForwardSub"),
+      normEps,
+      linear,
+    });
   }
 
   get linearLayers(): LinearLayer[] {
@@ -84,6 +92,10 @@ export class Transformer {
   readonly plan: ModelPlan;
   /** Every linear layer of the blocks, in the plan's order. */
   readonly linearLayers: readonly LinearLayer[];
+  /** Of them those that quantize their weights or their input. */
+  readonly quantizedLayers: readonly LinearLayer[];
+  /** The linear layer that a parameter is the weight of, by the parameter's name. */
+  readonly byWeight: ReadonlyMap<string, LinearLayer>;
   /** The layers with ternary weights, in order: their parameter and their quantized weights as they are now. */
   readonly ternaryLayers: readonly LinearLayer[];
   private readonly embeddingTable: Parameter;
@@ -104,16 +116,18 @@ export class Transformer {
     const factory = new ParameterFactory(runtime, seed === null ? null : createRandom(seed));
     const { vocabSize, width, layers, initStd } = config;
     this.plan = planModel(config);
-    this.embeddingTable = factory.create("model.embed_tokens.weight", "embedding", [vocabSize, width], {
+    this.embeddingTable = factory.create(embeddingName, "embedding", [vocabSize, width], {
       std: initStd,
     });
-    for (let i = 0; i < layers; i++) this.blocks.push(new Block(factory, `model.layers.${i}`, config, this.plan, i));
+    for (let i = 0; i < layers; i++) this.blocks.push(new Block(factory, config, this.plan, i));
     this.linearLayers = this.blocks.flatMap((block) => block.linearLayers);
+    this.quantizedLayers = this.linearLayers.filter(({ spec }) => spec.weights || spec.activations);
+    this.byWeight = new Map(this.linearLayers.map((layer) => [layer.weight.name, layer]));
     this.ternaryLayers = this.linearLayers.filter(({ spec }) => hasTernaryWeights(spec));
-    this.finalNorm = new RmsNorm(factory, "model.norm", width, finalNormEpsOf(config));
+    this.finalNorm = new RmsNorm(factory, finalNorm, width, finalNormEpsOf(config));
     this.head = config.tiedHead
       ? this.embeddingTable
-      : factory.create("lm_head.weight", "head", [vocabSize, width], { std: initStd });
+      : factory.create(headName, "head", [vocabSize, width], { std: initStd });
     const D = headWidth(config);
     this.rotaryTable = runtime.upload(
       [config.contextLength, D],
@@ -128,7 +142,7 @@ export class Transformer {
    * the forward and backward of a step, and back to 1, which is what is measured, written and saved.
    */
   setLambda(lambda: number | ((layer: string) => number)): void {
-    for (const layer of this.linearLayers) layer.lambda = typeof lambda === "number" ? lambda : lambda(layer.name);
+    for (const layer of this.quantizedLayers) layer.lambda = typeof lambda === "number" ? lambda : lambda(layer.name);
   }
 
   /**

@@ -17,7 +17,8 @@ export interface AttentionConfig {
   kvHeads: number;
   /** D */
   headWidth: number;
-  subNorm: boolean;
+  /** The name of the norm before the output projection; null: there is none. */
+  subNorm: string | null;
   normEps: number;
   /** Its linear layers. */
   linear: Record<"query" | "key" | "value" | "output", LinearSpec>;
@@ -49,7 +50,6 @@ export class Attention {
 
   constructor(
     factory: ParameterFactory,
-    name: string,
     readonly config: AttentionConfig,
   ) {
     const { heads, headWidth, linear } = config;
@@ -57,9 +57,7 @@ export class Attention {
     this.key = new LinearLayer(factory, linear.key);
     this.value = new LinearLayer(factory, linear.value);
     this.output = new LinearLayer(factory, linear.output);
-    this.subNorm = config.subNorm
-      ? new RmsNorm(factory, `${name}.attn_sub_norm`, heads * headWidth, config.normEps)
-      : null;
+    this.subNorm = config.subNorm ? new RmsNorm(factory, config.subNorm, heads * headWidth, config.normEps) : null;
   }
 
   /** x: [B, T, C] behind the block's norm → residual + [B, T, C]. */

@@ -8,7 +8,8 @@ export interface FeedForwardConfig {
   /** F */
   hiddenWidth: number;
   activation: "silu" | "relu2";
-  subNorm: boolean;
+  /** The name of the norm before the down projection; null: there is none. */
+  subNorm: string | null;
   normEps: number;
   /** Its linear layers. */
   linear: Record<"gate" | "up" | "down", LinearSpec>;
@@ -22,14 +23,13 @@ export class FeedForward {
 
   constructor(
     factory: ParameterFactory,
-    name: string,
     readonly config: FeedForwardConfig,
   ) {
     const { hiddenWidth, linear } = config;
     this.gate = new LinearLayer(factory, linear.gate);
     this.up = new LinearLayer(factory, linear.up);
     this.down = new LinearLayer(factory, linear.down);
-    this.subNorm = config.subNorm ? new RmsNorm(factory, `${name}.ffn_sub_norm`, hiddenWidth, config.normEps) : null;
+    this.subNorm = config.subNorm ? new RmsNorm(factory, config.subNorm, hiddenWidth, config.normEps) : null;
   }
 
   /** x: [..., C] behind the block's norm → residual + [..., C]. */

@@ -23,5 +23,6 @@ export {
   type TernaryWeight,
   type ValueQuantizer,
   type WeightQuantizer,
+  type WeightValues,
   weightQuantizers,
 } from "./quantizers/index.ts";

@@ -41,12 +41,20 @@ export interface BackwardContext extends OpContext {
    * The array has as many elements as the input.
    */
   pass(i: number, gradient: NDArray): void;
+  /**
+   * Whether this op is the last to hold a saved array: only then may backward write over it. Another op that saved the
+   * same array, or a caller that kept it, may read it later.
+   */
+  exclusive(saved: NDArray): boolean;
 }
 
 export interface ForwardResult {
-  /** Arrays made by `create`, or an input itself: the output then is an alias of it, with a gradient of its own. */
+  /**
+   * Arrays made by `create`, or an input itself: its memory unchanged, with a gradient of its own, for an op whose forward
+   * is the identity and whose backward is not (a straight-through estimator).
+   */
   outputs: NDArray[];
-  /** What backward needs: inputs, outputs or arrays made by `create`; kept only if a gradient will be taken. */
+  /** What backward needs: inputs, outputs or arrays made by `create`; kept only if a gradient will be taken. Never written. */
   saved: NDArray[];
 }
 

@@ -2,6 +2,14 @@
 import { UnsupportedError } from "../platform/errors.ts";
 import type { OpContext } from "./op.ts";
 
+/** @throws UnsupportedError where the gradients of precision int8 are asked for and the backend does not have them */
+export function checkInt8Gradients({ backend }: OpContext, op: string): void {
+  if (!backend.supports.int8Gradients)
+    throw new UnsupportedError(
+      `${op}: precision int8 is not supported by the ${backend.name} backend with ${backend.isa}; use precision fp32 or auto`,
+    );
+}
+
 /**
  * 1 for bfloat16 operands, 0 for float32. Precision int8 takes the better that the backend has.
  *

@@ -35,6 +35,11 @@ export class UnsupportedError extends Error {
   override name = "UnsupportedError";
 }
 
+/** A backend that is of no more use, with its memory: a kernel trapped, or a device is gone. */
+export class BackendLostError extends Error {
+  override name = "BackendLostError";
+}
+
 /** Training stopped because its numbers are no longer finite. */
 export class DivergenceError extends Error {
   override name = "DivergenceError";

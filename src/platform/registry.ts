@@ -29,9 +29,12 @@ export class Registry<T extends { readonly name: string }> {
   /** @throws UsageError that names the parts there are */
   get(name: string): T {
     const part = this.parts.get(name);
-    if (!part) throw new UsageError(`unknown ${this.what} "${name}"; expected one of: ${this.names.join(", ")}`);
-    return part;
+    if (part) return part;
+    throw new UsageError(`unknown ${this.what} "${name}"; expected one of: ${this.names.join(", ")}${this.hint}`);
   }
+
+  /** Behind a list of names: how a part of one's own gets there. */
+  readonly hint = " (your own: load its module with --extension FILE)";
 
   get names(): string[] {
     return [...this.parts.keys()];

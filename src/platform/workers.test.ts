@@ -63,7 +63,7 @@ test("a job that never ends is stopped by its signal, and its worker replaced", 
   expect(await waiting).toContain("hello next");
 });
 
-test("closing a pool stops the job under way, so that the process can end", { timeout: 60_000 }, async () => {
+test("closing a pool stops the job under way, so that the process can end", async () => {
   const script = `
     import { createWorkerPool } from ${JSON.stringify(new URL("./workers.ts", import.meta.url).href)};
     import { createHandler, workerUrl } from ${JSON.stringify(workerUrl)};

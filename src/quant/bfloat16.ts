@@ -25,3 +25,11 @@ export function fromBfloat16Bits(b: number): number {
 export function roundToBfloat16(x: number): number {
   return fromBfloat16Bits(toBfloat16Bits(x));
 }
+
+/** Many to float32, exactly. Checkpoints are read by it. */
+export function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
+  const out = new Float32Array(bits.length);
+  const words = new Uint32Array(out.buffer);
+  for (let i = 0; i < bits.length; i++) words[i] = bits[i] << 16;
+  return out;
+}

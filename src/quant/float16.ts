@@ -2,6 +2,7 @@
  * IEEE binary16: 1 sign bit, 5 of exponent, 10 of fraction. Largest 65504, smallest 2^-24, relative rounding error of a
  * normal number at most 2^-11.
  */
+import { roundHalfEven } from "./rounding.ts";
 
 const float = new Float32Array(1);
 const bits = new Uint32Array(float.buffer);
@@ -15,11 +16,8 @@ export function toFloat16Bits(x: number): number {
   if (magnitude > 0x7f800000) return sign | 0x7e00 | ((magnitude >>> 13) & 0x3ff); // NaN, made quiet
   if (magnitude >= 0x477ff000) return sign | 0x7c00; // 65520 and above
   if (magnitude < 0x38800000) {
-    // Subnormal: a whole number of 2^-24. The product is exact in float64; rounding is half to even.
-    const scaled = Math.abs(float[0]) * 2 ** 24;
-    const floor = Math.floor(scaled);
-    const rest = scaled - floor;
-    return sign | (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor);
+    // Subnormal: a whole number of 2^-24. The product is exact in float64.
+    return sign | roundHalfEven(Math.abs(float[0]) * 2 ** 24);
   }
   const rebased = magnitude - 0x38000000; // the exponent's bias from 127 to 15
   return sign | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13);
@@ -45,4 +43,21 @@ export function writeFloat16(bytes: Uint8Array, at: number, x: number): void {
   const h = toFloat16Bits(x);
   bytes[at] = h & 0xff;
   bytes[at + 1] = h >> 8;
+}
+
+/** Many to float32, exactly: subnormals, infinities and NaN with its payload included. Checkpoints are read by it. */
+export function float16ToFloat32(bits: Uint16Array): Float32Array {
+  const out = new Float32Array(bits.length);
+  const words = new Uint32Array(out.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    const h = bits[i];
+    const sign = (h & 0x8000) << 16;
+    const rest = h & 0x7fff;
+    if (rest >= 0x7c00)
+      words[i] = sign | 0x7f800000 | ((rest & 0x3ff) << 13); // infinity, NaN with its payload
+    else if (rest >= 0x0400)
+      words[i] = sign | ((rest << 13) + ((127 - 15) << 23)); // the exponent, biased anew
+    else out[i] = (sign ? -1 : 1) * rest * 2 ** -24; // zero and subnormals
+  }
+  return out;
 }

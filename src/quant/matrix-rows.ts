@@ -12,17 +12,12 @@
  * Pure functions; the definition of what pack_matrix and the kernels of matrix-linear do.
  */
 import { fromBfloat16Bits, toBfloat16Bits } from "./bfloat16.ts";
+import { fromFloat16Bits, toFloat16Bits } from "./float16.ts";
+import { roundHalfEven } from "./rounding.ts";
 
 /** Numbers by which kernels know the formats. */
 export const matrixFormats = { f32: 0, bf16: 1, f16: 2, int8: 3, int4: 4 } as const;
 export type MatrixFormat = keyof typeof matrixFormats;
-
-/** Nearest integer, of two the even one. */
-function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const above = x - floor;
-  return above < 0.5 || (above === 0.5 && floor % 2 === 0) ? floor : floor + 1;
-}
 
 const blockWeights = 64;
 const blocksOf = (k: number) => Math.ceil(k / blockWeights);
@@ -36,26 +31,6 @@ export function matrixRowBytes(k: number, format: MatrixFormat): number {
 /** Bytes of N rows. Kernels read whole vectors: the memory holds 64 more. */
 export function matrixBytes(n: number, k: number, format: MatrixFormat): number {
   return n * matrixRowBytes(k, format) + 64;
-}
-
-/** IEEE binary16 of the nearest number, half to even. */
-export function toFloat16Bits(x: number): number {
-  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
-  const a = Math.abs(x);
-  if (Number.isNaN(x)) return 0x7e00;
-  if (a >= 65520) return sign | 0x7c00;
-  if (a < 2 ** -14) return sign | roundHalfEven(a * 2 ** 24);
-  let exponent = Math.floor(Math.log2(a));
-  if (2 ** exponent > a) exponent--;
-  if (2 ** (exponent + 1) <= a) exponent++;
-  return sign | (((exponent + 14) << 10) + roundHalfEven((a / 2 ** exponent) * 1024));
-}
-
-export function fromFloat16Bits(h: number): number {
-  const sign = h & 0x8000 ? -1 : 1;
-  const rest = h & 0x7fff;
-  if (rest >= 0x7c00) return rest > 0x7c00 ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (rest < 0x400 ? rest * 2 ** -24 : (1 + (rest & 0x3ff) / 1024) * 2 ** ((rest >> 10) - 15));
 }
 
 /** Writes one row [K] at `offset`. */

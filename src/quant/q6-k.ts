@@ -11,16 +11,11 @@
  */
 import type { BlockCodec } from "./codec.ts";
 import { readFloat16, writeFloat16 } from "./float16.ts";
+import { roundHalfEven } from "./rounding.ts";
 
 /** ggml's GROUP_MAX_EPS: a group below is all zeros. */
 const least = 1e-15;
 
-/** Half to even, as ggml's nearest_int. */
-function nearest(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
-}
 const clip = (q: number) => Math.max(-32, Math.min(31, q));
 
 /** The best scale of 16 values from `from`. */
@@ -35,7 +30,7 @@ function groupScale(x: Float32Array, from: number): number {
     let xq = 0;
     let qq = 0;
     for (let i = from; i < from + 16; i++) {
-      const q = clip(nearest(inverse * x[i]));
+      const q = clip(roundHalfEven(inverse * x[i]));
       const weight = x[i] * x[i];
       xq += weight * x[i] * q;
       qq += weight * q * q;
@@ -74,11 +69,11 @@ export const q6_k: BlockCodec = {
       writeFloat16(bytes, at + 208, largest / -128);
       const d = readFloat16(bytes, at + 208);
       for (let g = 0; g < 16; g++) {
-        const scale = Math.min(127, nearest((-128 / largest) * scales[g]));
+        const scale = Math.min(127, roundHalfEven((-128 / largest) * scales[g]));
         bytes[at + 192 + g] = scale;
         const step = d * scale;
         for (let e = 16 * g; e < 16 * g + 16; e++)
-          putQuant(bytes, at, e, step === 0 ? 32 : clip(nearest(values[b + e] / step)) + 32);
+          putQuant(bytes, at, e, step === 0 ? 32 : clip(roundHalfEven(values[b + e] / step)) + 32);
       }
     }
   },

@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { normals } from "../../test/support/random.ts";
 import { q4_0 } from "./q4-0.ts";
+import { q8_0 } from "./q8-0.ts";
 import { type RowTypeName, rowTypes } from "./row-types.ts";
 
 function roundTrip(name: RowTypeName, values: Float32Array): Float32Array {
@@ -22,6 +23,11 @@ const bounds: Record<RowTypeName, (x: number, row: Float32Array, i: number) => n
   f16: (x) => Math.abs(x) * 2 ** -11 + 2 ** -25,
   bf16: (x) => Math.abs(x) * 2 ** -8,
   int8: (_, row) => (largest(row) / 127 / 2) * 1.001,
+  // The scale is a float16, as of q4.
+  q8: (_, row, i) => {
+    const block = row.subarray(i - (i % 32), i - (i % 32) + 32);
+    return (largest(block) / 127 / 2) * 1.001 + largest(block) * 2 ** -11;
+  },
   // Of 16 levels -8 to 7 times d: the end opposite to the largest element is a whole step away. The scale is a float16.
   q4: (_, row, i) => {
     const block = row.subarray(i - (i % 32), i - (i % 32) + 32);
@@ -49,6 +55,16 @@ test("q4 holds the largest element of a block exactly where its eighth is a floa
     const row = Float32Array.from({ length: 32 }, (_, i) => (i === 7 ? 4 * sign : (i % 5) * 0.1));
     expect(roundTrip("q4", row)[7]).toBe(4 * sign);
   }
+});
+
+test("q8's bytes are Q8_0's, and numbers of its grid come back as they are", () => {
+  const row = normals(96, 4);
+  const bytes = new Uint8Array(rowTypes.q8.rowBytes(96));
+  rowTypes.q8.encodeRow(row, bytes);
+  const back = new Float32Array(96);
+  q8_0.decode(bytes, back);
+  expect(back).toEqual(roundTrip("q8", row));
+  expect(roundTrip("q8", back)).toEqual(back);
 });
 
 test("q4's bytes are Q4_0's", () => {

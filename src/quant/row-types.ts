@@ -1,15 +1,18 @@
 /**
  * Number types for matrices that are not ternary (embedding, head, gains, the linear layers of a full-precision model),
- * row by row, a row of any length: f32, f16, bf16 as they are; int8 with one scale for each row; q4 with one scale for
+ * row by row, a row of any length: f32, f16, bf16 as they are; int8 with one scale for each row; q8 and q4 with one scale for
  * each 32 elements of a row. Called by formats/compact.
  *
  *   int8   f32 d, then a byte an element: d = max|w| / 127, q = round(w / d) half to even, w = q · d
+ *   q8     as Q8_0 (q8-0.ts), the last block of a row filled with 0: d = max|w| / 127, w = q · float16(d)
  *   q4     as Q4_0 (q4-0.ts), the last block of a row filled with 0: d the element of largest magnitude / -8,
  *          q = min(15, floor(w / d + 8.5)), w = (q - 8) · d
  */
 import { writeFloat16 } from "./float16.ts";
 import { bf16, f16, f32 } from "./plain.ts";
 import { q4_0 } from "./q4-0.ts";
+import { q8_0 } from "./q8-0.ts";
+import { roundHalfEven } from "./rounding.ts";
 
 export interface RowType {
   readonly name: string;
@@ -35,10 +38,7 @@ const int8: RowType = {
     const d = Math.fround(largest / 127);
     new DataView(bytes.buffer, bytes.byteOffset).setFloat32(0, d, true);
     for (let i = 0; i < values.length; i++) {
-      const exact = d === 0 ? 0 : values[i] / d;
-      const floor = Math.floor(exact);
-      const rest = exact - floor;
-      const q = rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
+      const q = d === 0 ? 0 : roundHalfEven(values[i] / d);
       bytes[4 + i] = Math.min(Math.max(q, -127), 127);
     }
   },
@@ -49,6 +49,25 @@ const int8: RowType = {
 };
 
 const { blockSize, blockBytes } = q4_0;
+
+/** The row, its last block filled up with 0. */
+function wholeBlocks(values: Float32Array): Float32Array {
+  if (values.length % blockSize === 0) return values;
+  const filled = new Float32Array(Math.ceil(values.length / blockSize) * blockSize);
+  filled.set(values);
+  return filled;
+}
+
+const q8: RowType = {
+  name: "q8",
+  rowBytes: (width) => Math.ceil(width / q8_0.blockSize) * q8_0.blockBytes,
+  encodeRow: (values, bytes) => q8_0.encode!(wholeBlocks(values), bytes),
+  decodeRow(bytes, values) {
+    const whole = wholeBlocks(values);
+    q8_0.decode(bytes, whole);
+    if (whole !== values) values.set(whole.subarray(0, values.length));
+  },
+};
 
 const q4: RowType = {
   name: "q4",
@@ -80,6 +99,7 @@ export const rowTypes = {
   f16: plain("f16", f16),
   bf16: plain("bf16", bf16),
   int8,
+  q8,
   q4,
 } as const;
 export type RowTypeName = keyof typeof rowTypes;

@@ -6,6 +6,7 @@ import { scaleBand, scaleLinear } from "d3-scale";
 import { curveMonotoneX, line } from "d3-shape";
 import type { Spread } from "../analysis/index.ts";
 import { noiseStandardErrors } from "../eval/index.ts";
+import { inBlock, linearNames, linearRoles } from "../model/index.ts";
 import { isShare, taskRowName } from "./compare.ts";
 import { formatBytes } from "../platform/format.ts";
 import type { ModelMeasurement } from "./measurement.ts";
@@ -142,7 +143,8 @@ function calibrationChart(models: readonly ModelMeasurement[]): Chart | null {
   };
 }
 
-const kinds = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
+/** The last part of each linear layer's name: q_proj, k_proj, ... */
+const kinds = linearRoles.map((role) => linearNames[role].split(".").at(-1)!);
 
 /** Shares of -1, 0 and +1, a row for each block, its matrices side by side in the order of the block. */
 function histogramChart(model: ModelMeasurement): Chart | null {
@@ -150,7 +152,7 @@ function histogramChart(model: ModelMeasurement): Chart | null {
   if (layers.length === 0) return null;
   const placed = layers.map((layer) => ({
     layer,
-    block: Number(/layers\.(\d+)\./.exec(layer.name)?.[1] ?? 0),
+    block: inBlock(layer.name)?.block ?? 0,
     kind: kinds.findIndex((kind) => layer.name.includes(kind)),
   }));
   const blocks = [...new Set(placed.map(({ block }) => block))].sort((a, b) => a - b);

@@ -1,5 +1,6 @@
 /** Two models' measurements as rows: category, metric, both values, delta, interpretation; and what makes them no twins. */
 import { pairedStandardError, type Spread } from "../analysis/index.ts";
+import { describePlan, planModel, sizeKeys } from "../model/index.ts";
 import { formatCount } from "../platform/format.ts";
 import { deltaOf, differenceError, type Interpretation, interpret } from "./interpret.ts";
 import type { ModelMeasurement, TaskScore } from "./measurement.ts";
@@ -220,8 +221,15 @@ function differentTask(name: string, a: ModelMeasurement, b: ModelMeasurement): 
 
 function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
   const found: string[] = [];
-  if (a.config.variant === b.config.variant)
-    found.push(`${a.name} and ${b.name} are both of the ${a.config.variant} variant: this is no comparison of twins`);
+  const [ofA, ofB] = [planModel(a.config), planModel(b.config)];
+  if (ofA.anyTernary === ofB.anyTernary) {
+    const same = describePlan(ofA) === describePlan(ofB);
+    found.push(
+      same
+        ? `${a.name} and ${b.name} are both of the ${a.config.variant} variant: this is no comparison of twins`
+        : `${a.name} is ${describePlan(ofA)} and ${b.name} ${describePlan(ofB)}: this is no comparison of twins`,
+    );
+  }
   if (differentTokenizers(a, b))
     found.push("the models have different tokenizers: of the text only bits per byte are compared");
   if (a.text && b.text && !sameScored(a, b))
@@ -232,7 +240,7 @@ function caveatsOf(a: ModelMeasurement, b: ModelMeasurement): string[] {
     const different = differentTask(taskRowName(score), a, b);
     if (different) found.push(`${different}: not compared`);
   }
-  const skeleton = ["width", "layers", "heads", "kvHeads", "hiddenWidth", "vocabSize", "contextLength"] as const;
+  const skeleton = [...sizeKeys, "contextLength"] as const;
   const different = skeleton.filter((key) => a.config[key] !== b.config[key]);
   if (different.length > 0)
     found.push(

@@ -13,7 +13,8 @@ import {
 } from "../analysis/index.ts";
 import { type Backend, type BackendChoice, createBackend } from "../backends/index.ts";
 import { createPackedEngine, type PackedEngineOptions, TransformerEngine, weightsOfModel } from "../infer/index.ts";
-import type { ModelConfig, Transformer } from "../model/index.ts";
+import { type ModelConfig, type ModelPlan, planModel, type Transformer } from "../model/index.ts";
+import { hasTernaryWeights } from "../nn/index.ts";
 import { Runtime } from "../tensor/index.ts";
 
 /** How models are held where they are compared: the same head and cache for both; ternary weights in the engine's 2 bits. */
@@ -52,7 +53,7 @@ export async function openTimed(
     const packed = await createPackedEngine(backend, config, weightsOfModel(model), comparedEngine);
     open.push(() => packed.dispose());
     const contenders: Contender[] = [{ name, model: name, engine: packed, backend }];
-    if (config.variant === "full") {
+    if (!model.plan.anyTernary) {
       const engine = new TransformerEngine(model);
       closeFloat.push(() => engine.dispose());
       contenders.push({ name: `${name}, as in training`, model: name, engine, backend: from });
@@ -81,8 +82,15 @@ export async function timeModels(models: readonly TimedModel[], options: SpeedOp
   );
   return models.map(({ contenders, config }) => {
     const [packed, float] = results.splice(0, contenders.length);
-    return fastest(packed, float, config.variant === "bitnet" ? "2 bits" : "f16");
+    return fastest(packed, float, weightsHeld(planModel(config)));
   });
+}
+
+/** How the packed engine of the comparison holds the linear layers. */
+function weightsHeld(plan: ModelPlan): string {
+  if (!plan.anyTernary) return "f16";
+  const others = plan.layers.filter((layer) => !hasTernaryWeights(layer)).length;
+  return others === 0 ? "2 bits" : `2 bits, f16 for ${others} of ${plan.layers.length} layers`;
 }
 
 /** Each row of the engine that is faster at it; memory of the packed one. A row that one of them lacks is the other's. */

@@ -1,4 +1,5 @@
 /** A report as JSON, made of measurements: summary, comparison, thresholds, provenance. html.ts and markdown.ts draw it. */
+import { planModel } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { type Comparison, compare, configDifferences, trainingCaveats } from "./compare.ts";
 import { noiseRule, thresholds } from "./interpret.ts";
@@ -32,7 +33,7 @@ export interface ReportOptions {
 }
 
 /**
- * The first bitnet model is compared with the first full-precision one; where there is none of a kind, the first model with
+ * The first model with ternary layers is compared with the first full-precision one; where there is none of a kind, the first model with
  * the second. One model alone is reported without deltas, and says so.
  *
  * @throws UsageError for no model, or two of one name
@@ -79,8 +80,8 @@ function notesOf(models: readonly ModelMeasurement[]): string[] {
 }
 
 function pairOf(models: readonly ModelMeasurement[]): [ModelMeasurement, ModelMeasurement | null] {
-  const bitnet = models.find(({ config }) => config.variant === "bitnet");
-  const full = models.find(({ config }) => config.variant === "full");
+  const bitnet = models.find(({ config }) => planModel(config).anyTernary);
+  const full = models.find(({ config }) => !planModel(config).anyTernary);
   if (bitnet && full) return [bitnet, full];
   return [models[0], models[1] ?? null];
 }

@@ -6,11 +6,12 @@
 import { loadModel, type OpenedModel } from "../exchange/index.ts";
 import { readModelConfig, readTokenizer, resolveModelFolder } from "../checkpoint/index.ts";
 import { openWeights } from "../checkpoint/hf-weights.ts";
-import { type ModelConfig, Transformer } from "../model/index.ts";
+import { type ModelConfig, planModel, Transformer } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { describePath, exists, joinPath, listFolder, sha256Of, sha256OfFile } from "../platform/files.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Runtime } from "../tensor/index.ts";
+import { huggingFaceScale } from "../checkpoint/hf-config.ts";
 
 export interface ModelSource {
   /** Short, for columns and legends. */
@@ -74,9 +75,9 @@ async function openRounded(path: string, runtime: Runtime): Promise<OpenedModel>
     throw new UsageError(`${path}: only a model folder can be rounded to ternary`);
   const { folder, refused } = resolveModelFolder(path);
   const full = readModelConfig(folder);
-  if (full.variant === "bitnet") throw new UsageError(`${path}: is ternary already; there is nothing to round`);
+  if (planModel(full).anyTernary) throw new UsageError(`${path}: is ternary already; there is nothing to round`);
   // The scale by Hugging Face's rule, and no norms that the model does not have.
-  const config: ModelConfig = { ...full, variant: "bitnet", subNorms: false, weightScale: "clamp", weightEps: 1e-5 };
+  const config: ModelConfig = { ...full, variant: "bitnet", subNorms: false, ...huggingFaceScale };
   const tokenizer = readTokenizer(folder, full);
   const model = new Transformer(runtime, config, null);
   try {

@@ -1,5 +1,6 @@
 /** The executive summary: sentences made of the table's numbers, wins and gaps alike. Nothing is said that has no row. */
 import type { TrainingMeasurement } from "../analysis/index.ts";
+import { describePlan, planModel } from "../model/index.ts";
 import { formatCount } from "../platform/format.ts";
 import type { Comparison, Row, Value } from "./compare.ts";
 import { formatDelta, type Interpretation } from "./interpret.ts";
@@ -112,7 +113,12 @@ function describe({ name, config, parameters, training, size, weights, step }: M
     size && size.ternaryParameters > 0
       ? `, ${((100 * size.ternaryParameters) / parameters).toFixed(1)} % of them ternary`
       : "";
-  const kind = config.variant === "bitnet" ? "a BitNet b1.58 model" : "a full-precision model";
+  const plan = planModel(config);
+  const kind = plan.allBitLinear
+    ? "a BitNet b1.58 model"
+    : plan.allFloat
+      ? "a full-precision model"
+      : `a model of mixed precision (${describePlan(plan)})`;
   const trained = training ? `, ${trainedText(training, step)}` : "";
   const drawn =
     weights === undefined ? "" : weights === "random" ? ", its weights random" : ", rounded without training";

@@ -3,31 +3,22 @@
  * the model itself), or read from a results file of lm-evaluation-harness. docs/evaluation.md defines the numbers.
  */
 import type { OpenedModel } from "../exchange/index.ts";
-import { readDocuments } from "../corpus/index.ts";
 import {
-  defaultSandboxLimits,
-  evaluateTask,
-  evaluateWikiText,
-  findTask,
-  findWikiText,
-  humaneval,
-  judgeCompletions,
-  type Metric,
-  openTaskData,
+  checkRows,
+  checkTaskNames,
+  openTask,
+  pageStartOf,
   readHarnessResults,
-  readProblems,
   type ReadScore,
-  refuseWithoutConsent,
-  type TaskData,
+  runTask,
+  sourceOf,
   type TaskFiles,
-  taskNames,
-  writeCompletions,
+  type TaskModels,
+  type TaskOutcome,
 } from "../eval/index.ts";
 import { type Engine, packModel, TransformerEngine } from "../infer/index.ts";
 import { startTokenOf } from "../infer/start-token.ts";
 import { UsageError } from "../platform/errors.ts";
-import { sha256OfFile } from "../platform/files.ts";
-import { createRandom } from "../platform/random.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { TaskScore } from "./measurement.ts";
 import type { Made, MeasurementStore } from "./store.ts";
@@ -80,20 +71,10 @@ const programTokens = 1024;
  * @throws UsageError, FileError, FormatError; DataError naming a bad row's file, line and field
  */
 export async function checkTasks(plan: TaskPlan): Promise<void> {
-  const unknown = plan.names.find((name) => !taskNames.includes(name));
-  if (unknown !== undefined) throw new UsageError(`unknown task "${unknown}"; tasks are: ${taskNames.join(", ")}`);
+  checkTaskNames(plan.names, plan.allowCodeExecution === true);
   const twice = plan.names.find((name, i) => plan.names.indexOf(name) !== i);
   if (twice !== undefined) throw new UsageError(`task ${twice} is named twice`);
-  if (plan.names.includes("humaneval")) refuseWithoutConsent(plan.allowCodeExecution === true);
-  for (const name of plan.names) {
-    if (name === "wikitext") wikiTextOf(plan.files);
-    else if (name === "humaneval") readProblems((await openTaskData(humaneval, plan.files, false)).rows);
-    else {
-      const task = findTask(name);
-      const { rows, fewshotRows } = await openTaskData(task, plan.files, (plan.fewshot ?? 0) > 0);
-      for (const row of [...rows, ...(fewshotRows ?? [])]) task.read(row);
-    }
-  }
+  for (const name of plan.names) checkRows(await openTask(name, plan.files, plan));
 }
 
 /** Every task of the plan, each kept as it is done. */
@@ -109,34 +90,52 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
     parts.push(kept.value);
   };
   const open = new Map<boolean, Engine>();
-  /** @param packed else as in training */
-  const engineOf = async (packed: boolean) => {
-    const engine = open.get(packed) ?? (packed ? await packModel(opened.model) : new TransformerEngine(opened.model));
-    open.set(packed, engine);
-    return engine;
-  };
+  const startToken = startTokenOf(opened.step, opened.tokenizer);
+  const { tokenizer } = opened;
   // All of them exact: f32 heads and caches, and matrices as they are. Batches of ternary models share each pass over packed
   // weights; float ones read faster by training's products, and write faster packed.
-  const ternary = opened.model.config.variant === "bitnet";
+  const ternary = opened.model.plan.anyTernary;
+  const models: TaskModels = {
+    async engine(use) {
+      const packed = use === "writing" || ternary;
+      const engine = open.get(packed) ?? (packed ? await packModel(opened.model) : new TransformerEngine(opened.model));
+      open.set(packed, engine);
+      return { engine, tokenizer, startToken };
+    },
+    model: async () => ({ model: opened.model, tokenizer, startToken: pageStartOf(opened.step, tokenizer) }),
+  };
   try {
     for (const name of plan.names) {
       signal?.throwIfAborted();
+      const task = await openTask(name, plan.files, plan);
+      const { source, sha256 } = sourceOf(task);
+      const rows = task.kind === "wikitext" ? 0 : task.data.rows.length;
       // All rows are all rows, whatever the limit over their number.
-      const asked = (rows: number) => ({ identity, name, fewshot, limit: Math.min(plan.limit ?? rows, rows) });
-      if (name === "wikitext") {
-        const path = wikiTextOf(plan.files);
-        const sha256 = sha256OfFile(path);
-        await keep(name, { identity, name, sha256 }, () => wikiText(opened, path, sha256, around));
-      } else if (name === "humaneval") {
-        const data = await openTaskData(humaneval, plan.files, false);
-        const key = { ...asked(data.rows.length), sha256: data.sha256, maxNewTokens };
-        const run = async () => humanEval(opened, await engineOf(true), data, plan, around);
-        await keep(name, key, run);
-      } else {
-        const data = await openTaskData(findTask(name), plan.files, fewshot > 0);
-        const run = async () => likelihoods(opened, await engineOf(ternary), name, data, plan, around);
-        await keep(name, { ...asked(data.rows.length), sha256: data.sha256 }, run);
-      }
+      const asked = { identity, name, fewshot, limit: Math.min(plan.limit ?? rows, rows) };
+      const key = {
+        wikitext: { identity, name, sha256 },
+        humaneval: { ...asked, sha256, maxNewTokens },
+        likelihood: { ...asked, sha256 },
+      }[task.kind];
+      await keep(name, key, async () => {
+        const outcome = await runTask(task, models, {
+          batch: task.kind === "wikitext" ? wikiTextBatch : plan.batch,
+          limit: plan.limit,
+          fewshot: plan.fewshot,
+          programs: { allowCodeExecution: plan.allowCodeExecution, maxNewTokens },
+          signal,
+          onProgress: ({ phase, done, total, count: tokens }) => {
+            if (done === 0) return;
+            const doing = { scoring: "", writing: ", writing programs", running: ", running them" }[phase];
+            if (total === null) around.onProgress(`${model}: ${name}, ${count(tokens)} tokens`);
+            else around.onProgress(`${model}: ${name}${doing}`, done, total);
+          },
+        });
+        return {
+          scores: toScores(outcome, source, sha256),
+          notes: notesOf(outcome, { maxNewTokens, contextLength: opened.model.config.contextLength }),
+        };
+      });
     }
   } finally {
     for (const engine of open.values()) engine.dispose();
@@ -144,118 +143,38 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
   return { scores: parts.flatMap(({ scores }) => scores), notes: parts.flatMap(({ notes }) => notes) };
 }
 
+/** Windows at once. */
+const wikiTextBatch = 8;
+
 const count = (n: number): string => n.toLocaleString("en-US");
 
-function toScores(
-  task: string,
-  metrics: readonly Metric[],
-  about: Pick<TaskScore, "items" | "fewshot" | "source" | "sha256">,
-): TaskScore[] {
-  return metrics.map(({ name: metric, value, standardError, higherIsBetter, withinNoise, baselines }) => ({
-    ...{ task, metric, value, standardError, higherIsBetter, ...about },
+const toScores = ({ result }: TaskOutcome, source: string, sha256: string): TaskScore[] =>
+  result.metrics.map(({ name: metric, value, standardError, higherIsBetter, withinNoise, baselines }) => ({
+    ...{ task: result.task, metric, value, standardError, higherIsBetter },
+    ...{ items: result.items, fewshot: result.fewshot, source, sha256 },
     ...(withinNoise === undefined ? {} : { withinNoise }),
     ...(baselines === undefined ? {} : { baselines }),
   }));
-}
 
-async function likelihoods(
-  { name: model, step, tokenizer }: Opened,
-  engine: Engine,
-  name: string,
-  data: TaskData,
-  { limit, fewshot, batch }: TaskPlan,
-  { signal, onProgress }: Around,
-): Promise<TaskPart> {
-  const result = await evaluateTask(engine, tokenizer, findTask(name), data, {
-    ...{ batch, limit, fewshot, signal },
-    startToken: startTokenOf(step, tokenizer),
-    onProgress: ({ items, totalItems }) => onProgress(`${model}: ${name}`, items, totalItems),
-  });
-  const { metrics, items, source, sha256, truncatedRequests: cut } = result;
-  return {
-    scores: toScores(name, metrics, { items, fewshot: result.fewshot, source, sha256 }),
-    notes: [
-      ...(cut > 0
-        ? [
-            `${name}: ${count(cut)} requests lost the beginning of their context, which did not fit the model's ${count(engine.contextLength)} tokens`,
-          ]
-        : []),
-      ...(items < result.totalItems ? [`${name}: only ${count(items)} of ${count(result.totalItems)} items`] : []),
-    ],
-  };
-}
-
-async function humanEval(
-  { name: model, step, tokenizer }: Opened,
-  engine: Engine,
-  { rows, source, sha256 }: TaskData,
-  { limit, allowCodeExecution, maxNewTokens = programTokens }: TaskPlan,
-  { signal, onProgress }: Around,
-): Promise<TaskPart> {
-  const problems = readProblems(rows, limit);
-  const written = await writeCompletions(engine, tokenizer, problems, {
-    samples: 1,
-    maxTokens: maxNewTokens,
-    temperature: 0, // greedy: the random numbers are not asked for
-    topP: 1,
-    random: createRandom(1234),
-    startToken: startTokenOf(step, tokenizer),
-    signal,
-    onProgress: ({ items, totalItems }) => onProgress(`${model}: humaneval, writing programs`, items, totalItems),
-  });
-  const { metrics, sandbox } = await judgeCompletions(problems, written.completions, {
-    allowCodeExecution: allowCodeExecution === true,
-    limits: defaultSandboxLimits,
-    concurrency: 2,
-    signal,
-    onProgress: ({ programs, totalPrograms }) =>
-      onProgress(`${model}: humaneval, running them`, programs, totalPrograms),
-  });
-  const { truncatedPrompts: cut } = written;
-  return {
-    scores: toScores("humaneval", metrics, { items: problems.length, fewshot: 0, source, sha256 }),
-    notes: [
+/** What a reader must know. */
+function notesOf(
+  { result: { task, items, totalItems }, truncated, sandbox }: TaskOutcome,
+  { maxNewTokens, contextLength }: { maxNewTokens: number; contextLength: number },
+): string[] {
+  const notes: string[] = [];
+  if (sandbox)
+    notes.push(
       `humaneval: greedy, one program for each problem, at most ${count(maxNewTokens)} tokens; run in ${sandbox.python}${sandbox.network ? " without network" : ""}`,
-      ...(cut > 0
-        ? [`humaneval: ${count(cut)} prompts lost their beginning, which did not fit the model's context`]
-        : []),
-      ...(problems.length < rows.length
-        ? [`humaneval: only ${count(problems.length)} of ${count(rows.length)} problems`]
-        : []),
-    ],
-  };
-}
-
-function wikiTextOf({ path = [] }: TaskFiles): string {
-  const places = typeof path === "string" ? [path] : path;
-  const found = findWikiText(places);
-  if (found === null)
-    throw new UsageError(
-      `wikitext: ${places.length > 0 ? `there is no wiki.test.raw or wiki.valid.raw in ${places.join(", ")}` : "is not downloaded"}; give the file with --task-data`,
     );
-  return found;
-}
-
-async function wikiText(
-  { name: model, model: transformer, step, tokenizer }: Opened,
-  path: string,
-  sha256: string,
-  { signal, onProgress }: Around,
-): Promise<TaskPart> {
-  const result = await evaluateWikiText(transformer, tokenizer, readDocuments([path], { format: "wikitext" }), {
-    batch: 8,
-    ...(step === null ? {} : { startToken: tokenizer.endOfText }),
-    signal,
-    onProgress: ({ tokens }) => onProgress(`${model}: wikitext, ${count(tokens)} tokens`),
-  });
-  const { wordPerplexity, bytePerplexity, bitsPerByte, pages } = result;
-  const metric = (name: string, value: number): Metric => ({ name, value, standardError: null, higherIsBetter: false });
-  const metrics = [
-    metric("word_perplexity", wordPerplexity),
-    metric("byte_perplexity", bytePerplexity),
-    metric("bits_per_byte", bitsPerByte),
-  ];
-  return { scores: toScores("wikitext", metrics, { items: pages, fewshot: 0, source: path, sha256 }), notes: [] };
+  if (truncated > 0)
+    notes.push(
+      sandbox
+        ? `humaneval: ${count(truncated)} prompts lost their beginning, which did not fit the model's context`
+        : `${task}: ${count(truncated)} requests lost the beginning of their context, which did not fit the model's ${count(contextLength)} tokens`,
+    );
+  if (items < totalItems)
+    notes.push(`${task}: only ${count(items)} of ${count(totalItems)} ${sandbox ? "problems" : "items"}`);
+  return notes;
 }
 
 /** Tasks of which not all items were scored. */

@@ -2,10 +2,13 @@
  * From what the engine sends to an answer: whole, or chunk by chunk as server-sent events. What an answer looks like is told
  * by a `Shape` (completions.ts, chat-completions.ts).
  */
+import { type HttpError, RequestEnded } from "../http/errors.ts";
 import type { GenerationReport } from "../infer/index.ts";
 import type { RunningTexts } from "./engine-client.ts";
-import { type HttpError, RequestEnded, toHttpError } from "./errors.ts";
+import { streamHttpError } from "./errors.ts";
 import type { TextPiece, TextsRequest } from "./messages.ts";
+
+export { eventBody } from "../http/event-stream.ts";
 
 /** How the asker wants the answer. */
 export interface Reply {
@@ -129,37 +132,8 @@ export async function* streamedAnswer(
   } catch (cause) {
     // A reader that has gone reads no error.
     if (cause instanceof RequestEnded && (cause.why === "disconnected" || cause.why === "stalled")) return;
-    const error = toHttpError(cause, { bodyBytes: 0, retryAfterSeconds: 1 });
+    const error = streamHttpError(cause);
     told.onError?.(error, cause);
     yield dataLine(error.body());
   }
-}
-
-/**
- * A generator's texts as the body of an answer: nothing is made before the reader wants it. A reader that takes nothing for
- * `patienceMs` is given up.
- */
-export function eventBody(
-  events: AsyncGenerator<string>,
-  { patienceMs, onStall }: { patienceMs: number; onStall(): void },
-): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        clearTimeout(timer);
-        const { value, done } = await events.next();
-        if (done) return controller.close();
-        controller.enqueue(encoder.encode(value));
-        timer = setTimeout(onStall, patienceMs);
-      },
-      async cancel() {
-        clearTimeout(timer);
-        await events.return(undefined);
-      },
-    },
-    // Nothing is kept ready: what is not wanted yet waits at the engine.
-    { highWaterMark: 0 },
-  );
 }

@@ -3,9 +3,9 @@
  * and chunks, as pure functions; routes.ts serves them.
  */
 import { z } from "zod";
+import { HttpError } from "../http/errors.ts";
 import type { ChatMessage } from "../infer/index.ts";
 import { finishReason, type Reply, type Shape, usageOf } from "./answers.ts";
-import { HttpError } from "./errors.ts";
 import type { NamedToken, TextPiece, TextsRequest } from "./messages.ts";
 import { absent, parseRequest, settingsOf, sharedFields, tools } from "./request-fields.ts";
 

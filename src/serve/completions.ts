@@ -1,8 +1,8 @@
 /** `/v1/completions`: texts continued. OpenAI's shapes of requests, answers and chunks, as pure functions; routes.ts serves them. */
 import { z } from "zod";
+import { HttpError } from "../http/errors.ts";
 import type { GenerationReport } from "../infer/index.ts";
 import { finishReason, type Reply, type Shape, usageOf } from "./answers.ts";
-import { HttpError } from "./errors.ts";
 import type { NamedToken, Prompt, TextPiece, TextsRequest } from "./messages.ts";
 import { absent, parseRequest, settingsOf, sharedFields } from "./request-fields.ts";
 

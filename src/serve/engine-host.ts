@@ -16,7 +16,7 @@ import {
 import { withStartToken } from "../infer/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import type { Service } from "../platform/service-worker.ts";
-import { systemClock } from "../platform/system.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { embedText, meanPooled, oneAtATime } from "./embed.ts";
 import {
@@ -71,6 +71,7 @@ export class EngineHost implements Service<ToHost> {
     private readonly model: HostedModel,
     private readonly limits: HostLimits,
     private readonly post: (message: FromHost) => void,
+    clock: Clock,
   ) {
     const { tokenizer, chatTemplate } = model;
     // Embeddings and texts take turns at the engine.
@@ -85,7 +86,7 @@ export class EngineHost implements Service<ToHost> {
       queue: limits.queue,
       cacheTokens: limits.cacheTokens ?? undefined,
       limits: { maxTokens: this.maxTokens },
-      clock: systemClock,
+      clock,
     });
   }
 

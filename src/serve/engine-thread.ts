@@ -1,5 +1,6 @@
 /** The module that the server's worker thread runs: opens the model there and hosts it (engine-host.ts). */
 import { type OpenedEngine, openEngine } from "../infer/index.ts";
+import { type Clock, systemClock } from "../platform/clock.ts";
 import { EngineHost } from "./engine-host.ts";
 import type { FromHost, HostSetup, ModelFacts } from "./messages.ts";
 
@@ -27,13 +28,18 @@ export async function createService(setup: HostSetup, post: (message: FromHost) 
   }
 }
 
-/** Hosts a model that is open already: for a server over an engine of one's own, and tests. */
+/**
+ * Hosts a model that is open already: for a server over an engine of one's own, and tests.
+ *
+ * @param clock of the texts' times; give the server the same (`ServerOptions.clock`)
+ */
 export function hostModel(
   opened: OpenedEngine,
   limits: HostSetup["limits"],
   post: (message: FromHost) => void,
+  clock: Clock = systemClock,
 ): EngineHost {
-  const host = new EngineHost(opened, limits, post);
+  const host = new EngineHost(opened, limits, post, clock);
   const { config, engine, tokenizer, backend } = opened;
   const facts: ModelFacts = {
     folder: opened.folder,

@@ -1,39 +1,5 @@
-/** What goes wrong, as OpenAI's API says it: {"error": {message, type, param, code}} and a status. */
-
-export type ErrorType = "invalid_request_error" | "authentication_error" | "server_error" | "timeout_error";
-
-export class HttpError extends Error {
-  override name = "HttpError";
-  constructor(
-    readonly status: number,
-    message: string,
-    readonly details: {
-      type?: ErrorType;
-      param?: string | null;
-      code?: string | null;
-      retryAfterSeconds?: number;
-    } = {},
-  ) {
-    super(message);
-  }
-
-  get type(): ErrorType {
-    return this.details.type ?? (this.status >= 500 ? "server_error" : "invalid_request_error");
-  }
-
-  body(): { error: { message: string; type: ErrorType; param: string | null; code: string | null } } {
-    const { param = null, code = null } = this.details;
-    return { error: { message: this.message, type: this.type, param, code } };
-  }
-}
-
-/** Why a request was ended before its answer. */
-export class RequestEnded extends Error {
-  override name = "RequestEnded";
-  constructor(readonly why: "disconnected" | "timeout" | "stalled" | "shutdown") {
-    super(`the request was ended: ${why}`);
-  }
-}
+/** The engine's errors as HTTP says them. What every server has is in http/errors.ts. */
+import { HttpError, toHttpError } from "../http/errors.ts";
 
 /** Names of errors (platform/errors.ts, infer/) that say what is wrong with a request. */
 const theirFault = new Set(["UsageError", "DataError", "UnsupportedError", "FormatError"]);
@@ -41,53 +7,23 @@ const theirFault = new Set(["UsageError", "DataError", "UnsupportedError", "Form
 /** Fields of requests, and what the engine calls them in its refusals. */
 const fieldNames: Record<string, string> = { max_tokens: "maxTokens", logit_bias: "logitBias" };
 
-/** Fastify's own, whose messages are for programmers of servers. */
-const ofFastify: Record<string, (limits: { bodyBytes: number }) => HttpError> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: ({ bodyBytes }) =>
-    new HttpError(413, `the body is larger than the ${bodyBytes} bytes that this server takes`, {
-      code: "body_too_large",
-    }),
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: () =>
-    new HttpError(415, "send JSON, with the header content-type: application/json", { code: "unsupported_media_type" }),
-  FST_ERR_CTP_EMPTY_JSON_BODY: () => new HttpError(400, "the body is empty; expected a JSON object"),
-  FST_ERR_CTP_INVALID_JSON_BODY: () => new HttpError(400, "the body is not valid JSON", { code: "invalid_json" }),
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: () =>
-    new HttpError(400, "the body is not as long as its content-length says; was it cut short?"),
-};
-
 /**
- * Any error as one that can be sent. What we did not foresee keeps its message for the log.
+ * An error of the engine's as one that can be sent; null: it is none.
  *
  * @param retryAfterSeconds where the queue is full
  */
-export function toHttpError(error: unknown, limits: { bodyBytes: number; retryAfterSeconds: number }): HttpError {
-  if (error instanceof HttpError) return error;
-  const {
-    name = "",
-    message = "",
-    code = "",
-    statusCode,
-  } = error as Partial<Error & { code: string; statusCode: number }>;
-  if (Object.hasOwn(ofFastify, code)) return ofFastify[code](limits);
-  if (error instanceof RequestEnded) {
-    if (error.why === "timeout")
-      return new HttpError(504, "the answer took longer than this server allows", {
-        type: "timeout_error",
-        code: "timeout",
-      });
-    return new HttpError(503, "the server is shutting down", { code: "shutting_down", retryAfterSeconds: 1 });
-  }
-  if (name === "QueueFullError")
-    return new HttpError(503, message, { code: "queue_full", retryAfterSeconds: limits.retryAfterSeconds });
+export function engineHttpError(error: unknown, retryAfterSeconds: number): HttpError | null {
+  const { name = "", message = "" } = error as Partial<Error>;
+  if (name === "QueueFullError") return new HttpError(503, message, { code: "queue_full", retryAfterSeconds });
   if (name === "EngineGoneError") return new HttpError(503, message, { code: "engine_gone" });
-  if (theirFault.has(name)) {
-    for (const [field, own] of Object.entries(fieldNames))
-      if (new RegExp(`\\b${own}\\b`).test(message))
-        return new HttpError(400, message.replace(own, field), { param: field, code: "invalid_value" });
-    const tooLong = /the model's context \d+|tokens; at most \d+ are allowed/.test(message);
-    return new HttpError(400, message, tooLong ? { code: "context_length_exceeded" } : {});
-  }
-  // Malformed requests that Fastify or Node refuse.
-  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return new HttpError(statusCode, message);
-  return new HttpError(500, "something went wrong in the server; its log says what");
+  if (!theirFault.has(name)) return null;
+  for (const [field, own] of Object.entries(fieldNames))
+    if (new RegExp(`\\b${own}\\b`).test(message))
+      return new HttpError(400, message.replace(own, field), { param: field, code: "invalid_value" });
+  const tooLong = /the model's context \d+|tokens; at most \d+ are allowed/.test(message);
+  return new HttpError(400, message, tooLong ? { code: "context_length_exceeded" } : {});
 }
+
+/** Any error amid a stream, where neither the body's limit nor a wait for room can be the reason. */
+export const streamHttpError = (error: unknown): HttpError =>
+  engineHttpError(error, 1) ?? toHttpError(error, { bodyBytes: 0 });

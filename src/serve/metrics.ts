@@ -2,8 +2,8 @@
  * What the server counts, as Prometheus' text (exposition format 0.0.4): HTTP requests, tokens, times, the engine's state.
  * Pure bookkeeping: the clock's readings come in.
  */
+import type { RequestEnded } from "../http/errors.ts";
 import type { GenerationReport } from "../infer/index.ts";
-import type { RequestEnded } from "./errors.ts";
 import type { Answers } from "./messages.ts";
 
 type Labels = Record<string, string | number>;

@@ -4,8 +4,8 @@
  * unknown ones always: nothing is read and ignored but names for the asker's own books (`user`, `metadata` ...).
  */
 import { z } from "zod";
+import { HttpError } from "../http/errors.ts";
 import { anyObject } from "../infer/index.ts";
-import { HttpError } from "./errors.ts";
 import type { Constraint, TextSettings } from "./messages.ts";
 
 /** Texts of one request, of each prompt: OpenAI's most. */

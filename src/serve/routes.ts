@@ -1,12 +1,13 @@
 /** What is answered where. Shapes are told by completions.ts, chat-completions.ts and the schemas below. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
-import { sha256Of } from "../platform/files.ts";
+import { HttpError } from "../http/errors.ts";
+import { eventBody } from "../http/event-stream.ts";
+import { sha256Of } from "../platform/hash.ts";
 import { residentBytes } from "../platform/system.ts";
-import { eventBody, type Reply, type Shape, streamedAnswer, wholeAnswer } from "./answers.ts";
+import { type Reply, type Shape, streamedAnswer, wholeAnswer } from "./answers.ts";
 import { chatShape, readChatRequest } from "./chat-completions.ts";
 import { completionShape, readCompletionRequest } from "./completions.ts";
-import { HttpError } from "./errors.ts";
 import type { Prompt, TextsRequest } from "./messages.ts";
 import { parseRequest } from "./request-fields.ts";
 import type { Serving } from "./serving.ts";

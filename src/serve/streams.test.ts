@@ -1,9 +1,9 @@
 // Texts under way over real connections: who leaves frees the slot, a full queue refuses, a server that closes finishes.
 // Oracle: the scheduler's own counts (src/infer/scheduler.test.ts), the sequences that the scripted engine has open, and the
-// alphabet, told by hand. Nothing here waits for a clock but the three limits of time, which are set to a few ms.
+// alphabet, told by hand. Nothing here waits for a clock: limits of time pass when a test says so.
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { eventsOf, jsonOf, serveAlphabet, until } from "../../test/support/serving.ts";
 import { eventBody } from "./answers.ts";
 import { windowPieces } from "./messages.ts";
@@ -18,6 +18,15 @@ const ask = (url: string, body: object, signal?: AbortSignal) =>
     body: JSON.stringify(body),
     signal,
   });
+
+/** Time stands still until the test moves it on. */
+function holdTime() {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  return { pass: (ms: number) => vi.advanceTimersByTimeAsync(ms) };
+}
 
 const statsOf = async ({ client }: Awaited<ReturnType<typeof serveAlphabet>>) => client.ask<"stats">({ kind: "stats" });
 
@@ -91,10 +100,16 @@ test("a full queue refuses with 503 and Retry-After; who waits has the slot when
 
 describe("limits of time", () => {
   test("an answer that takes too long is ended: 504, and its slot is free", async () => {
+    const time = holdTime();
     const serving = await serveAlphabet({ timeoutMs: 40 });
     const url = await serving.url();
     serving.gate.shut();
-    const response = await ask(url, { prompt: "w", ...greedy });
+    const asked = ask(url, { prompt: "w", ...greedy });
+    await until(async () => (await statsOf(serving)).active === 1);
+    await time.pass(39);
+    expect((await statsOf(serving)).active).toBe(1);
+    await time.pass(1);
+    const response = await asked;
     expect(response.status).toBe(504);
     expect((await jsonOf(response)).error).toMatchObject({ type: "timeout_error", code: "timeout" });
     serving.gate.open();
@@ -102,17 +117,20 @@ describe("limits of time", () => {
   });
 
   test("a stream that takes too long ends with an error, without [DONE]", async () => {
+    const time = holdTime();
     const serving = await serveAlphabet({ timeoutMs: 60 });
     const url = await serving.url();
     serving.gate.shut();
     const response = await ask(url, { prompt: "w", stream: true, echo: true, ...greedy });
     expect(response.status).toBe(200);
+    await time.pass(60);
     const { events, done } = eventsOf(await response.text());
     expect(done).toBe(false);
     expect(events.at(-1)!.error.code).toBe("timeout");
   });
 
   test("a reader that takes nothing is given up, and nothing is made for it meanwhile", async () => {
+    const time = holdTime();
     let made = 0;
     let ended = false;
     async function* events() {
@@ -122,11 +140,13 @@ describe("limits of time", () => {
         ended = true;
       }
     }
-    await new Promise<void>((resolve) => {
-      const body = eventBody(events(), { patienceMs: 20, onStall: resolve });
-      const reader = body.getReader();
-      void reader.read();
-    });
+    let stalls = 0;
+    const body = eventBody(events(), { patienceMs: 20, onStall: () => stalls++ });
+    await body.getReader().read();
+    await time.pass(19);
+    expect(stalls).toBe(0);
+    await time.pass(1);
+    expect(stalls).toBe(1);
     expect(made).toBe(1);
     expect(ended).toBe(false);
   });
@@ -190,11 +210,13 @@ describe("a server that closes", () => {
   });
 
   test("ends those that take longer than it may wait, with an error that says so", async () => {
+    const time = holdTime();
     const serving = await serveAlphabet({ graceMs: 30 });
     const url = await serving.url();
     serving.gate.shut();
     const stream = await ask(url, { prompt: "w", stream: true, echo: true, ...greedy });
     const closing = serving.server.close();
+    await time.pass(30);
     const { events, done } = eventsOf(await stream.text());
     expect(done).toBe(false);
     expect(events.at(-1)!.error).toMatchObject({ code: "shutting_down" });

@@ -14,6 +14,7 @@ import { fill } from "../ops/fill/index.ts";
 import type { BackwardContext, GradTarget, Op, OpContext, Precision } from "../ops/op.ts";
 import { sizeOf } from "../ops/op.ts";
 import { ShapeError } from "../platform/errors.ts";
+import type { OpObserver } from "./observe.ts";
 import { Storage, Tensor } from "./tensor.ts";
 
 /** One step of the tape: how to turn the outputs' gradients into the inputs'. */
@@ -32,6 +33,9 @@ export class Runtime {
   /** Tensors of each open scope, the innermost last. */
   private readonly scopes: Set<Tensor>[] = [];
   private tape: TapeNode[] | null = null;
+  private readonly observers = new Set<OpObserver>();
+  /** While a checkpoint's forward runs the second time. */
+  private recomputing = false;
 
   constructor(
     readonly backend: Backend,
@@ -121,6 +125,7 @@ export class Runtime {
       const result = op.forward(cx, inputs, params);
       outputs = (result.outputs as Tensor[]).map((output) => {
         if (!inputs.includes(output)) return output;
+        // The input itself, as an output with a gradient of its own.
         const alias = new Tensor(output.shape, output.dtype, output.storage.retain(), record);
         made.push(alias);
         return alias;
@@ -143,19 +148,44 @@ export class Runtime {
     } finally {
       for (const tensor of made) tensor.storage.release();
     }
+    if (this.observers.size > 0)
+      for (const observer of this.observers)
+        observer({ op: op.name, params, inputs, outputs, recomputed: this.recomputing });
     return outputs;
+  }
+
+  /**
+   * Calls `observer` after every op from now on, until the function that is returned is called. Tensors that it wants to
+   * read later it must hold (`storage.retain()`), and must not write. Without observers ops cost what they always do.
+   */
+  observe(observer: OpObserver): () => void {
+    // One function may be given twice, and each time is stopped alone.
+    const mine: OpObserver = (observation) => observer(observation);
+    this.observers.add(mine);
+    return () => void this.observers.delete(mine);
+  }
+
+  /**
+   * Runs `body` without recording: what it computes is a constant to a gradient that is being taken around it (a teacher's
+   * logits, statistics). Memory is freed as in any scope around it. It must end before it returns: no promise.
+   */
+  withoutGradient<R>(body: () => R): R {
+    const { tape } = this;
+    this.tape = null;
+    try {
+      return body();
+    } finally {
+      this.tape = tape;
+    }
   }
 
   /** Applies an op outside every scope and tape: the outputs are the caller's to dispose. */
   detached<P>(op: Op<P>, inputs: readonly Tensor[], params: P): Tensor[] {
     const scopes = this.scopes.splice(0);
-    const { tape } = this;
-    this.tape = null;
     try {
-      return this.applyAll(op, inputs, params);
+      return this.withoutGradient(() => this.applyAll(op, inputs, params));
     } finally {
       this.scopes.push(...scopes);
-      this.tape = tape;
     }
   }
 
@@ -190,14 +220,10 @@ export class Runtime {
   checkpoint(body: (inputs: readonly Tensor[]) => Tensor, inputs: readonly Tensor[]): Tensor {
     const tape = this.tape;
     if (!tape) return body(inputs);
-    this.tape = null;
-    let output: Tensor;
-    try {
+    const output = this.withoutGradient(() => {
       const plain = this.scope(() => body(inputs));
-      output = this.view(plain, plain.shape, true);
-    } finally {
-      this.tape = tape;
-    }
+      return this.view(plain, plain.shape, true);
+    });
     const saved = inputs.map((t) => t);
     for (const tensor of saved) tensor.storage.retain();
     tape.push({
@@ -212,9 +238,11 @@ export class Runtime {
           const again = inputs.map((t) => this.view(t, t.shape, t.requiresGradient));
           this.tape = inner;
           let result: Tensor;
+          this.recomputing = true;
           try {
             result = body(again);
           } finally {
+            this.recomputing = false;
             this.tape = null;
           }
           dy.storage.retain();
@@ -292,6 +320,8 @@ export class Runtime {
         made.push(tensor);
         return tensor;
       },
+      // Of the holders one is this node.
+      exclusive: (saved) => (saved as Tensor).storage.exclusive,
       gradient: (i) => {
         const input = node.inputs[i];
         return input.requiresGradient ? this.gradientTarget(input, gradients) : null;

@@ -41,9 +41,13 @@ export class Tensor implements NDArray {
     readonly shape: readonly number[],
     readonly dtype: DType,
     readonly storage: Storage,
-    /** Gradients flow to and through it. */
-    readonly requiresGradient = false,
+    private readonly asksForGradient = false,
   ) {}
+
+  /** Gradients flow to and through it: never to a frozen parameter. */
+  get requiresGradient(): boolean {
+    return this.asksForGradient && !this.parameter?.frozen;
+  }
 
   get buffer(): DeviceBuffer {
     return this.storage.buffer;
@@ -65,6 +69,7 @@ export class Parameter {
   /** Whether `gradient` holds something; a gradient is then added to it (gradient accumulation), else it overwrites. */
   hasGradient = false;
   private gradientTensor: Tensor | null = null;
+  private isFrozen = false;
 
   constructor(
     /** As in a Hugging Face checkpoint, e.g. `model.layers.0.self_attn.q_proj.weight`. */
@@ -90,6 +95,20 @@ export class Parameter {
       this.gradientTensor = new Tensor(this.shape, "f32", new Storage(backend, backend.allocate(this.size * 4)));
     }
     return this.gradientTensor;
+  }
+
+  /** A frozen parameter gets no gradient and no update, and holds no memory for one; its weights stay as they are. */
+  get frozen(): boolean {
+    return this.isFrozen;
+  }
+
+  /** Between steps, or when a step's gradients are done: a gradient that was there is dropped. */
+  setFrozen(frozen: boolean): void {
+    this.isFrozen = frozen;
+    if (!frozen) return;
+    this.hasGradient = false;
+    this.gradientTensor?.dispose();
+    this.gradientTensor = null;
   }
 
   /** Forgets the gradient; the memory stays for the next step. */

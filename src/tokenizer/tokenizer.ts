@@ -3,7 +3,7 @@
  * train-bpe.ts makes), code-points.ts (LLaMA-2's SentencePiece, and characters), library.ts (any other tokenizer.json).
  */
 import { DataError } from "../platform/errors.ts";
-import { sha256Of } from "../platform/files.ts";
+import { sha256Of } from "../platform/hash.ts";
 import type { AddedToken, TokenizerJson } from "./tokenizer-json.ts";
 import { canonicalJson } from "./tokenizer-json.ts";
 

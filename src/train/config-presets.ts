@@ -8,17 +8,14 @@
  */
 import { type ModelConfig, type PresetName, presetConfig, presets } from "../model/config.ts";
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
+import { adamw } from "./optimizers/adamw.ts";
+import { cosine as cosineSchedule } from "./schedules/cosine.ts";
+import { linear as linearSchedule } from "./schedules/linear.ts";
+import { twoStage as twoStageSchedule } from "./schedules/two-stage.ts";
 
-const cosine = { kind: "cosine", warmupSteps: "auto", finalFraction: 0.1 } as const;
-const linear = { kind: "linear", warmupSteps: "auto", finalFraction: 0 } as const;
-const twoStage = {
-  kind: "two-stage",
-  warmupSteps: "auto",
-  finalFraction: 0,
-  // 1.5e-3 to 1e-3, 1.2e-3 to 8e-4.
-  secondStageFraction: 2 / 3,
-  secondStageWeightDecay: 0,
-} as const;
+const cosine = { kind: "cosine", ...cosineSchedule.defaults } as const;
+const linear = { kind: "linear", ...linearSchedule.defaults } as const;
+const twoStage = { kind: "two-stage", ...twoStageSchedule.defaults } as const;
 
 const tiny: Omit<RunConfig, "preset" | "model"> = {
   data: {
@@ -42,9 +39,7 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
     weightDecay: 0.1,
     decayEmbeddings: false,
     clipNorm: 1,
-    beta1: 0.9,
-    beta2: 0.95,
-    eps: 1e-8,
+    ...adamw.defaults,
   },
   schedule: cosine,
   train: {
@@ -57,6 +52,8 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
     seed: 1,
     precision: "auto",
     quantRampSteps: 0,
+    objectives: [{ name: "next-token", weight: 1 }],
+    freeze: [],
     maxSkippedSteps: 5,
   },
   evaluation: { every: 100, batches: 8, patience: null, minDelta: 0 },
@@ -65,17 +62,6 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
   metrics: { every: 1, layersEvery: 50, smoothing: 0.98, tensorboard: true },
   backend: { name: "auto", isa: "auto", threads: 0 },
 };
-
-const adamwDefaults = { beta1: 0.9, beta2: 0.95, eps: 1e-8 };
-/** Each optimiser's own values, where a config switches to it. */
-export const optimizerDefaults = { adamw: adamwDefaults, adamw8bit: adamwDefaults, sgd: { momentum: 0.9 } };
-/** Each schedule's values, where a config switches to it. */
-export const scheduleDefaults = {
-  constant: { kind: "constant", warmupSteps: "auto" },
-  cosine,
-  linear,
-  "two-stage": twoStage,
-} as const;
 
 /** The recipe at a million tokens a step; `microBatch` keeps one sequence's activations in memory. */
 const paper = (learningRate: number, twinLearningRate: number, batch: number): PresetTraining => ({

@@ -3,190 +3,177 @@
  * Every key is required here; presets (config-presets.ts) give the defaults and config.ts lays differences over them.
  */
 import { z } from "zod";
+import { backendNames } from "../backends/registry.ts";
 import { mixtureSchema } from "../data/mixing/spec.ts";
 import { modelConfigSchema } from "../model/config.ts";
+import type { Extensions } from "./extensions.ts";
+import { objectives } from "./objectives.ts";
+import { optimizers } from "./optimizers.ts";
+import { schemaOfKinds } from "./registry.ts";
+import { schedules } from "./schedules.ts";
 
 const count = z.int().positive();
 const countOrNone = z.int().positive().nullable();
 const positive = z.number().positive();
-const fraction = z.number().min(0).max(1);
 
-/** All optimisers. */
-const optimizerShared = {
-  /** Peak learning rate; the schedule scales it. */
-  learningRate: positive,
-  /** Decoupled decay a unit of learning rate: w -= learningRate * weightDecay * w. Block matrices only. */
-  weightDecay: z.number().min(0),
-  /** Decay the embedding and the head as well; norms never are. */
-  decayEmbeddings: z.boolean(),
-  /** The gradient is scaled down to this norm over all parameters; null: as it comes. */
-  clipNorm: positive.nullable(),
-};
+const optimizerSchema = schemaOfKinds("kind", optimizers);
+const scheduleSchema = schemaOfKinds("kind", schedules);
+const objectiveSchema = schemaOfKinds("name", objectives);
 
-const adamw = {
-  ...optimizerShared,
-  /** Decay of the running mean of the gradient. */
-  beta1: z.number().min(0).lt(1),
-  /** Decay of the running mean of its square. */
-  beta2: z.number().min(0).lt(1),
-  /** Added to the root of the running square. */
-  eps: positive,
-};
+/** The sections that have kinds, each with the keys of its own file. */
+interface Kinds {
+  optimizer: typeof optimizerSchema;
+  schedule: typeof scheduleSchema;
+  objective: typeof objectiveSchema;
+}
 
-const optimizerSchema = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("adamw"), ...adamw }),
-  /** The same with running means of eight bits, but for embedding, norms and small matrices. */
-  z.strictObject({ kind: z.literal("adamw8bit"), ...adamw }),
+const schemaOf = ({ optimizer, schedule, objective }: Kinds) =>
   z.strictObject({
-    kind: z.literal("sgd"),
-    ...optimizerShared,
-    /** Share of the last update that carries over. */
-    momentum: z.number().min(0).lt(1),
-  }),
-]);
+    /** The preset whose values stand where nothing else is said. */
+    preset: z.string(),
+    /** The model's own sizes; `variant` chooses bitnet or its full-precision twin. */
+    model: modelConfigSchema,
+    data: z.strictObject({
+      /** Text to train on: files, folders, globs, addresses, data sets of the hub; or datasets prepared ahead. */
+      files: z.array(z.string()),
+      /** Or: several sources, each with a weight, and perhaps a curriculum (docs/mixing.md); null: files. */
+      mixture: mixtureSchema.nullable(),
+      /** Text to validate on; none: a part of the training text is held out. */
+      validFiles: z.array(z.string()),
+      /** Share of the training text held out where there are no validation files; 0: no validation. */
+      validFraction: z.number().min(0).lt(1),
+      /** Line or string between documents of a .txt file. */
+      separator: z.string(),
+      /** Key of the text in a .jsonl file. */
+      field: z.string(),
+      /** Attention does not reach over a document's start within a packed sequence. */
+      maskDocuments: z.boolean(),
+      /** Only what stands behind this text in its document counts in the loss, such as the answer behind " = "; null: all. */
+      lossAfter: z.string().min(1).nullable(),
+      /** Where encoded text is kept, under the hash of its content. */
+      cacheDir: z.string(),
+      /** A folder with copies of what is far away, such as a clone of a data set; null: it is downloaded. */
+      localCopy: z.string().nullable(),
+      /** Batches that a worker thread reads ahead; 0: each is read when it is needed; auto: 4 for data prepared ahead, else 0. */
+      prefetch: z.union([z.int().min(0).max(1024), z.literal("auto")]),
+      /** Compare all of the data that were prepared ahead with their checksums before training. */
+      verify: z.boolean(),
+    }),
+    tokenizer: z.strictObject({
+      /** A tokenizer.json to use; null: one is trained on the training text. */
+      file: z.string().nullable(),
+      /** Kind of the one trained: byte-level BPE of model.vocabSize tokens, or one token for each character. */
+      kind: z.enum(["bpe", "characters"]),
+    }),
+    optimizer,
+    schedule,
+    train: z
+      .strictObject({
+        /** B: sequences in a step. */
+        batch: count,
+        /** T: tokens in a sequence; at most model.contextLength. */
+        sequence: count,
+        /** Sequences computed at once, their gradients added up: less memory, the same step. null: the whole batch. */
+        microBatch: countOrNone,
+        /** The budget, one of three: updates (0: the initial weights are evaluated and saved), */
+        steps: z.int().min(0).nullable(),
+        /** passes over the training text, */
+        epochs: positive.nullable(),
+        /** or tokens. */
+        tokens: countOrNone,
+        /** Names the initial weights, the order of the data and the samples. */
+        seed: z.int().min(0),
+        /**
+         * Of the gradients' products. auto: bf16 where the processor multiplies bfloat16, else fp32. int8: of int8 in the
+         * ternary layers, elsewhere as auto.
+         */
+        precision: z.enum(["auto", "fp32", "bf16", "int8"]),
+        /**
+         * Quantisation is let in by degrees over this many steps, for a full-precision model that becomes a ternary one
+         * (bitnet import --to bitnet); 0: it is whole from the first step on.
+         */
+        quantRampSteps: z.int().min(0),
+        /**
+         * What is trained on: losses, each with its weight (docs/extending.md), added up. Validation is of the next-token loss
+         * whatever stands here.
+         */
+        objectives: z.array(objective).min(1),
+        /** Parameters that are not trained, by patterns of their names such as "embed_tokens" or "layers.0.*". */
+        freeze: z.array(z.string().min(1)),
+        /** Steps in a row whose loss or gradient is not finite, all skipped, after which training gives up. */
+        maxSkippedSteps: count,
+      })
+      .refine((t) => [t.steps, t.epochs, t.tokens].filter((x) => x !== null).length === 1, {
+        message: "expected exactly one of train.steps, train.epochs and train.tokens; set the others to null",
+        path: ["steps"],
+      }),
+    evaluation: z.strictObject({
+      /** Steps between evaluations; null: only before and after training. */
+      every: countOrNone,
+      /** Batches of validation text in one; null: all of it. */
+      batches: countOrNone,
+      /** Evaluations in a row without a better val_loss after which training stops; null: never. */
+      patience: countOrNone,
+      /** What counts as better: val_loss lower by more than this, in nats per token. */
+      minDelta: z.number().min(0),
+    }),
+    samples: z.strictObject({
+      /** Steps between samples of the model's writing; null: none. */
+      every: countOrNone,
+      /** What it is given to go on from; "" is the start of a document. */
+      prompts: z.array(z.string()),
+      /** Tokens written after each prompt. */
+      tokens: count,
+      /** 0: the most probable token each time. */
+      temperature: z.number().min(0),
+    }),
+    checkpoints: z.strictObject({
+      /** Steps between checkpoints; null: only at the end. */
+      every: countOrNone,
+      /** Save the weights before the first step too, as step 0, and keep them. */
+      first: z.boolean(),
+      /** The newest ones kept. */
+      keepLast: count,
+      /** Keep the one of the lowest val_loss too, and save whenever there is a new one. */
+      keepBest: z.boolean(),
+    }),
+    metrics: z.strictObject({
+      /** Steps between lines of metrics/scalars.jsonl. */
+      every: count,
+      /** Steps between lines that also describe every ternary layer; null: never. */
+      layersEvery: countOrNone,
+      /** Share of the old value in the smoothed loss behind ppl_smoothed. */
+      smoothing: z.number().min(0).lt(1),
+      /** Write a TensorBoard event file beside it. */
+      tensorboard: z.boolean(),
+    }),
+    backend: z.strictObject({
+      /** auto: native where the addon is built, else wasm. */
+      name: z.enum(backendNames),
+      /** Instruction set; "auto": the best of this processor. */
+      isa: z.string(),
+      /** 0: one for each processor. */
+      threads: z.int().min(0),
+    }),
+  });
 
-/** Steps of rising learning rate; "auto": a twentieth of the run, at most 375, and none for a constant rate. */
-const warmupSteps = z.union([z.int().min(0), z.literal("auto")]);
-/** Learning rate of the last step as a share of the peak. */
-const finalFraction = fraction;
-
-/** See schedules.ts for the formulas. */
-const scheduleSchema = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("constant"), warmupSteps }),
-  z.strictObject({ kind: z.literal("cosine"), warmupSteps, finalFraction }),
-  z.strictObject({ kind: z.literal("linear"), warmupSteps, finalFraction }),
-  z.strictObject({
-    kind: z.literal("two-stage"),
-    warmupSteps,
-    finalFraction,
-    /** From the midpoint on, the peak is this share of optimizer.learningRate. */
-    secondStageFraction: fraction,
-    /** Weight decay from the midpoint on. */
-    secondStageWeightDecay: z.number().min(0),
-  }),
-]);
-
-export const runConfigSchema = z.strictObject({
-  /** The preset whose values stand where nothing else is said. */
-  preset: z.string(),
-  /** The model's own sizes; `variant` chooses bitnet or its full-precision twin. */
-  model: modelConfigSchema,
-  data: z.strictObject({
-    /** Text to train on: files, folders, globs, addresses, data sets of the hub; or datasets prepared ahead. */
-    files: z.array(z.string()),
-    /** Or: several sources, each with a weight, and perhaps a curriculum (docs/mixing.md); null: files. */
-    mixture: mixtureSchema.nullable(),
-    /** Text to validate on; none: a part of the training text is held out. */
-    validFiles: z.array(z.string()),
-    /** Share of the training text held out where there are no validation files; 0: no validation. */
-    validFraction: z.number().min(0).lt(1),
-    /** Line or string between documents of a .txt file. */
-    separator: z.string(),
-    /** Key of the text in a .jsonl file. */
-    field: z.string(),
-    /** Attention does not reach over a document's start within a packed sequence. */
-    maskDocuments: z.boolean(),
-    /** Only what stands behind this text in its document counts in the loss, such as the answer behind " = "; null: all. */
-    lossAfter: z.string().min(1).nullable(),
-    /** Where encoded text is kept, under the hash of its content. */
-    cacheDir: z.string(),
-    /** A folder with copies of what is far away, such as a clone of a data set; null: it is downloaded. */
-    localCopy: z.string().nullable(),
-    /** Batches that a worker thread reads ahead; 0: each is read when it is needed; auto: 4 for data prepared ahead, else 0. */
-    prefetch: z.union([z.int().min(0).max(1024), z.literal("auto")]),
-    /** Compare all of the data that were prepared ahead with their checksums before training. */
-    verify: z.boolean(),
-  }),
-  tokenizer: z.strictObject({
-    /** A tokenizer.json to use; null: one is trained on the training text. */
-    file: z.string().nullable(),
-    /** Kind of the one trained: byte-level BPE of model.vocabSize tokens, or one token for each character. */
-    kind: z.enum(["bpe", "characters"]),
-  }),
+export const runConfigSchema = schemaOf({
   optimizer: optimizerSchema,
   schedule: scheduleSchema,
-  train: z
-    .strictObject({
-      /** B: sequences in a step. */
-      batch: count,
-      /** T: tokens in a sequence; at most model.contextLength. */
-      sequence: count,
-      /** Sequences computed at once, their gradients added up: less memory, the same step. null: the whole batch. */
-      microBatch: countOrNone,
-      /** The budget, one of three: updates (0: the initial weights are evaluated and saved), */
-      steps: z.int().min(0).nullable(),
-      /** passes over the training text, */
-      epochs: positive.nullable(),
-      /** or tokens. */
-      tokens: countOrNone,
-      /** Names the initial weights, the order of the data and the samples. */
-      seed: z.int().min(0),
-      /**
-       * Of the gradients' products. auto: bf16 where the processor multiplies bfloat16, else fp32. int8: of int8 in the
-       * ternary layers, elsewhere as auto.
-       */
-      precision: z.enum(["auto", "fp32", "bf16", "int8"]),
-      /**
-       * Quantisation is let in by degrees over this many steps, for a full-precision model that becomes a ternary one
-       * (bitnet import --to bitnet); 0: it is whole from the first step on.
-       */
-      quantRampSteps: z.int().min(0),
-      /** Steps in a row whose loss or gradient is not finite, all skipped, after which training gives up. */
-      maxSkippedSteps: count,
-    })
-    .refine((t) => [t.steps, t.epochs, t.tokens].filter((x) => x !== null).length === 1, {
-      message: "expected exactly one of train.steps, train.epochs and train.tokens; set the others to null",
-      path: ["steps"],
-    }),
-  evaluation: z.strictObject({
-    /** Steps between evaluations; null: only before and after training. */
-    every: countOrNone,
-    /** Batches of validation text in one; null: all of it. */
-    batches: countOrNone,
-    /** Evaluations in a row without a better val_loss after which training stops; null: never. */
-    patience: countOrNone,
-    /** What counts as better: val_loss lower by more than this, in nats per token. */
-    minDelta: z.number().min(0),
-  }),
-  samples: z.strictObject({
-    /** Steps between samples of the model's writing; null: none. */
-    every: countOrNone,
-    /** What it is given to go on from; "" is the start of a document. */
-    prompts: z.array(z.string()),
-    /** Tokens written after each prompt. */
-    tokens: count,
-    /** 0: the most probable token each time. */
-    temperature: z.number().min(0),
-  }),
-  checkpoints: z.strictObject({
-    /** Steps between checkpoints; null: only at the end. */
-    every: countOrNone,
-    /** Save the weights before the first step too, as step 0, and keep them. */
-    first: z.boolean(),
-    /** The newest ones kept. */
-    keepLast: count,
-    /** Keep the one of the lowest val_loss too, and save whenever there is a new one. */
-    keepBest: z.boolean(),
-  }),
-  metrics: z.strictObject({
-    /** Steps between lines of metrics/scalars.jsonl. */
-    every: count,
-    /** Steps between lines that also describe every ternary layer; null: never. */
-    layersEvery: countOrNone,
-    /** Share of the old value in the smoothed loss behind ppl_smoothed. */
-    smoothing: z.number().min(0).lt(1),
-    /** Write a TensorBoard event file beside it. */
-    tensorboard: z.boolean(),
-  }),
-  backend: z.strictObject({
-    /** auto: native where the addon is built, else wasm. */
-    name: z.enum(["auto", "native", "wasm", "reference"]),
-    /** Instruction set; "auto": the best of this processor. */
-    isa: z.string(),
-    /** 0: one for each processor. */
-    threads: z.int().min(0),
-  }),
+  objective: objectiveSchema,
 });
+
+/** The schema with what a program brings along. @throws UsageError for a name that is there already */
+export function runConfigSchemaWith(extensions: Extensions = {}): typeof runConfigSchema {
+  const more = Object.values(extensions).some((list) => list !== undefined && list.length > 0);
+  if (!more) return runConfigSchema;
+  const { optimizers: o = [], schedules: s = [], objectives: j = [] } = extensions;
+  return schemaOf({
+    optimizer: schemaOfKinds("kind", [...optimizers, ...o]) as typeof optimizerSchema,
+    schedule: schemaOfKinds("kind", [...schedules, ...s]) as typeof scheduleSchema,
+    objective: schemaOfKinds("name", [...objectives, ...j]) as typeof objectiveSchema,
+  });
+}
 
 export type RunConfig = z.infer<typeof runConfigSchema>;
 export type OptimizerConfig = RunConfig["optimizer"];

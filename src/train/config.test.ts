@@ -62,6 +62,24 @@ describe("differences", () => {
     expect(config.schedule.warmupSteps).toBe(7);
   });
 
+  test("objectives and what is frozen come from the command line too; a config without them trains on the next token", () => {
+    expect(resolve(tiny).train).toMatchObject({ objectives: [{ name: "next-token", weight: 1 }], freeze: [] });
+    const { objectives, freeze } = resolve(
+      tiny,
+      ...[
+        "--train.objectives",
+        "[{name: next-token, weight: 1}, {name: z-loss, weight: {from: 0, to: 1e-4, steps: 50}}]",
+      ],
+      ...["--train.freeze", "embed_tokens,*norm"],
+    ).train;
+    expect(objectives[1]).toEqual({ name: "z-loss", weight: { from: 0, to: 1e-4, steps: 50 } });
+    expect(freeze).toEqual(["embed_tokens", "*norm"]);
+    expect(resolve(tiny, "--train.freeze", "*norm").train.freeze).toEqual(["*norm"]);
+    expect(() => resolve({ preset: "tiny", optimizer: { kind: "adam" } } as unknown as RunConfigPatch)).toThrow(
+      'config.yaml: optimizer.kind is "adam"; expected one of adamw, adamw8bit, sgd; did you mean "adamw"?',
+    );
+  });
+
   test("a new budget replaces the preset's", () => {
     expect(resolve(tiny, "--train.steps", "300").train).toMatchObject({ steps: 300, epochs: null, tokens: null });
     expect(() => resolve({ preset: "tiny", train: { steps: 3, tokens: 4 } })).toThrow(/exactly one of train.steps/);

@@ -6,11 +6,17 @@ import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { z } from "zod";
 import { checkMixture } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
-import { optimizerDefaults, presetRun, scheduleDefaults } from "./config-presets.ts";
 import { planModel } from "../model/plan.ts";
-import { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
+import { presetRun } from "./config-presets.ts";
+import { type RunConfig, type RunConfigPatch, type runConfigSchema, runConfigSchemaWith } from "./config-schema.ts";
 import { nearest } from "./edit-distance.ts";
-import { autoWarmupSteps, createSchedule, type Schedule } from "./schedules.ts";
+import type { Extensions } from "./extensions.ts";
+import { objectives } from "./objectives.ts";
+import { optimizers } from "./optimizers.ts";
+import { expectedKind } from "./registry.ts";
+import { autoWarmupSteps, createSchedule, type Schedule, schedules } from "./schedules.ts";
+
+type Schema = typeof runConfigSchema;
 
 type Json = Record<string, unknown>;
 const isSection = (value: unknown): value is Json =>
@@ -25,10 +31,15 @@ export interface ConfigLayer {
 /**
  * Lays the layers over the preset that the last of them to name one names.
  *
+ * @param extensions what may be named beside this package's own
  * @throws UsageError for an unknown key, a value of the wrong kind, values that contradict, or no preset
  */
-export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
-  for (const { from, patch } of layers) checkKeys(runConfigSchema, patch, [], from);
+export function resolveConfig(layers: readonly ConfigLayer[], extensions: Extensions = {}): RunConfig {
+  const schema = runConfigSchemaWith(extensions);
+  for (const { from, patch } of layers) {
+    checkKinds(patch as Json, from, extensions);
+    checkKeys(schema, patch, [], { from, whole: schema });
+  }
   const preset = layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
   if (typeof preset !== "string")
     throw new UsageError(
@@ -40,10 +51,11 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
     throw new UsageError(`model.variant is ${JSON.stringify(variant)}; expected "bitnet" or "full"`);
   const { base, difference } = presetRun(preset, variant ?? "bitnet");
   let config: Json = base;
-  for (const { patch } of [{ patch: difference }, ...layers]) config = merge(config, patch as Json, []);
+  for (const { patch } of [{ patch: difference }, ...layers])
+    config = merge(config, patch as Json, [], { schema, extensions });
   if (isSection(config.data)) checkData(config.data);
-  const checked = runConfigSchema.safeParse(config);
-  if (!checked.success) throw new UsageError(describeIssue(checked.error.issues[0], config));
+  const checked = schema.safeParse(config);
+  if (!checked.success) throw new UsageError(describeIssue(checked.error.issues[0], config, extensions));
   const { train, model } = checked.data;
   if (train.sequence > model.contextLength)
     throw new UsageError(
@@ -55,6 +67,10 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
     throw new UsageError(
       `train.quantRampSteps is ${train.quantRampSteps} but a full-precision model is not quantized; set model.variant to bitnet, or leave it out`,
     );
+  const names = train.objectives.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new UsageError(`train.objectives: "${twice}" is there twice; leave one out, or add their weights up`);
   return checked.data;
 }
 
@@ -89,16 +105,23 @@ export const configToYaml = (config: RunConfig): string => stringifyYaml(config)
  * @param also names of options that are known elsewhere, to suggest them
  * @throws UsageError for an unknown key, a missing or wrong value, or a word that belongs to no option
  */
-export function parseOverrides(words: readonly string[], also: readonly string[] = []): ConfigLayer[] {
+export function parseOverrides(
+  words: readonly string[],
+  also: readonly string[] = [],
+  extensions: Extensions = {},
+): ConfigLayer[] {
+  const whole = runConfigSchemaWith(extensions);
   const layers: ConfigLayer[] = [];
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
     const match = /^--([^=]+)(?:=(.*))?$/s.exec(word);
     if (!match) throw new UsageError(`unexpected "${word}"; options are written --key.path value`);
     const path = match[1].split(".");
-    const schema = schemaAt(path);
+    const schema = schemaAt(whole, path);
     if (!schema)
-      throw new UsageError(`unknown option "--${match[1]}"${suggestion(match[1], [...allPaths(), ...also], "--")}`);
+      throw new UsageError(
+        `unknown option "--${match[1]}"${suggestion(match[1], [...allPaths(whole), ...also], "--")}`,
+      );
     const inside = keysOf(schema);
     if (inside) throw new UsageError(`--${match[1]} is a section; set a key of it, such as --${match[1]}.${inside[0]}`);
     const raw = match[2] ?? words[++i];
@@ -123,14 +146,14 @@ export interface DerivedRun {
 }
 
 /** @param stepsPerEpoch batches of config.train.batch in one pass over the training text */
-export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun {
+export function deriveRun(config: RunConfig, stepsPerEpoch: number, { schedules: more }: Extensions = {}): DerivedRun {
   const { batch, sequence, microBatch, steps, epochs, tokens } = config.train;
   const tokensPerStep = batch * sequence;
   const total = steps ?? (tokens !== null ? Math.ceil(tokens / tokensPerStep) : Math.round(epochs! * stepsPerEpoch));
   // A budget in epochs or tokens is one step at least; no steps are what was asked for.
   const N = steps === 0 ? 0 : Math.max(1, total);
   const { warmupSteps: asked, kind } = config.schedule;
-  const warmupSteps = asked === "auto" ? autoWarmupSteps(kind, N) : asked;
+  const warmupSteps = asked === "auto" ? autoWarmupSteps(kind, N, more) : asked;
   const { learningRate, weightDecay } = config.optimizer;
   return {
     steps: N,
@@ -138,7 +161,7 @@ export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun 
     stepsPerEpoch,
     warmupSteps,
     microBatch: Math.min(microBatch ?? batch, batch),
-    schedule: createSchedule({ ...config.schedule, warmupSteps }, { learningRate, weightDecay }, N),
+    schedule: createSchedule({ ...config.schedule, warmupSteps }, { learningRate, weightDecay }, N, more),
   };
 }
 
@@ -146,16 +169,19 @@ export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun 
  * `over` laid over `base`. A section whose kind changes starts from that kind's defaults (an optimiser keeps what the kind
  * before it had as well); a new budget replaces the old; files take the place of a mixture, and a mixture that of files.
  */
-function merge(base: Json, over: Json, path: readonly string[]): Json {
+function merge(
+  base: Json,
+  over: Json,
+  path: readonly string[],
+  using: { schema: Schema; extensions: Extensions },
+): Json {
   const merged: Json = { ...base };
   const where = path.join(".");
   if ((where === "optimizer" || where === "schedule") && over.kind !== undefined && over.kind !== base.kind) {
-    const defaults: Json | undefined =
-      where === "schedule"
-        ? scheduleDefaults[over.kind as keyof typeof scheduleDefaults]
-        : optimizerDefaults[over.kind as keyof typeof optimizerDefaults];
-    if (defaults) {
-      const known = keysOf(sectionSchema(where, over.kind)!)!;
+    const chosen = definitionsOf(where, using.extensions).find(({ kind }) => kind === over.kind);
+    if (chosen) {
+      const { defaults } = chosen;
+      const known = Object.keys(chosen.schema.shape);
       for (const key of Object.keys(merged)) if (!known.includes(key)) delete merged[key];
       for (const key of Object.keys(defaults))
         if (where === "schedule" || !Object.hasOwn(merged, key)) merged[key] = defaults[key];
@@ -173,19 +199,44 @@ function merge(base: Json, over: Json, path: readonly string[]): Json {
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue;
     const old = merged[key];
-    merged[key] = isSection(value) && isSection(old) ? merge(old, value, [...path, key]) : value;
+    merged[key] = isSection(value) && isSection(old) ? merge(old, value, [...path, key], using) : value;
   }
   return merged;
 }
 
-function checkKeys(schema: z.ZodType, patch: unknown, path: readonly string[], from: string): void {
+/** The optimisers or schedules that a section may name. */
+function definitionsOf(section: "optimizer" | "schedule", extensions: Extensions) {
+  type Named = { kind: string; schema: z.ZodObject; defaults: Readonly<Json> };
+  const all: Record<typeof section, readonly Named[]> = {
+    optimizer: [...optimizers, ...(extensions.optimizers ?? [])],
+    schedule: [...schedules, ...(extensions.schedules ?? [])],
+  };
+  return all[section];
+}
+
+/** Before its keys, which belong to the kind. */
+function checkKinds(patch: Json, from: string, extensions: Extensions): void {
+  for (const section of ["optimizer", "schedule"] as const) {
+    const kind = isSection(patch[section]) ? patch[section].kind : undefined;
+    const known = definitionsOf(section, extensions);
+    if (kind !== undefined && !known.some((definition) => definition.kind === kind))
+      throw new UsageError(`${from}: ${section}.kind is ${JSON.stringify(kind)}; ${expectedKind(kind, known)}`);
+  }
+}
+
+function checkKeys(
+  schema: z.ZodType,
+  patch: unknown,
+  path: readonly string[],
+  at: { from: string; whole: Schema },
+): void {
   const known = keysOf(schema);
   if (!known || !isSection(patch)) return;
   for (const [key, value] of Object.entries(patch)) {
     const full = [...path, key].join(".");
-    const inner = schemaAt([...path, key]);
-    if (!inner) throw new UsageError(`${from}: unknown key "${full}"${suggestion(full, allPaths(), "")}`);
-    checkKeys(inner, value, [...path, key], from);
+    const inner = schemaAt(at.whole, [...path, key]);
+    if (!inner) throw new UsageError(`${at.from}: unknown key "${full}"${suggestion(full, allPaths(at.whole), "")}`);
+    checkKeys(inner, value, [...path, key], at);
   }
 }
 
@@ -203,15 +254,9 @@ function unwrapped(schema: z.ZodType): z.ZodType {
   return schema instanceof z.ZodOptional ? unwrapped(schema.unwrap() as z.ZodType) : schema;
 }
 
-/** The schema of one kind of a section that has kinds. */
-function sectionSchema(section: "optimizer" | "schedule", kind: unknown): z.ZodType | undefined {
-  const options = runConfigSchema.shape[section].options as readonly z.ZodObject[];
-  return options.find((option) => (option.shape.kind as z.ZodType).safeParse(kind).success);
-}
-
 /** What stands at a path; for a key that only some kinds of a section have, the first of them. */
-function schemaAt(path: readonly string[]): z.ZodType | undefined {
-  let schemas: readonly z.ZodType[] = [runConfigSchema];
+function schemaAt(whole: Schema, path: readonly string[]): z.ZodType | undefined {
+  let schemas: readonly z.ZodType[] = [whole];
   for (const key of path) {
     schemas = schemas.map(unwrapped).flatMap((schema) => {
       const objects = schema instanceof z.ZodDiscriminatedUnion ? (schema.options as readonly z.ZodType[]) : [schema];
@@ -226,13 +271,13 @@ function schemaAt(path: readonly string[]): z.ZodType | undefined {
 }
 
 /** Every key path of a value, sections left out. */
-function allPaths(): string[] {
+function allPaths(whole: Schema): string[] {
   const walk = (schema: z.ZodType, path: readonly string[]): string[] => {
     const keys = keysOf(schema);
     if (!keys) return [path.join(".")];
-    return keys.flatMap((key) => walk(schemaAt([...path, key])!, [...path, key]));
+    return keys.flatMap((key) => walk(schemaAt(whole, [...path, key])!, [...path, key]));
   };
-  return walk(runConfigSchema, []);
+  return walk(whole, []);
 }
 
 function suggestion(wanted: string, known: readonly string[], dashes: string): string {
@@ -243,7 +288,7 @@ function suggestion(wanted: string, known: readonly string[], dashes: string): s
     misplaced[0] ?? nearest(wanted, known) ?? known.find((path) => nearest(last, [path.split(".").at(-1)!]));
   return found
     ? `; did you mean "${dashes}${found}"?`
-    : `; sections are: ${Object.keys(runConfigSchema.shape).join(", ")}`;
+    : `; sections are: ${Object.keys(runConfigSchemaWith().shape).join(", ")}`;
 }
 
 /** A word of the command line as the schema wants it: as YAML reads it, else as it is, else a list at its commas. */
@@ -260,15 +305,25 @@ function typedValue(raw: string, schema: z.ZodType, name: string): unknown {
   throw new UsageError(`--${name}: got "${raw}"; ${reasonOf(error!.issues[0])}`);
 }
 
-function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
-  const where = issue.path.join(".");
-  if (issue.code === "unrecognized_keys") {
-    const section = where === "" ? config : (config[where] as Json);
-    return `${where}.${issue.keys[0]} is not used with ${where}.kind ${JSON.stringify(section.kind)}; leave it out`;
-  }
+function describeIssue(issue: z.core.$ZodIssue, config: Json, extensions: Extensions): string {
+  const where = issue.path
+    .map((key, i) => (typeof key === "number" ? `[${key}]` : `${i > 0 ? "." : ""}${String(key)}`))
+    .join("");
   let value: unknown = config;
   for (const key of issue.path)
     value = isSection(value) || Array.isArray(value) ? (value as Json)[String(key)] : undefined;
+  if (issue.code === "unrecognized_keys") {
+    const key = isSection(value) && value.kind !== undefined ? "kind" : "name";
+    return `${where}.${issue.keys[0]} is not used with ${where}.${key} ${JSON.stringify(isSection(value) ? value[key] : undefined)}; leave it out`;
+  }
+  if (issue.code === "invalid_union" && issue.errors.length === 0) {
+    const [section] = issue.path;
+    const kinds =
+      section === "optimizer" || section === "schedule"
+        ? definitionsOf(section, extensions)
+        : [...objectives, ...(extensions.objectives ?? [])];
+    return `${where} is ${JSON.stringify(value)}; ${expectedKind(value, kinds)}`;
+  }
   return `${where} is ${JSON.stringify(value)}; ${reasonOf(issue)}`;
 }
 

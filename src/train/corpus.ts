@@ -11,9 +11,11 @@ import {
   sliceOfStream,
   type TokenStream,
 } from "../data/index.ts";
+import { createTextMemory, type SharedText } from "../corpus/index.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
-import { checkPaths, encodeText, hasManyDocuments, makeTokenizer, type TextOptions } from "./encode-text.ts";
+import { checkPaths, encodeText, hasManyDocuments, makeTokenizer, openText } from "./encode-text.ts";
 import { checkMixturePaths, prepareMixture } from "./mixed-corpus.ts";
 import {
   type CorpusOptions,
@@ -23,7 +25,7 @@ import {
   tokenizerOfRun,
   verifyDatasets,
 } from "./training-data.ts";
-import { type Validation, type ValidationSource, validationOf } from "./validation.ts";
+import { lossMarker, type Validation, type ValidationSource, validationOf } from "./validation.ts";
 
 export interface Corpus extends TrainingData {
   tokens: TokenStream;
@@ -53,26 +55,46 @@ export function prepareTrainingData(config: RunConfig, options: CorpusOptions = 
 
 /** One text, or datasets one behind another. @throws as prepareTrainingData */
 export async function prepareCorpus(config: RunConfig, options: CorpusOptions = {}): Promise<Corpus> {
-  const { data } = config;
   const datasets = preparedDatasets(config);
-  const source = datasets ? validationOfDatasets(datasets, config) : await chooseValidation(config, options);
-  const held = (text: string) => source === "documents" && isValidationDocument(text, data.validFraction);
-  const make = () => makeTokenizer(config, data.files, held, options);
-  const tokenizer = await tokenizerOfRun(config, { dataset: datasets?.[0] ?? null, make }, options);
-  for (const folder of datasets ?? []) checkDataset(folder, tokenizer);
-  const folders = datasets ?? [
-    await encodeText(
-      config,
-      tokenizer,
-      {
-        files: data.files,
-        ...(source === "files" ? { validFiles: data.validFiles } : {}),
-        ...(source === "documents" ? { validFraction: data.validFraction } : {}),
-      },
-      options,
-    ),
-  ];
-  if (datasets && data.verify) await verifyDatasets(datasets, options);
+  if (datasets) {
+    const make = () => makeTokenizer(config, [], () => false, options);
+    const tokenizer = await tokenizerOfRun(config, { dataset: datasets[0], make }, options);
+    for (const folder of datasets) checkDataset(folder, tokenizer);
+    const source = validationOfDatasets(datasets, config);
+    return openCorpus(config, tokenizer, { folders: datasets, source, prepared: true }, options);
+  }
+  const { tokenizer, ...encoded } = await encodeCorpus(config, options);
+  return openCorpus(config, tokenizer, { ...encoded, prepared: false }, options);
+}
+
+/** Which text is held out, a tokenizer, tokens: all from one opening of the text. */
+async function encodeCorpus(config: RunConfig, options: CorpusOptions) {
+  const { data } = config;
+  const memory = createTextMemory();
+  const text = await openText(config, data.files, options, memory);
+  let validText: SharedText | undefined;
+  try {
+    const source = await chooseValidation(config, text);
+    const held = (document: string) => source === "documents" && isValidationDocument(document, data.validFraction);
+    const make = () => makeTokenizer(config, [text], held, options);
+    const tokenizer = await tokenizerOfRun(config, { dataset: null, make }, options);
+    if (source === "files") validText = await openText(config, data.validFiles, options, memory);
+    const validFraction = source === "documents" ? data.validFraction : undefined;
+    const folder = await encodeText(config, tokenizer, { text, validText, validFraction }, options);
+    return { tokenizer, folders: [folder], source };
+  } finally {
+    await text.close();
+    await validText?.close();
+  }
+}
+
+async function openCorpus(
+  config: RunConfig,
+  tokenizer: Tokenizer,
+  { folders, source, prepared }: { folders: readonly string[]; source: ValidationSource | null; prepared: boolean },
+  options: CorpusOptions,
+): Promise<Corpus> {
+  if (prepared && config.data.verify) await verifyDatasets(folders, options);
   const opened: TokenStream[] = [];
   const open = (split: "train" | "valid", range: readonly [number, number] | null = null) => {
     const holding = split === "train" ? folders : folders.filter((folder) => readManifest(folder).splits.valid);
@@ -88,12 +110,14 @@ export async function prepareCorpus(config: RunConfig, options: CorpusOptions = 
     let tokens = all;
     let range: readonly [number, number] | null = null;
     let validation: Validation | null = null;
+    const marker = lossMarker(config, tokenizer);
     if (source === "tail") {
       range = [0, cutOf(config, all)];
       tokens = sliceOfStream(all, ...range);
-      validation = validationOf(config, tokenizer, sliceOfStream(all, range[1], all.tokenCount), source);
-    } else if (source !== null) validation = validationOf(config, tokenizer, open("valid"), source);
-    const feed: FeedSpec = { kind: "text", folders, split: "train", range, ...feedSettings(config, tokenizer) };
+      const stream = sliceOfStream(all, range[1], all.tokenCount);
+      validation = validationOf(config, tokenizer, { stream, source, marker });
+    } else if (source !== null) validation = validationOf(config, tokenizer, { stream: open("valid"), source, marker });
+    const feed: FeedSpec = { kind: "text", folders, split: "train", range, ...feedSettings(config, marker) };
     const { identity, tokenCount } = tokens;
     return {
       tokenizer,
@@ -108,7 +132,7 @@ export async function prepareCorpus(config: RunConfig, options: CorpusOptions = 
         },
       },
       validation,
-      prepared: datasets !== null,
+      prepared,
       close,
     };
   } catch (error) {
@@ -132,11 +156,11 @@ function cutOf({ data }: RunConfig, all: TokenStream): number {
 }
 
 /** Few documents may leave none on one side: then the end of the text is held out. */
-async function chooseValidation(config: RunConfig, options: TextOptions): Promise<ValidationSource | null> {
+async function chooseValidation(config: RunConfig, text: SharedText): Promise<ValidationSource | null> {
   const { data } = config;
   if (data.validFiles.length > 0) return "files";
   if (data.validFraction === 0) return null;
-  return (await hasManyDocuments(config, data.files, options)) ? "documents" : "tail";
+  return (await hasManyDocuments(config, text)) ? "documents" : "tail";
 }
 
 /** The datasets that `bitnet data prepare` made, where the training text is such. */

@@ -2,7 +2,7 @@
  * Text that a config names, made ready: which of it is held out, a tokenizer of it where none is given, and its tokens in
  * the cache. corpus.ts does this for one text, mixed-corpus.ts for each source of a mixture.
  */
-import { expandSources, locateSources, prepareTokens, readDocuments, type SourceOptions } from "../corpus/index.ts";
+import { expandSources, openSharedText, prepareTokens, type SharedText, type TextMemory } from "../corpus/index.ts";
 import { isAddress, isHubDataset } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { createDocumentEncoder, loadTokenizer, type Tokenizer, trainBpe, trainCharacters } from "../tokenizer/index.ts";
@@ -14,13 +14,24 @@ export interface TextOptions {
   signal?: AbortSignal;
 }
 
-/** How the config's files are read: the same for finding, counting, tokenizing and encoding. */
-function sourceOptionsOf({ data }: Pick<RunConfig, "data">, { onNote, signal }: TextOptions): SourceOptions {
-  return {
+/**
+ * Text that counting, tokenizing and encoding share, so that its files are read as few times as can be. The caller closes it.
+ *
+ * @param memory  several texts may share one
+ */
+export function openText(
+  { data }: Pick<RunConfig, "data">,
+  files: readonly string[],
+  { onNote, signal }: TextOptions,
+  memory?: TextMemory,
+): Promise<SharedText> {
+  return openSharedText(files, {
     separator: data.separator,
     field: data.field,
     remote: { signal, hub: { onNote, signal }, ...(data.localCopy === null ? {} : { localCopy: data.localCopy }) },
-  };
+    signal,
+    memory,
+  });
 }
 
 /** Paths on this disk are looked for now; what is far away shows when it is listed. @throws as expandSources */
@@ -32,16 +43,8 @@ export function checkPaths(paths: readonly string[]): void {
 const expectedHeldOut = 10;
 
 /** Whether a text has so many documents that a share of them is enough to validate on. */
-export async function hasManyDocuments(
-  config: Pick<RunConfig, "data">,
-  files: readonly string[],
-  options: TextOptions,
-): Promise<boolean> {
-  const wanted = Math.ceil(expectedHeldOut / config.data.validFraction);
-  let found = 0;
-  for await (const _ of readDocuments(files, sourceOptionsOf(config, options))) if (++found >= wanted) return true;
-  return false;
-}
+export const hasManyDocuments = ({ data }: Pick<RunConfig, "data">, text: SharedText): Promise<boolean> =>
+  text.hasDocuments(Math.ceil(expectedHeldOut / data.validFraction));
 
 /**
  * The tokenizer that a config names, or one trained on text.
@@ -50,7 +53,7 @@ export async function hasManyDocuments(
  */
 export async function makeTokenizer(
   config: RunConfig,
-  files: readonly string[],
+  texts: readonly SharedText[],
   held: (text: string) => boolean,
   options: TextOptions,
 ): Promise<Tokenizer> {
@@ -59,7 +62,7 @@ export async function makeTokenizer(
   const { onNote = () => {}, signal } = options;
   const { model } = config;
   async function* trainingText() {
-    for await (const text of readDocuments(files, sourceOptionsOf(config, options))) if (!held(text)) yield text;
+    for (const { documents } of texts) for await (const text of documents()) if (!held(text)) yield text;
   }
   if (kind === "characters") {
     onNote("collecting the characters of the text");
@@ -90,26 +93,30 @@ const threadsFromBytes = 2 ** 20;
 export async function encodeText(
   config: RunConfig,
   tokenizer: Tokenizer,
-  text: { files: readonly string[]; validFiles?: readonly string[]; validFraction?: number },
+  text: { text: SharedText; validText?: SharedText; validFraction?: number },
   options: TextOptions,
 ): Promise<string> {
   const { data, backend } = config;
   const { onNote = () => {}, signal } = options;
-  const reading = sourceOptionsOf(config, options);
-  const located = await locateSources([...text.files, ...(text.validFiles ?? [])], reading.remote);
+  const { files, paths } = text.text;
+  const validFiles = text.validText?.files;
   // Of a size that is not known before the download, the worst is expected.
-  const sizeBytes = located.reduce((sum, file) => sum + (file.sizeBytes ?? threadsFromBytes), 0);
+  const sizeBytes = [...files, ...(validFiles ?? [])].reduce(
+    (sum, file) => sum + (file.sizeBytes ?? threadsFromBytes),
+    0,
+  );
   const threads = sizeBytes < threadsFromBytes ? 0 : backend.threads || undefined;
   const encoder = createDocumentEncoder(tokenizer, { threads, signal });
   try {
-    onNote(`encoding ${text.files.join(", ")}`);
+    onNote(`encoding ${paths.join(", ")}`);
     const { folder } = await prepareTokens({
-      ...reading,
-      sources: text.files,
+      separator: data.separator,
+      field: data.field,
+      sources: files,
       tokenizer: encoder,
       cacheDir: data.cacheDir,
       signal,
-      ...(text.validFiles === undefined ? {} : { validSources: text.validFiles }),
+      ...(validFiles === undefined ? {} : { validSources: validFiles }),
       ...(text.validFraction === undefined ? {} : { validFraction: text.validFraction }),
     });
     return folder;

@@ -2,8 +2,8 @@
 import type { SequentialBatches } from "../data/index.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Runtime } from "../tensor/index.ts";
+import { summarizeTargets } from "./targets.ts";
 import type { TrainableModel } from "./trainable-model.ts";
-import { countTargets } from "./trainer.ts";
 
 export interface ValidationData {
   readonly batch: number;
@@ -32,7 +32,7 @@ export async function measureLoss(
   let nats = 0;
   let tokens = 0;
   for (const { tokens_BT, targets_BT, documentStart_BT } of data.batches) {
-    const count = countTargets(targets_BT);
+    const { count } = summarizeTargets(targets_BT);
     if (count === 0) continue;
     const batch = { tokens: tokens_BT, batch: data.batch, length: data.sequence, documentStart: documentStart_BT };
     const loss = runtime.scope(() => model.loss(batch, targets_BT).loss);

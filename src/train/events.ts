@@ -2,16 +2,36 @@
 import type { DataPosition, SourceUse } from "../data/index.ts";
 import type { Random } from "../platform/random.ts";
 import type { Runtime } from "../tensor/index.ts";
+import type { Controls, ControlsState, StopReason } from "./controls.ts";
 import type { Optimizer } from "./optimizers.ts";
 import type { TrainableModel } from "./trainable-model.ts";
+
+export type { StopReason } from "./controls.ts";
+
+/** A step's gradients are there, and nothing is changed yet: the time to look at them, change them, or skip the update. */
+export interface GradientsEvent {
+  type: "gradients";
+  /** From 1. */
+  step: number;
+  loss: number;
+  /** As in the step's event. */
+  parts?: Readonly<Record<string, number>>;
+  /** L2 norm of the gradient before clipping, and its squares by parameter, in the order of `model.parameters`. */
+  gradNorm: number;
+  squares: Float64Array;
+  /** Loss and gradient are numbers; else the step is skipped whatever callbacks say. */
+  finite: boolean;
+}
 
 /** One step: an update, or a skipped one. */
 export interface StepEvent {
   type: "step";
   /** From 1. */
   step: number;
-  /** Mean over the batch's targets, in nats per token, before the update. */
+  /** What was trained on: mean over the batch's targets, before the update; of several objectives the weighted sum. */
   loss: number;
+  /** Each objective's loss before its weight, and its parts; absent where the plain next-token loss is all there is. */
+  parts?: Readonly<Record<string, number>>;
   /** L2 norm of the gradient before clipping. */
   gradNorm: number;
   learningRate: number;
@@ -21,16 +41,18 @@ export interface StepEvent {
   totalTokens: number;
   /** Passes over the training text before this batch: 0 in the first. */
   epoch: number;
-  /** The loss or the gradient was not finite, and nothing was changed. */
+  /** Nothing was changed: the loss or the gradient was not finite, or a callback had it so. */
   skipped: boolean;
+  /** Why a callback had it skipped; absent where none had. */
+  skipReason?: string;
   skippedSteps: number;
   /** Of this step alone: reading, forward, backward, update. */
   elapsedMs: number;
   /** Of that, waiting for the batch. */
   dataWaitMs: number;
-  /** Batches skipped before this one, since no target of theirs counts in the loss. */
+  /** Batches skipped before this one, since no target of theirs counts in the loss; absent: none. */
   passedOver?: number;
-  /** How far quantisation was let in; absent without a ramp. */
+  /** How far quantisation was let in, as a mean over layers; absent without a ramp. */
   quantLambda?: number;
   /** What each source of a mixture has given so far; absent for one text. */
   sources?: readonly SourceUse[];
@@ -42,7 +64,10 @@ export type ScalarLine = { step: number } & Record<string, unknown>;
 export type TrainingEvent =
   /** Before the first step of this process; `step` is 0, or where a resumed run stands. */
   | { type: "start"; step: number; steps: number }
+  | GradientsEvent
   | StepEvent
+  /** The run went back to the checkpoint of `step`, and goes on from there; `from` is the step that it had reached. */
+  | { type: "rollback"; step: number; from: number; reason: string }
   | {
       type: "evaluation";
       step: number;
@@ -62,8 +87,6 @@ export type TrainingEvent =
   /** After the last step of this process, with the reason; what must be saved is saved now. */
   | { type: "end"; step: number; reason: StopReason };
 
-export type StopReason = "finished" | "early-stopping" | "interrupted";
-
 export interface Sample {
   prompt: string;
   text: string;
@@ -78,6 +101,8 @@ export interface Training {
   readonly steps: number;
   /** For what callbacks draw; its state is saved with the run. */
   readonly random: Random;
+  /** What a callback may do. */
+  readonly controls: Controls;
   /** Tells every callback, in order. */
   emit(event: TrainingEvent): Promise<void>;
   /** Ends training after this step. */
@@ -93,6 +118,8 @@ export interface Callback {
   /** Plain JSON to be saved, and taken back when a run is resumed. */
   state?(): unknown;
   restore?(state: unknown): void;
+  /** When the run rolls back, its state stays as it is, instead of becoming that of the checkpoint. */
+  readonly keepsStateOnRollBack?: boolean;
   /** Called once when training ends, in whatever way: closes files, frees tensors. */
   close?(): void;
 }
@@ -110,4 +137,8 @@ export interface TrainingState {
   random: [number, number, number, number];
   /** By name. */
   callbacks: Record<string, unknown>;
+  /** What callbacks set (controls.ts); absent where nothing was. */
+  controls?: ControlsState;
+  /** Updates before a parameter's optimiser state began, for those unfrozen on the way; absent where there are none. */
+  startedAt?: Record<string, number>;
 }

@@ -1,4 +1,8 @@
-/** Training (`bitnet.ts/train`): one call for a whole run, and the parts for those who build their own. */
+/**
+ * Training (`bitnet.ts/train`): one call for a whole run, and the parts for those who build their own. `z` is the zod that
+ * the schemas of extensions are written in.
+ */
+export { z } from "zod";
 export { checkpoints } from "./callbacks/checkpoints.ts";
 export { earlyStopping } from "./callbacks/early-stopping.ts";
 export { evaluation } from "./callbacks/evaluation.ts";
@@ -18,9 +22,11 @@ export {
 } from "./config.ts";
 export { presetNames } from "./config-presets.ts";
 export { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
+export type { Controls, ControlsState } from "./controls.ts";
 export { type Corpus, prepareCorpus, prepareTrainingData } from "./corpus.ts";
 export type {
   Callback,
+  GradientsEvent,
   Sample,
   ScalarLine,
   StepEvent,
@@ -29,24 +35,56 @@ export type {
   TrainingEvent,
   TrainingState,
 } from "./events.ts";
+export type { Extensions } from "./extensions.ts";
+export { freeze, restoreFrozen } from "./freezing.ts";
+export { createObjectives, type ObjectiveChoice } from "./objectives.ts";
+export { nextTokenObjective } from "./objectives/next-token.ts";
+export {
+  defineObjective,
+  type Objective,
+  type ObjectiveBatch,
+  type ObjectiveContext,
+  type ObjectiveDefinition,
+  type ObjectiveLoss,
+  type StepForward,
+  type WeightConfig,
+  weightSchema,
+} from "./objectives/objective.ts";
+export type { WeightedObjective } from "./objectives/weighted.ts";
 export { measureLoss, type ValidationData, type ValidationResult } from "./evaluate.ts";
 export {
   type AdamWSettings,
+  assembleOptimizer,
   clipScale,
   createAdamW,
   createAdamW8bit,
   createOptimizer,
   createSgd,
+  type DecaySettings,
+  gradientNorm,
+  gradientSquares,
+  type NamedTensor,
   type Optimizer,
   type OptimizerChoice,
+  type OptimizerDefinition,
+  type OptimizerRule,
+  optimizerKeys,
   optimizerStateBytes,
   type SgdSettings,
   type StepValues,
 } from "./optimizers.ts";
 export { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "./run-folder.ts";
 export { readScalars } from "./scalars.ts";
-export { createSchedule, type Schedule, type ScheduleConfig, type ScheduledValues } from "./schedules.ts";
+export {
+  createSchedule,
+  type Schedule,
+  type ScheduleConfig,
+  type ScheduleDefinition,
+  type ScheduledValues,
+  scheduleKeys,
+} from "./schedules.ts";
 export { type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
 export type { TrainingData } from "./training-data.ts";
-export type { TrainableModel } from "./trainable-model.ts";
-export { runTraining, type TrainerParts, type TrainingOutcome } from "./trainer.ts";
+export type { ModelBatch, TernaryLayer, TrainableModel } from "./trainable-model.ts";
+export { type RollBack, runTraining, type TrainerParts, type TrainingOutcome } from "./trainer.ts";
+export { trainingFacts } from "./training-facts.ts";

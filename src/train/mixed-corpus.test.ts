@@ -136,7 +136,7 @@ describe("training on a mixture", () => {
     expect(curve(folder)).toEqual(curve(whole));
   });
 
-  test("read ahead by a worker has the same losses, killed or not", { timeout: 30_000 }, async () => {
+  test("read ahead by a worker has the same losses, killed or not", async () => {
     const ahead = fresh();
     await expect(
       run({ mixture: ofDatasets(), prefetch: 3 }, { runFolder: ahead, callbacks: [killAt(7)] }),

@@ -18,11 +18,13 @@ import {
   streamOfShards,
   type TokenStream,
 } from "../data/index.ts";
+import type { LossMarker } from "../data/loss-mask.ts";
+import { createTextMemory, type SharedText } from "../corpus/index.ts";
 import { UsageError } from "../platform/errors.ts";
-import { sha256Of } from "../platform/files.ts";
+import { sha256Of } from "../platform/hash.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
-import { checkPaths, encodeText, hasManyDocuments, makeTokenizer, type TextOptions } from "./encode-text.ts";
+import { checkPaths, encodeText, hasManyDocuments, makeTokenizer, openText, type TextOptions } from "./encode-text.ts";
 import {
   type CorpusOptions,
   checkDataset,
@@ -31,7 +33,7 @@ import {
   tokenizerOfRun,
   verifyDatasets,
 } from "./training-data.ts";
-import { mixedValidationOf } from "./validation.ts";
+import { lossMarker, mixedValidationOf } from "./validation.ts";
 
 /** @throws UsageError, FileError, DataError naming the source whose paths cannot be used */
 export function checkMixturePaths({ sources }: MixtureSpec): void {
@@ -78,42 +80,20 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
     throw new UsageError(
       "a mixture validates on what its sources hold out; leave out the validation files (--val-data), or prepare them as a source's validation split",
     );
-  const texts = spec.sources.filter((source) => !told(source, () => isPrepared(source)));
-  const prepared = spec.sources.filter((source) => !texts.includes(source));
-  const shared = new Map<string, boolean>();
-  if (data.validFraction > 0)
-    for (const source of texts)
-      shared.set(source.name, await told(source, () => hasManyDocuments(config, pathsOf(source), options)));
-  const [first] = prepared;
-  const tokenizer = await tokenizerOfRun(
-    config,
-    {
-      dataset: first ? pathsOf(first)[0] : null,
-      make: () => tokenizerFor(config, texts, shared, options),
-      ...(first ? { from: `source "${first.name}": ` } : {}),
-    },
-    options,
-  );
-  const sources: PreparedSource[] = [];
-  for (const source of spec.sources) {
-    const { name, weight, curriculum = true } = source;
-    const folders = texts.includes(source)
-      ? [await told(source, () => encodeSource(config, tokenizer, source, shared.get(name) ?? false, options))]
-      : pathsOf(source);
-    for (const folder of folders) told(source, () => checkDataset(folder, tokenizer));
-    if (data.verify && prepared.includes(source)) await told(source, () => verifyDatasets(folders, options));
-    sources.push({ name, weight, folders, curriculum });
-  }
+  const prepared = spec.sources.filter((source) => told(source, () => isPrepared(source)));
+  const texts = new Map<string, SourceText>();
+  const { tokenizer, sources } = await encodeSources(config, { spec, prepared, texts }, options).finally(async () => {
+    for (const { text } of texts.values()) await text.close();
+  });
+  const marker = lossMarker(config, tokenizer);
   const feed: MixtureFeedSpec = {
     kind: "mixture",
     sources,
     split: "train",
     curriculum: spec.curriculum ?? null,
-    rank: 0,
-    world: 1,
-    ...feedSettings(config, tokenizer),
+    ...feedSettings(config, marker),
   };
-  const held = validationOfSources(config, tokenizer, sources);
+  const held = validationOfSources(config, tokenizer, { sources, marker });
   if (held.validation === null && data.validFraction > 0)
     options.onNote?.("no source holds text out (bitnet data prepare --val-fraction), so there is no validation");
   try {
@@ -124,30 +104,76 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
   }
 }
 
-function tokenizerFor(
+/** A source that is text. */
+interface SourceText {
+  text: SharedText;
+  /** It has enough documents to hold some out. */
+  holdsOut: boolean;
+}
+
+/** Opens the sources that are text into `texts`, finds or trains the tokenizer, encodes; datasets are checked. */
+async function encodeSources(
   config: RunConfig,
-  texts: readonly SourceSpec[],
-  shared: ReadonlyMap<string, boolean>,
-  options: TextOptions,
-): Promise<Tokenizer> {
+  { spec, prepared, texts }: { spec: MixtureSpec; prepared: readonly SourceSpec[]; texts: Map<string, SourceText> },
+  options: CorpusOptions,
+): Promise<{ tokenizer: Tokenizer; sources: PreparedSource[] }> {
+  const { data } = config;
+  const memory = createTextMemory();
+  for (const source of spec.sources)
+    if (!prepared.includes(source))
+      await told(source, async () => {
+        const text = await openText(config, pathsOf(source), options, memory);
+        texts.set(source.name, { text, holdsOut: false });
+        const holdsOut = data.validFraction > 0 && (await hasManyDocuments(config, text));
+        texts.set(source.name, { text, holdsOut });
+      });
+  const [first] = prepared;
+  const tokenizer = await tokenizerOfRun(
+    config,
+    {
+      dataset: first ? pathsOf(first)[0] : null,
+      make: () => tokenizerFor(config, [...texts.values()], options),
+      ...(first ? { from: `source "${first.name}": ` } : {}),
+    },
+    options,
+  );
+  const sources: PreparedSource[] = [];
+  for (const source of spec.sources) {
+    const { name, weight, curriculum = true } = source;
+    const text = texts.get(name);
+    const folders = text
+      ? [await told(source, () => encodeSource(config, tokenizer, name, text, options))]
+      : pathsOf(source);
+    for (const folder of folders) told(source, () => checkDataset(folder, tokenizer));
+    if (data.verify && prepared.includes(source)) await told(source, () => verifyDatasets(folders, options));
+    sources.push({ name, weight, folders, curriculum });
+  }
+  return { tokenizer, sources };
+}
+
+function tokenizerFor(config: RunConfig, texts: readonly SourceText[], options: TextOptions): Promise<Tokenizer> {
   // A document's hash decides alone, so what one source holds out is not seen through another.
-  const anyHeld = [...shared.values()].some(Boolean);
+  const anyHeld = texts.some(({ holdsOut }) => holdsOut);
   const held = (text: string) => anyHeld && isValidationDocument(text, config.data.validFraction);
-  return makeTokenizer(config, texts.flatMap(pathsOf), held, options);
+  return makeTokenizer(
+    config,
+    texts.map(({ text }) => text),
+    held,
+    options,
+  );
 }
 
 function encodeSource(
   config: RunConfig,
   tokenizer: Tokenizer,
-  source: SourceSpec,
-  holdsOut: boolean,
+  name: string,
+  { text, holdsOut }: SourceText,
   options: TextOptions,
 ): Promise<string> {
   const { validFraction } = config.data;
   if (!holdsOut && validFraction > 0)
-    options.onNote?.(`source "${source.name}": has too few documents to hold some out; all of it is trained on`);
-  const text = { files: pathsOf(source), ...(holdsOut ? { validFraction } : {}) };
-  return encodeText(config, tokenizer, text, options);
+    options.onNote?.(`source "${name}": has too few documents to hold some out; all of it is trained on`);
+  return encodeText(config, tokenizer, { text, ...(holdsOut ? { validFraction } : {}) }, options);
 }
 
 /** What the sources hold in all; opens them once, so that what cannot be mixed shows before anything costly. */
@@ -167,7 +193,7 @@ function describe(feed: MixtureFeedSpec): Pick<TrainingData, "about"> {
 function validationOfSources(
   config: RunConfig,
   tokenizer: Tokenizer,
-  sources: readonly PreparedSource[],
+  { sources, marker }: { sources: readonly PreparedSource[]; marker: LossMarker | undefined },
 ): Pick<TrainingData, "validation" | "close"> {
   if (config.data.validFraction === 0) return { validation: null, close() {} };
   const holding = (folders: readonly string[]) => folders.filter((folder) => readManifest(folder).splits.valid);
@@ -185,7 +211,7 @@ function validationOfSources(
     });
     const all = streamOfShards(held.flatMap(({ folders }) => holding(folders)).flatMap((f) => openShards(f, "valid")));
     open.push(all);
-    return { validation: mixedValidationOf(config, tokenizer, streams, all), close };
+    return { validation: mixedValidationOf(config, tokenizer, { sources: streams, stream: all, marker }), close };
   } catch (error) {
     close();
     throw error;

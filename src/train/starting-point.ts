@@ -5,7 +5,7 @@
  */
 import { describeModel, localModel } from "../exchange/index.ts";
 import { readTokenizer } from "../checkpoint/index.ts";
-import type { ModelConfig } from "../model/index.ts";
+import { type ModelConfig, shapeKeys } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { describePath } from "../platform/files.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
@@ -17,20 +17,6 @@ export interface StartingPoint {
   model: ModelConfig;
   layers: ConfigLayer[];
 }
-
-/** What the weights may not differ in. The rest (context, scale rule, recompute, ...) is the run's to choose. */
-const fixed = [
-  "variant",
-  "subNorms",
-  "vocabSize",
-  "width",
-  "layers",
-  "heads",
-  "kvHeads",
-  "hiddenWidth",
-  "tiedHead",
-  "activation",
-] as const satisfies readonly (keyof ModelConfig)[];
 
 /**
  * @param nameOrPath a model folder, a checkpoint, a run (its newest checkpoint), or a name on the hub
@@ -46,7 +32,8 @@ export async function startingPoint(nameOrPath: string, onNote: (text: string) =
 
 /** @throws UsageError where the run's model is another */
 export function checkStart({ folder, model }: StartingPoint, config: RunConfig): void {
-  for (const key of fixed)
+  // The rest (context, scale rule, quantizers, recompute, ...) is the run's to choose.
+  for (const key of shapeKeys)
     if (config.model[key] !== model[key])
       throw new UsageError(
         `${folder}: its model has ${key} ${JSON.stringify(model[key])}, but ${JSON.stringify(config.model[key])} was asked for; weights fit one model only, leave model.${key} out`,

@@ -21,7 +21,7 @@ import { createReferenceBackend } from "../backends/index.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { DataError, DivergenceError, FileError, FormatError, UsageError } from "../platform/errors.ts";
 import { jsonText } from "../checkpoint/model-folder.ts";
-import { sha256Of } from "../platform/files.ts";
+import { sha256Of } from "../platform/hash.ts";
 import { createRandom } from "../platform/random.ts";
 import { Runtime } from "../tensor/index.ts";
 import { resolveConfig } from "./config.ts";

@@ -3,7 +3,13 @@
  * command line is a thin layer over this.
  */
 import { type Backend, createBackend } from "../backends/index.ts";
-import { readTokenizer, restoreCheckpoint, saveCheckpoint } from "../checkpoint/index.ts";
+import {
+  listCheckpoints,
+  readTokenizer,
+  restoreCheckpoint,
+  saveCheckpoint,
+  verifyCheckpoint,
+} from "../checkpoint/index.ts";
 import { restoreWeights } from "../checkpoint/model-folder.ts";
 import { type BatchFeed, openFeed, prefetchFeed, type SourceUse } from "../data/index.ts";
 import { Transformer } from "../model/index.ts";
@@ -34,6 +40,10 @@ import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConf
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
 import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
 import type { Callback, StopReason, TrainingState } from "./events.ts";
+import type { Extensions } from "./extensions.ts";
+import { freeze, restoreFrozen } from "./freezing.ts";
+import { createObjectives } from "./objectives.ts";
+import type { WeightedObjective } from "./objectives/weighted.ts";
 import { createOptimizer } from "./optimizers.ts";
 import {
   findResumePoint,
@@ -68,6 +78,8 @@ export interface TrainOptions {
   resume?: string;
   /** Makes the sampler of a model, where samples are wanted: infer/ is not known here. */
   sampler?: (parts: { model: Transformer; tokenizer: Tokenizer; runtime: Runtime }) => SampleText;
+  /** Optimisers, schedules and objectives of a program's own, which `config` then may name (docs/extending.md). */
+  extensions?: Extensions;
   /** More callbacks, told after metrics and before evaluation, samples and saving. */
   callbacks?: readonly Callback[];
   /** Told what is being done before training begins, for people. */
@@ -185,7 +197,7 @@ function layersOf(config: TrainOptions["config"]): readonly ConfigLayer[] {
 
 /** The run's folder and config: a new one's, or those of the run to go on with, under the layers given now. */
 function chooseRun(
-  { resume: wanted, runFolder, runsFolder = "runs" }: TrainOptions,
+  { resume: wanted, runFolder, runsFolder = "runs", extensions }: TrainOptions,
   layers: readonly ConfigLayer[],
   clock: Clock,
 ): { config: RunConfig; resume: ResumePoint | null; folder: string } {
@@ -194,7 +206,7 @@ function chooseRun(
   if (!resume) {
     if (wanted && preset === undefined)
       throw new UsageError(`there is no run in ${runFolder ?? runsFolder} to go on with; name a preset to begin one`);
-    const config = resolveConfig(layers);
+    const config = resolveConfig(layers, extensions);
     const name = `${config.preset}-${config.model.variant}`;
     return { config, resume, folder: runFolder ?? newRunFolder(runsFolder, name, clock.epochMs()) };
   }
@@ -203,7 +215,13 @@ function chooseRun(
     throw new UsageError(
       `${resume.folder}: is a run of preset "${saved.preset}", but "${preset}" was asked for; leave the preset out, or begin a new run`,
     );
-  const config = resolveConfig([{ from: runPaths(resume.folder).config, patch: saved }, ...layers]);
+  const own: ConfigLayer = { from: runPaths(resume.folder).config, patch: saved };
+  const config = resolveConfig([own, ...layers], extensions);
+  const before = resolveConfig([own], extensions).train.freeze;
+  if (String(before) !== String(config.train.freeze))
+    throw new UsageError(
+      `${resume.folder}: froze [${before}], but train.freeze [${config.train.freeze}] was asked for; a run keeps what it freezes, begin a new one from its weights (--from)`,
+    );
   return { config, resume, folder: resume.folder };
 }
 
@@ -212,6 +230,10 @@ function choosePrecision(wanted: RunConfig["train"]["precision"], backend: Backe
   if (wanted === "bf16" && !backend.supports.bf16)
     throw new UsageError(
       `the ${backend.name} backend (${backend.isa}) does not multiply bfloat16; use --train.precision fp32`,
+    );
+  if (wanted === "int8" && !backend.supports.int8Gradients)
+    throw new UsageError(
+      `the ${backend.name} backend (${backend.isa}) has no int8 gradients; use --train.precision fp32`,
     );
   return wanted;
 }
@@ -240,16 +262,21 @@ async function runWith(parts: {
   const { feed: data, ahead, corpus } = parts.data;
   const { tokenizer } = corpus;
   const { seed } = config.train;
-  const derived = deriveRun(config, data.batchesPerEpoch);
+  const { extensions = {} } = options;
+  const derived = deriveRun(config, data.batchesPerEpoch, extensions);
   const runtime = new Runtime(backend, precision);
   const model = new Transformer(runtime, config.model, seed);
-  const optimizer = createOptimizer(runtime, model.parameters, config.optimizer);
+  // Its state is made for what is trained: what is frozen is frozen first.
+  const state = resume?.checkpoint?.state.training as TrainingState | undefined;
+  if (state) restoreFrozen(model.parameters, state.controls?.frozen ?? []);
+  else freeze(model.parameters, config.train.freeze);
+  const optimizer = createOptimizer(runtime, model.parameters, config.optimizer, extensions.optimizers);
+  let objectives: WeightedObjective[] = [];
   try {
-    let state: TrainingState | undefined;
-    if (resume?.checkpoint) {
-      const { path, state: saved } = resume.checkpoint;
-      await restoreCheckpoint(path, saved, model, optimizer);
-      state = saved.training as TrainingState;
+    const context = { runtime, model, steps: derived.steps };
+    objectives = await createObjectives(config.train.objectives, context, extensions.objectives);
+    if (resume?.checkpoint && state) {
+      await restoreCheckpoint(resume.checkpoint.path, resume.checkpoint.state, model, optimizer);
       data.restore(state.data);
     } else if (start) await restoreWeights(start.folder, model);
     const paths = runPaths(folder);
@@ -300,6 +327,7 @@ async function runWith(parts: {
       {
         runtime,
         model,
+        objectives,
         data,
         optimizer,
         schedule: derived.schedule,
@@ -313,6 +341,17 @@ async function runWith(parts: {
         // Beside the data's and the weights' own use of the seed: samples.
         random: createRandom(state?.random ?? seed + 1),
         signal: options.signal,
+        rollBack: {
+          available: (step) => checkpointBefore(paths.checkpoints, step) !== undefined,
+          async find(step) {
+            const { path } = checkpointBefore(paths.checkpoints, step)!;
+            const saved = verifyCheckpoint(path);
+            return {
+              state: saved.training as TrainingState,
+              restore: () => restoreCheckpoint(path, saved, model, optimizer),
+            };
+          },
+        },
       },
       state,
     );
@@ -337,10 +376,14 @@ async function runWith(parts: {
       refused: resume?.refused ?? [],
     };
   } finally {
+    for (const { objective } of objectives) objective.dispose?.();
     optimizer.dispose();
     model.dispose();
   }
 }
+
+/** The newest up to this step: one beyond it is of a part of the run that was lost. */
+const checkpointBefore = (folder: string, step: number) => listCheckpoints(folder).findLast((c) => c.step <= step);
 
 function countParameters(parameters: readonly Parameter[]): ReadyRun["parameters"] {
   const total = parameters.reduce((sum, { size }) => sum + size, 0);

@@ -1,18 +1,30 @@
-/** What the training loop and its callbacks need of a model. It knows no loop: trainer.ts, events.ts and evaluate.ts take it. */
+/**
+ * What training needs of a model: the contract alone, no code that runs a step. model/'s Transformer is one; a program of
+ * its own may bring another. Named by the trainer, objectives, callbacks and evaluation.
+ */
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
 
-/** model/'s Transformer is one. */
+/** Token ids on the host, row-major [B, T]. */
+export interface ModelBatch {
+  readonly tokens: Int32Array;
+  readonly batch: number;
+  readonly length: number;
+  /** [B, T]: the first token of each token's document, so that attention stops there; absent: attention sees all before. */
+  readonly documentStart?: Int32Array;
+}
+
 export interface TrainableModel {
   readonly parameters: readonly Parameter[];
   /** Layers with ternary weights, empty for a full-precision model. */
   readonly ternaryLayers: readonly TernaryLayer[];
+  /** Layers that quantize their weights or their input: those that `setLambda` moves; absent: `ternaryLayers`. */
+  readonly quantizedLayers?: readonly { readonly name: string }[];
   /** Progressive quantization: how far each layer is quantized, from 0 to 1; set for a step, and back to 1. */
   setLambda?(lambda: number | ((layer: string) => number)): void;
-  /** Mean cross-entropy in nats over the targets that are not -100. */
-  loss(
-    batch: { tokens: Int32Array; batch: number; length: number; documentStart?: Int32Array },
-    targets: Int32Array,
-  ): { loss: Tensor };
+  /** Logits [B, T, V] of every token: what objectives start from. */
+  logits(batch: ModelBatch): Tensor;
+  /** Mean cross-entropy in nats over the targets that are not -100: what validation measures. */
+  loss(batch: ModelBatch, targets: Int32Array): { loss: Tensor };
 }
 
 export interface TernaryLayer {

@@ -1,25 +1,33 @@
 /**
  * The training loop, as a function of injected parts: it knows no files, no clock of its own and no preset.
  *
- * A step: the next batch, in micro-batches whose gradients add up; the gradient's norm; one update; then the callbacks.
+ * A step: the next batch, in micro-batches whose losses (objectives/) have gradients that add up; the gradient's norm, and
+ * the callbacks that look at it; one update; the callbacks again. What they may do is in controls.ts.
  * Every tensor of a step is freed in it, so memory is flat once each size has been seen. A step whose loss or gradient is
  * not finite changes nothing and is counted; too many in a row are a DivergenceError that names the parameter.
  */
 import type { Batch, BatchFeed } from "../data/index.ts";
-import { ignoredTarget } from "../data/index.ts";
-import { DataError, DivergenceError, UsageError } from "../platform/errors.ts";
+import { gather } from "../ops/weighted-sum/index.ts";
+import { DataError, DivergenceError } from "../platform/errors.ts";
 import type { Random } from "../platform/random.ts";
 import type { Clock } from "../platform/system.ts";
 import { nextTurn } from "../platform/turn.ts";
-import type { Runtime } from "../tensor/index.ts";
+import type { Runtime, Tensor } from "../tensor/index.ts";
+import { createControls } from "./controls.ts";
 import type { Callback, StepEvent, StopReason, Training, TrainingState } from "./events.ts";
-import { clipScale, gradientSquares, type Optimizer, sumsOfSquares } from "./optimizers.ts";
+import { type LambdaOf, layerNames, setLambda } from "./lambda.ts";
+import { nextTokenObjective } from "./objectives/next-token.ts";
+import { checkObjectives, stepLoss, type WeightedObjective } from "./objectives/weighted.ts";
+import { clipScale, gradientSquares, normOf, type Optimizer, sumsOfSquares } from "./optimizers/optimizer.ts";
 import type { Schedule } from "./schedules.ts";
+import { summarizeTargets, type TargetSummary } from "./targets.ts";
 import type { TrainableModel } from "./trainable-model.ts";
 
 export interface TrainerParts {
   runtime: Runtime;
   model: TrainableModel;
+  /** What is trained on, added up by weight; absent: the next-token loss alone. */
+  objectives?: readonly WeightedObjective[];
   data: BatchFeed;
   optimizer: Optimizer;
   schedule: Schedule;
@@ -38,6 +46,16 @@ export interface TrainerParts {
   random: Random;
   /** Aborting it ends training after the step under way. */
   signal?: AbortSignal;
+  /** Where `controls.rollBack` goes back to; absent: it is refused. */
+  rollBack?: RollBack;
+}
+
+/** The last checkpoint, as a run goes back to it. */
+export interface RollBack {
+  /** Whether there is one of this step or before. */
+  available(step: number): boolean;
+  /** Its state, and what puts its weights and optimiser tensors back (called when the right parameters are frozen). */
+  find(step: number): Promise<{ state: TrainingState; restore(): Promise<void> }>;
 }
 
 export interface TrainingOutcome {
@@ -59,12 +77,23 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     skippedSteps: 0,
     skippedInRow: 0,
   };
+  const objectives = parts.objectives ?? [{ objective: nextTokenObjective, weight: 1 }];
+  checkObjectives(objectives);
   optimizer.updates = from?.updates ?? 0;
   for (const callback of callbacks) {
     const saved = from?.callbacks[callback.name];
     if (saved !== undefined) callback.restore?.(saved);
   }
   let stopped: StopReason | null = null;
+  const stop = (reason: StopReason) => {
+    stopped ??= reason;
+  };
+  const canRollBack = () => parts.rollBack?.available(step) ?? false;
+  const controls = createControls({ model, optimizer, clipNorm: parts.clipNorm, canRollBack, stop });
+  if (from) {
+    controls.restore(from.controls);
+    optimizer.restoreStartedAt?.(from.startedAt ?? {});
+  }
   const training: Training = {
     runtime,
     model,
@@ -74,9 +103,8 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     async emit(event) {
       for (const callback of callbacks) await callback.on(event, training);
     },
-    stop(reason) {
-      stopped ??= reason;
-    },
+    controls,
+    stop,
     state: () => ({
       step,
       updates: optimizer.updates,
@@ -86,6 +114,8 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
       data: data.state(),
       random: random.state(),
       callbacks: Object.fromEntries(callbacks.flatMap((c) => (c.state ? [[c.name, c.state()]] : []))),
+      ...optional("controls", controls.state()),
+      ...optional("startedAt", nonEmpty(optimizer.startedAt)),
     }),
   };
 
@@ -97,6 +127,8 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
         break;
       }
       await training.emit(await oneStep());
+      const reason = controls.takeRollBack();
+      if (reason !== null) await rollBack(reason);
     }
     const reason = stopped ?? "finished";
     await training.emit({ type: "end", step, reason });
@@ -110,50 +142,89 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     step++;
     const batch = await data.next();
     const dataWaitMs = clock.monotonicMs() - startMs;
-    const quantLambda = parts.quantRamp?.(step);
-    const { loss, tokens } = await withLambda(model, quantLambda, () => accumulateGradient(parts, batch));
-    const gradNorm = await optimizer.gradientNorm();
-    const { learningRate, weightDecay } = schedule(step);
-    const skipped = !(Number.isFinite(loss) && Number.isFinite(gradNorm));
+    const ramp = parts.quantRamp?.(step);
+    const lambdaOf = controls.lambdaOf(ramp);
+    const made = await withLambda(model, lambdaOf, () => accumulateGradient({ ...parts, objectives }, batch, step));
+    const { loss, tokens, parts: lossParts } = made;
+    const squares = await gradientSquares(runtime, model.parameters);
+    const gradNorm = normOf(squares);
+    const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
+    const measured = { step, loss, ...optional("parts", lossParts), gradNorm };
+    const skipReason = await controls.whileUpdateIsOpen(() =>
+      training.emit({ type: "gradients", ...measured, squares, finite }),
+    );
+    const { learningRate: scheduled, weightDecay } = schedule(step);
+    const learningRate = scheduled * controls.learningRateScale;
+    const skipped = !finite || skipReason !== null;
+    if (!finite) {
+      if (++skippedInRow >= parts.maxSkippedSteps) throw await divergence(parts, step, skippedInRow, loss);
+    } else skippedInRow = 0;
     if (skipped) {
       skippedSteps++;
-      if (++skippedInRow >= parts.maxSkippedSteps) throw await divergence(parts, step, skippedInRow, loss);
       optimizer.skip();
-    } else {
-      skippedInRow = 0;
-      optimizer.step({ learningRate, weightDecay, gradientScale: clipScale(gradNorm, parts.clipNorm) });
-    }
+    } else await optimizer.step({ learningRate, weightDecay, gradientScale: clipScale(gradNorm, controls.clipNorm) });
     totalTokens += tokens;
     return {
       type: "step",
-      step,
-      loss,
-      gradNorm,
+      ...measured,
       learningRate,
       weightDecay,
       tokens,
       totalTokens,
       epoch: batch.epoch,
       skipped,
+      ...optional("skipReason", finite && skipReason !== null ? skipReason : undefined),
       skippedSteps,
       elapsedMs: clock.monotonicMs() - startMs,
       dataWaitMs,
-      passedOver: batch.passedOver ?? 0,
-      ...(quantLambda === undefined ? {} : { quantLambda }),
+      ...optional("passedOver", batch.passedOver),
+      ...optional("quantLambda", lambdaOf ? meanLambda(model, lambdaOf, ramp) : undefined),
       ...(data.use ? { sources: data.use() } : {}),
     };
   }
+
+  async function rollBack(reason: string): Promise<void> {
+    const { state, restore } = await parts.rollBack!.find(step);
+    const now = controls.state();
+    // The optimiser's tensors are those of the parameters that trained then.
+    controls.restore(state.controls);
+    await restore();
+    optimizer.updates = state.updates;
+    optimizer.restoreStartedAt?.(state.startedAt ?? {});
+    controls.restore(now);
+    controls.rolledBack();
+    const reached = step;
+    ({ step, totalTokens, skippedSteps } = state);
+    skippedInRow = 0;
+    for (const callback of callbacks) {
+      const saved = state.callbacks[callback.name];
+      if (saved !== undefined && !callback.keepsStateOnRollBack) callback.restore?.(saved);
+    }
+    await training.emit({ type: "rollback", step, from: reached, reason });
+  }
 }
 
-/** Forward and backward at a step's lambda; what is measured, written and saved meanwhile is the ternary model. */
-async function withLambda<T>(model: TrainableModel, lambda: number | undefined, body: () => Promise<T>): Promise<T> {
-  if (lambda === undefined) return body();
-  if (!model.setLambda) throw new UsageError("training: this model cannot be quantized by degrees");
-  model.setLambda(lambda);
+const optional = <K extends string, V>(key: K, value: V | undefined): { [key in K]?: V } =>
+  value === undefined ? {} : ({ [key]: value } as { [key in K]?: V });
+
+const nonEmpty = (record: Record<string, number> | undefined) =>
+  record && Object.keys(record).length > 0 ? record : undefined;
+
+/** As it is logged: the ramp's where all layers have it. */
+function meanLambda(model: TrainableModel, lambdaOf: LambdaOf, ramp: number | undefined): number {
+  const lambdas = layerNames(model).map(lambdaOf);
+  if (lambdas.every((lambda) => lambda === lambdas[0])) return lambdas[0] ?? ramp ?? 1;
+  return lambdas.reduce((sum, lambda) => sum + lambda, 0) / lambdas.length;
+}
+
+/** Forward and backward at a step's lambdas; what is measured, written and saved meanwhile is the ternary model. */
+async function withLambda<T>(model: TrainableModel, lambdaOf: LambdaOf | null, body: () => Promise<T>): Promise<T> {
+  if (!lambdaOf) return body();
+  setLambda(model, lambdaOf);
   try {
     return await body();
   } finally {
-    model.setLambda(1);
+    setLambda(model, null);
   }
 }
 
@@ -162,43 +233,72 @@ async function withLambda<T>(model: TrainableModel, lambda: number | undefined, 
  * it has, so loss and gradient are those of the mean over the whole batch.
  */
 async function accumulateGradient(
-  { runtime, model, data, microBatch }: TrainerParts,
+  { runtime, model, data, microBatch, objectives }: TrainerParts & { objectives: readonly WeightedObjective[] },
   { tokens_BT, targets_BT, documentStart_BT }: Batch,
-): Promise<{ loss: number; tokens: number }> {
+  step: number,
+): Promise<{ loss: number; tokens: number; parts?: Record<string, number> }> {
   const { batch: B, sequence: T } = data;
-  const total = countTargets(targets_BT);
+  const pieces: { from: number; rows: number; targets: Int32Array; summary: TargetSummary }[] = [];
+  let total = 0;
+  for (let from = 0; from < B; from += microBatch) {
+    const rows = Math.min(microBatch, B - from);
+    const targets = targets_BT.subarray(from * T, (from + rows) * T);
+    const summary = summarizeTargets(targets);
+    pieces.push({ from, rows, targets, summary });
+    total += summary.count;
+  }
   if (total === 0)
     throw new DataError("no target of a batch counts in the loss; does the text of data.lossAfter occur in the data?");
   let loss = 0;
-  for (let b = 0; b < B; b += microBatch) {
-    const rows = Math.min(microBatch, B - b);
-    const piece = (array: Int32Array) => array.subarray(b * T, (b + rows) * T);
-    const targets = piece(targets_BT);
-    const share = countTargets(targets) / total;
+  let parts: Record<string, number> | undefined;
+  for (const { from, rows, targets, summary } of pieces) {
+    const share = summary.count / total;
     if (!(share > 0)) continue;
-    const micro = {
+    const piece = (array: Int32Array) => array.subarray(from * T, (from + rows) * T);
+    const batch = {
       tokens: piece(tokens_BT),
+      targets,
+      targetCount: summary.count,
       batch: rows,
       length: T,
       documentStart: documentStart_BT && piece(documentStart_BT),
     };
-    const value = runtime.gradient(() => model.loss(micro, targets).loss, share);
+    const held: [name: string, tensor: Tensor][] = [];
+    const value = runtime.gradient(() => {
+      const made = stepLoss({ runtime, model, step }, objectives, batch, summary);
+      for (const [name, tensor] of Object.entries(made.parts)) {
+        tensor.storage.retain();
+        held.push([name, tensor]);
+      }
+      return made.loss;
+    }, share);
     try {
-      loss += (await runtime.readFloats(value))[0] * share;
+      const values = await readNumbers(runtime, [value, ...held.map(([, tensor]) => tensor)]);
+      loss += values[0] * share;
+      for (const [i, [name]] of held.entries()) {
+        parts ??= {};
+        parts[name] = (parts[name] ?? 0) + values[i + 1] * share;
+      }
     } finally {
       value.dispose();
+      for (const [, tensor] of held) tensor.storage.release();
     }
     // Kernels run synchronously: here Ctrl-C is heard.
     await nextTurn();
   }
-  return { loss, tokens: total };
+  return { loss, tokens: total, ...optional("parts", parts) };
 }
 
-/** Targets that count. */
-export function countTargets(targets: Int32Array): number {
-  let count = 0;
-  for (let i = 0; i < targets.length; i++) if (targets[i] !== ignoredTarget) count++;
-  return count;
+/** The values of tensors [1], in one read. */
+async function readNumbers(runtime: Runtime, tensors: readonly Tensor[]): Promise<Float32Array> {
+  if (tensors.length === 1) return runtime.readFloats(tensors[0]);
+  const into = runtime.empty([tensors.length]);
+  try {
+    gather(runtime.plainContext(), tensors, into);
+    return await runtime.readFloats(into);
+  } finally {
+    into.dispose();
+  }
 }
 
 /**

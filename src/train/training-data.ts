@@ -1,12 +1,13 @@
 /** What a run reads, of whatever it is made (corpus.ts: one text; mixed-corpus.ts: a mixture), and checks that both share. */
 import { type FeedSpec, openSplit, readManifest } from "../data/index.ts";
+import type { LossMarker } from "../data/loss-mask.ts";
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath } from "../platform/files.ts";
 import { nextTurn } from "../platform/turn.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import { checkVocabulary, type TextOptions } from "./encode-text.ts";
-import { lossMarker, type Validation } from "./validation.ts";
+import type { Validation } from "./validation.ts";
 
 export interface TrainingData {
   tokenizer: Tokenizer;
@@ -24,11 +25,10 @@ export interface CorpusOptions extends TextOptions {
   tokenizer?: Tokenizer;
 }
 
-/** What is the same for every kind of feed. */
-export function feedSettings({ train, data }: RunConfig, tokenizer: Tokenizer) {
+/** What is the same for every kind of feed. @param marker of data.lossAfter (validation.ts) */
+export function feedSettings({ train, data }: RunConfig, marker: LossMarker | undefined) {
   const { batch, sequence, seed } = train;
-  const lossAfter = lossMarker({ data }, tokenizer) ?? null;
-  return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter };
+  return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter: marker ?? null };
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Validation batches of one held-out text, or of those of a mixture's sources, with the bytes behind them. */
-import { createLossMarker, type LossMarker } from "../data/answers.ts";
+import { createLossMarker, type LossMarker } from "../data/loss-mask.ts";
 import {
   type HeldOutSource,
   mixedSequentialBatches,
@@ -30,23 +30,23 @@ export function lossMarker({ data }: Pick<RunConfig, "data">, tokenizer: Tokeniz
   return data.lossAfter === null ? undefined : createLossMarker(data.lossAfter, tokenizer);
 }
 
-function settingsOf({ train, data }: RunConfig, tokenizer: Tokenizer) {
+function settingsOf({ train, data }: RunConfig, marker: LossMarker | undefined) {
   return {
     batch: Math.min(train.microBatch ?? train.batch, train.batch),
     sequence: train.sequence,
     documentStarts: data.maskDocuments,
-    lossAfter: lossMarker({ data }, tokenizer),
+    lossAfter: marker,
   };
 }
 
+/** @param text the held-out text, where it comes from, and the marker of data.lossAfter */
 export function validationOf(
   config: RunConfig,
   tokenizer: Tokenizer,
-  stream: TokenStream,
-  source: ValidationSource,
+  { stream, source, marker }: { stream: TokenStream; source: ValidationSource; marker: LossMarker | undefined },
 ): Validation {
   const { train, evaluation, data } = config;
-  const settings = settingsOf(config, tokenizer);
+  const settings = settingsOf(config, marker);
   const wanted = evaluation.batches === null ? stream.tokenCount : evaluation.batches * train.batch * train.sequence;
   const maxTokens = Math.min(wanted, stream.tokenCount);
   const batches = sequentialBatches({ ...settings, tokens: stream, maxTokens });
@@ -56,15 +56,18 @@ export function validationOf(
   return { ...settings, batches, textBytes, tokens: batches.tokenCount, source, stream };
 }
 
-/** @param stream the held-out text of all sources, one behind another */
+/** @param text what the sources hold out, as one stream too, and the marker of data.lossAfter */
 export function mixedValidationOf(
   config: RunConfig,
   tokenizer: Tokenizer,
-  sources: readonly HeldOutSource[],
-  stream: TokenStream,
+  {
+    sources,
+    stream,
+    marker,
+  }: { sources: readonly HeldOutSource[]; stream: TokenStream; marker: LossMarker | undefined },
 ): Validation {
   const { train, evaluation, data } = config;
-  const settings = settingsOf(config, tokenizer);
+  const settings = settingsOf(config, marker);
   const windows = evaluation.batches === null ? null : evaluation.batches * train.batch;
   const batches: SequentialBatches & { parts: { source: HeldOutSource; maxTokens: number }[] } = mixedSequentialBatches(
     sources,

@@ -2,7 +2,8 @@
 // one thread and three. Oracle: what each kernel says it does. Skipped by name where a compiler is absent.
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Backend, type DType, defineKernel, type NDArray, type TypedArray } from "../../src/backends/backend.ts";
-import { createBackend, listBackends } from "../../src/backends/index.ts";
+import { createBackend, findBackends } from "../../src/backends/index.ts";
+import { BackendLostError } from "../../src/platform/errors.ts";
 import { buildTestAddon, buildTestModule, testAddon, testModule } from "./build.ts";
 
 const noAddon = buildTestAddon();
@@ -50,7 +51,7 @@ async function fetch<A extends TypedArray>(backend: Backend, array: NDArray, int
   return into;
 }
 
-for (const { choice, absent } of listBackends()) {
+for (const { choice, absent } of await findBackends()) {
   if (choice.backend === "reference") continue;
   const label = `${choice.backend}/${choice.isa}/${choice.threads} threads`;
   const reason = (choice.backend === "native" ? noAddon : noModule) ?? absent;
@@ -67,7 +68,14 @@ for (const { choice, absent } of listBackends()) {
         name: choice.backend,
         isa: choice.isa,
         threads: choice.threads,
-        supports: { bf16: choice.isa === "avx512" },
+        supports: {
+          bf16: choice.isa === "avx512",
+          int8Gradients: true,
+          float64Sums: true,
+          ieee: true,
+          anyByteWidth: true,
+          int8Columns: choice.backend === "wasm" ? 2048 : 4096,
+        },
       });
     });
 
@@ -173,9 +181,24 @@ for (const { choice, absent } of listBackends()) {
         "a kernel that traps on thread %i is an error, not a hang",
         async (thread) => {
           const backend = await make();
-          expect(() => backend.launch(trap, {}, { thread })).toThrow('kernel "team_trap" trapped');
           const x = place(backend, "f32", Float32Array.of(1));
-          expect(() => backend.launch(otherDouble, { x }, { n: 1 })).toThrow('kernel "team_trap" trapped');
+          const kept = backend.allocate(64);
+          backend.free(kept);
+          const program = backend.record(() => backend.launch(otherDouble, { x }, { n: 1 }));
+          expect(() => backend.launch(trap, {}, { thread })).toThrow('kernel "team_trap" trapped');
+          // From then on all fails with that one error, which is the backend's loss.
+          const error = await backend.lost;
+          expect(error).toBeInstanceOf(BackendLostError);
+          const calls = [
+            () => backend.launch(otherDouble, { x }, { n: 1 }),
+            () => backend.run(program),
+            () => backend.allocate(64),
+            () => backend.upload(x.buffer, Float32Array.of(1)),
+          ];
+          for (const call of calls) expect(call).toThrow(error);
+          await expect(backend.read(x.buffer, new Float32Array(1))).rejects.toBe(error);
+          backend.free(x.buffer);
+          backend.trim();
         },
       );
   });

@@ -39,7 +39,7 @@ describe.skipIf(noBrowser)(`the page of an inspection in a browser${browserReaso
   beforeAll(async () => {
     html = inspectionPage(await withTemporaryFolder(hostile), { createdMs: 1.7e12, facts: [["key", "0".repeat(64)]] });
     browser = await launchBrowser();
-  }, 60_000);
+  });
   afterAll(() => browser?.close());
 
   test.for([

@@ -2,7 +2,7 @@
 // the scripted engine writes. Skipped by name where there is no browser; BITNET_BROWSER names one elsewhere.
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { browserReason, launchBrowser, noBrowser } from "../support/browser.ts";
+import { browserReason, browserTimeoutMs, launchBrowser, noBrowser } from "../support/browser.ts";
 import { serveAlphabet, until } from "../support/serving.ts";
 
 describe.skipIf(noBrowser)(`the chat page${browserReason}`, () => {
@@ -18,6 +18,7 @@ describe.skipIf(noBrowser)(`the chat page${browserReason}`, () => {
   ): Promise<{ page: Page; wrong: string[] }> {
     const url = await serving.url();
     const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
+    context.setDefaultTimeout(browserTimeoutMs);
     onTestFinished(() => context.close());
     const page = await context.newPage();
     const wrong: string[] = [];

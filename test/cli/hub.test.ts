@@ -68,7 +68,7 @@ describe("a name on the hub does where a path does", () => {
       // An audit of random weights finds what is wrong with them, and says so.
       const fine = code === 0 || (name === "audit" && code === 1 && stderr === "");
       expect({ fine, stderr: fine ? "" : stderr }).toEqual({ fine: true, stderr: "" });
-    }, 120_000);
+    });
 });
 
 test("what is printed of it is what is printed of its folder", async () => {
@@ -101,4 +101,4 @@ test("downloaded once it serves without a network; what was never downloaded is 
   expect(stderr).toMatch(
     /org\/other: there is no folder of this name here, and .* cannot be reached .*; give the path/,
   );
-}, 240_000);
+});

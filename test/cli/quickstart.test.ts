@@ -9,8 +9,7 @@ const main = resolve(import.meta.dirname, "../../dist/cli/main.js");
 const folder = mkdtempSync(join(tmpdir(), "bitnet-quickstart-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const run = (...args: string[]) =>
-  spawnSync(process.execPath, [main, ...args], { cwd: folder, encoding: "utf8", timeout: 60_000 });
+const run = (...args: string[]) => spawnSync(process.execPath, [main, ...args], { cwd: folder, encoding: "utf8" });
 
 test("generates, trains, measures held-out accuracy, answers, and leaves a run that generate opens", () => {
   const { status, stdout, stderr } = run("quickstart", "--steps", "4", "--problems", "500", "--run-dir", "run");
@@ -34,7 +33,7 @@ test("generates, trains, measures held-out accuracy, answers, and leaves a run t
     if (sign === "+") expect(trained.has(`${b} + ${a} = ${answer}`)).toBe(false);
   }
   expect(trained.size).toBeGreaterThan(400);
-}, 120_000);
+});
 
 test("a text that data.lossAfter does not occur in is refused, not trained on to no end", () => {
   const args = ["train", "arithmetic", "--data", "runs/quickstart-data/train.txt", "--data.separator", "line"];
@@ -51,4 +50,4 @@ test("a text that data.lossAfter does not occur in is refused, not trained on to
   );
   expect(stderr).toContain("does the text of data.lossAfter occur in the data?");
   expect(status).toBe(1);
-}, 120_000);
+});

@@ -39,7 +39,7 @@ beforeAll(async () => {
     .join("");
   writeFileSync(join(root, "bad", "copa.jsonl"), bad);
   first = await compare("-o", "out", "--no-speed");
-}, 120_000);
+});
 
 test("compare trains both variants on the same tokens, measures both, and writes page, JSON and Markdown", () => {
   expect(first.stderr + String(first.code)).toMatch(/0$/);
@@ -65,7 +65,7 @@ test("called again, compare trains and measures nothing twice", async () => {
   const after = readReport("out");
   expect(after.models.map(({ text }) => text)).toEqual(before.models.map(({ text }) => text));
   expect(again.stderr).not.toContain("scoring the text");
-}, 60_000);
+});
 
 test("report times models that are there, takes labels, and tells two runs of one name apart", async () => {
   const { code, stderr } = await bitnet(
@@ -93,7 +93,7 @@ test("report times models that are there, takes labels, and tells two runs of on
   expect(models[0].text).toMatchObject({ tokens: 200, whole: false });
   expect(others.map(({ a, b }) => [a, b])).toEqual([["bitnet (2)", "full"]]);
   expect(comparison.rows.filter(({ category }) => category === "Speed")).toHaveLength(3);
-}, 60_000);
+});
 
 test("a run without a checkpoint is reported by its curves, with a word", async () => {
   const cut = join(root, "cut");
@@ -106,7 +106,7 @@ test("a run without a checkpoint is reported by its curves, with a word", async 
   expect(code).toBe(0);
   expect(stdout).toContain("text was measured of bitnet only");
   expect(readReport("cut-report").notes.join()).toContain("no checkpoint yet");
-}, 60_000);
+});
 
 test.for([
   [["report", "out/runs/bitnet", "--data", "empty.txt", "-o", "x", "--no-speed"], /empty|no (text|documents|tokens)/],
@@ -171,7 +171,7 @@ test("tasks are run on both models, files of results are taken, chance is said, 
   const again = await bitnet(args, { cwd: root });
   expect(again.stderr).not.toContain("openbookqa");
   expect(readReport("tasked").models[0].tasks).toEqual(models[0].tasks);
-}, 60_000);
+});
 
 test("compare without a training: random weights are timed and weighed, a folder's also scored, and each is called so", async () => {
   const shape = small.slice(0, 12);
@@ -206,7 +206,7 @@ test("compare without a training: random weights are timed and weighed, a folder
 
   const other = await bitnet(["compare", "nano", "--weights", "hf", "-o", "x"], { cwd: root });
   expect(other.stderr).toMatch(/hf: its vocabSize is \d+, the preset nano has 32000/);
-}, 120_000);
+});
 
 test("eval takes a compact or GGUF file, by itself or with -m, and runs tasks on the packed engine", async () => {
   for (const [format, file] of [
@@ -228,7 +228,7 @@ test("eval takes a compact or GGUF file, by itself or with -m, and runs tasks on
     expect((await read([file])).results.openbookqa["acc,none"]).toBe(run.results.openbookqa["acc,none"]);
   const two = await bitnet(["eval", "model.gguf", "-m", "out/runs/bitnet", ...task], { cwd: root });
   expect(two.stderr).toContain("eval takes one model, but model.gguf and out/runs/bitnet came");
-}, 120_000);
+});
 
 test("audit passes what was trained here, prints every figure, and gives the same as JSON", async () => {
   const args = ["audit", "out/runs/bitnet", "--data", "valid.txt", "--backend", "reference"];
@@ -238,7 +238,7 @@ test("audit passes what was trained here, prints every figure, and gives the sam
   expect(stdout).toContain("model.layers.1.mlp.down_proj.weight");
   const { stdout: json } = await bitnet([...args, "--json"], { cwd: root });
   expect(JSON.parse(json).checks).toHaveLength(12);
-}, 60_000);
+});
 
 test("bench times a model beside the same shape in full precision, whose weights are said to be random", async () => {
   const { code, stdout, stderr } = await bitnet(
@@ -252,4 +252,4 @@ test("bench times a model beside the same shape in full precision, whose weights
     ["full", true],
   ]);
   expect(models[0].loadedBytes).toBeLessThan(models[1].loadedBytes);
-}, 60_000);
+});

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createBackend } from "../../src/backends/index.ts";
 import { exportGguf, type GgufExportType } from "../../src/exchange/gguf/index.ts";
 import { loadModel } from "../../src/exchange/index.ts";
+import type { ModelConfig } from "../../src/model/index.ts";
 import { text, u32, writeGguf } from "../../src/formats/gguf/index.ts";
 import { tokenizerToGguf } from "../../src/exchange/gguf/tokenizer-to-gguf.ts";
 import { Runtime } from "../../src/tensor/index.ts";
@@ -268,6 +269,58 @@ describe.skipIf(absent !== null)("a ternary model without sub-norms, as architec
       expect(relative).toBeLessThan(1e-4);
       expect(result.unexplained).toEqual([]);
     });
+});
+
+describe.skipIf(absent !== null)("models of mixed precision", () => {
+  const shapes = [
+    { architecture: "bitnet", changes: {} },
+    { architecture: "llama", changes: { subNorms: false, tiedHead: false } },
+  ] as const;
+  for (const { architecture, changes } of shapes) {
+    // Float inputs everywhere, and float weights in one block: what llama.cpp computes of float32 tensors, and so do we.
+    testJudge(
+      `${architecture}: float layers beside ternary ones, in float32: its logits are ours`,
+      realTextFiles,
+      async () => {
+        const overrides = [{ layers: "layers.1.*", weights: "none" }];
+        const result = await judgeMixed({ ...changes, quantization: { activations: "none", overrides } }, "f32");
+        expect(result.architecture).toBe(architecture);
+        expect(result.relative).toBeLessThan(1e-4);
+      },
+    );
+    // TQ2_0 and Q8_0 products round their inputs in blocks there.
+    testJudge(
+      `${architecture}: int8, float and ternary layers in one file load, and its logits are ours`,
+      realTextFiles,
+      async () => {
+        const overrides = [
+          { layers: "*.down_proj", weights: "int8" },
+          { layers: "layers.0.*", weights: "none" },
+        ];
+        const result = await judgeMixed({ ...changes, quantization: { overrides } }, "tq2_0");
+        expect(result.architecture).toBe(architecture);
+        expect(result.cosine).toBeGreaterThanOrEqual(0.998);
+        expect(result.top).toBeGreaterThan(0.9);
+      },
+    );
+  }
+
+  async function judgeMixed(changes: Partial<ModelConfig>, type: GgufExportType) {
+    const { model, tokenizer, text, close } = await trainSmall(changes, 40);
+    try {
+      const path = join(temporaryFolder(), "mixed.gguf");
+      const { architecture } = await exportGguf(path, model, tokenizer, { type, name: "judged", linearType: "f32" });
+      const texts = promptsFrom(text.subarray(1000), 8, 40, tokenizer.endOfText!);
+      const answer = await askLlama({ model: path, logits: texts });
+      const found = distance(answer.logits!, await logitsOf(() => startModel(model, 1, 128), texts, 1000));
+      report(
+        `mixed ${architecture}, ${type}: least cosine ${found.cosine.toFixed(7)}, rms difference ${(100 * found.relative).toFixed(3)} %, same largest logit ${(100 * found.top).toFixed(1)} %`,
+      );
+      return { ...found, architecture };
+    } finally {
+      close();
+    }
+  }
 });
 
 const stories = ["data/weights/stories260K.bin", "data/weights/tok512.model"];

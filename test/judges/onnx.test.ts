@@ -132,6 +132,57 @@ describe("a full-precision model", () => {
     });
 });
 
+describe("a model of mixed precision", () => {
+  const judgeMixed = async (quantization: ModelConfig["quantization"], weights: "packed" | "float") => {
+    const config = { ...small, width: 32, hiddenWidth: 64, quantization };
+    const model = new Transformer(new Runtime(backend), config, 3);
+    const path = join(temporaryFolder(), "mixed.onnx");
+    await saveOnnx(path, model, null, { weights });
+    const session = await openOnnx(path);
+    const tokens = integers(batch * length, 11, config.vocabSize);
+    const theirs = await session.logits(tokens, batch);
+    const ours = await model.runtime.readFloats(model.logits({ tokens, batch, length }));
+    const largest = ours.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    const V = config.vocabSize;
+    const errors = Array.from({ length: batch * length }, (_, row) => {
+      let worst = 0;
+      for (let i = row * V; i < (row + 1) * V; i++)
+        worst = Math.max(worst, Math.abs(theirs.data[i] - ours[i]) / largest);
+      return worst;
+    });
+    model.dispose();
+    return errors;
+  };
+  const overrides = [
+    { layers: "*.down_proj", weights: "int8" },
+    { layers: "layers.0.self_attn.*", weights: "none" },
+  ];
+
+  for (const weights of ["packed", "float"] as const) {
+    // No input is rounded: float32 sums of at most 64 products in another order, two blocks of them.
+    testOnnx(`with float inputs has our logits at every token (weights ${weights})`, async () => {
+      const errors = await judgeMixed({ activations: "none", overrides }, weights);
+      expect(Math.max(...errors)).toBeLessThan(300 * u);
+    });
+
+    // Where a code of an input is off by one, as it may be, logits differ more: at few tokens.
+    testOnnx(
+      `with ternary, int8 and float layers, and rounded inputs of each, has our logits (weights ${weights})`,
+      async () => {
+        const rounded = [
+          ...overrides,
+          { layers: "*.gate_proj", activations: "none" },
+          { layers: "layers.1.self_attn.v_proj", weights: "none", activations: "absmax8" },
+          { layers: "layers.1.mlp.down_proj", weights: "int8", activations: "absmax8" },
+        ];
+        const errors = await judgeMixed({ overrides: rounded }, weights);
+        expect(errors.filter((error) => error < 300 * u).length).toBeGreaterThan((batch * length) / 2);
+        expect(Math.max(...errors)).toBeLessThan(0.05);
+      },
+    );
+  }
+});
+
 testOnnx("one token, and the whole context, are sizes as good as any; a token more is refused", async () => {
   const model = new Transformer(new Runtime(backend), small, 5);
   const path = join(temporaryFolder(), "model.onnx");

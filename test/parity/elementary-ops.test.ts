@@ -1,9 +1,8 @@
-// Oracle: PyTorch 1.13 through shared/fixtures/ops.json (computed in float64 from float32 inputs, rounded once), for ops
+// Oracle: PyTorch 1.13 through the ops' fixtures.json (computed in float64 from float32 inputs, rounded once), for ops
 // that are neither matrix products nor attention.
 // Bound: four times PyTorch's own float32 error on the same inputs, which the fixture states; the bare float32 rounding
 // of the largest value where that is more.
-import { readFileSync } from "node:fs";
-import { expect } from "vitest";
+import { expect, test } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { adamwStep } from "../../src/ops/adamw/index.ts";
 import { embedding } from "../../src/ops/embedding/index.ts";
@@ -12,9 +11,8 @@ import { rmsNorm } from "../../src/ops/rms-norm/index.ts";
 import { sumSquares } from "../../src/ops/sum-squares/index.ts";
 import { fetchArray, forEachBackend, place, runOp } from "../support/backends.ts";
 import { expectClose } from "../support/expect-close.ts";
-import { sharedPath, testShared } from "../support/shared.ts";
+import { readFixtures } from "../support/fixtures.ts";
 
-const fixture = "fixtures/ops.json";
 type Nested = number | Nested[];
 interface Fixture {
   [field: string]: unknown;
@@ -22,7 +20,6 @@ interface Fixture {
   torch_fp32_max_abs_err: Record<string, number>;
 }
 
-const load = (name: string): Fixture => JSON.parse(readFileSync(sharedPath(fixture), "utf8"))[name];
 const flat = (nested: unknown): number[] => (Array.isArray(nested) ? nested.flatMap(flat) : [nested as number]);
 function shapeOf(nested: unknown): number[] {
   return Array.isArray(nested) ? [nested.length, ...shapeOf(nested[0])] : [];
@@ -55,8 +52,8 @@ async function checkOp<P>(
 }
 
 forEachBackend((backend) => {
-  testShared("shared: RMSNorm agrees with PyTorch, forward and both gradients", [fixture], async () => {
-    const f = load("rmsnorm");
+  test("RMSNorm agrees with PyTorch, forward and both gradients", async () => {
+    const f = readFixtures("rms-norm").rmsnorm as Fixture;
     await checkOp(
       await backend.get(),
       rmsNorm,
@@ -69,11 +66,11 @@ forEachBackend((backend) => {
     );
   });
 
-  testShared("shared: embedding agrees with PyTorch, forward and gradient", [fixture], async () => {
+  test("embedding agrees with PyTorch, forward and gradient", async () => {
     await checkOp(
       await backend.get(),
       embedding,
-      load("embedding"),
+      readFixtures("embedding").embedding as Fixture,
       [
         ["ids", "i32"],
         ["E", "f32", "dE"],
@@ -82,10 +79,8 @@ forEachBackend((backend) => {
     );
   });
 
-  // The fixture's p0 was written after the steps had changed it in place (it is p_after[2]): moments start at step 1, and
-  // weights are compared from p_after[0] on. What step 1 does to a weight is worked out by hand in adamw.test.ts.
-  testShared("shared: clipped AdamW steps agree with PyTorch", [fixture], async () => {
-    const f = load("adamw_clip");
+  test("clipped AdamW steps agree with PyTorch", async () => {
+    const f = readFixtures("adamw").adamw_clip as Fixture;
     const device = await backend.get();
     const cx: OpContext = { backend: device, precision: "fp32", create: () => expect.fail("no scratch") };
     const weight = put(device, f.p0);
@@ -110,8 +105,7 @@ forEachBackend((backend) => {
           gradientScale: Math.min(1, (f.max_norm as number) / (norm + 1e-6)),
         },
       );
-      if (i === 0) device.upload(weight.buffer, Float32Array.from(flat(f.expect.p_after[0])));
-      else close(f, "p_after", await fetchArray(device, weight), flat(f.expect.p_after[i]));
+      close(f, "p_after", await fetchArray(device, weight), flat(f.expect.p_after[i]));
     }
     close(f, "m", await fetchArray(device, m));
     close(f, "v", await fetchArray(device, v));

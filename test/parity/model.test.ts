@@ -1,9 +1,9 @@
-// Oracle: PyTorch 1.13 through shared/fixtures (values computed in float64 from float32 inputs, rounded once): logits,
+// Oracle: PyTorch 1.13 through test/fixtures/pytorch (values computed in float64 from float32 inputs, rounded once): logits,
 // loss, every gradient, weights after one and three AdamW steps with decay and clipping, for the full-precision twin and
 // for the ternary model with sub-norms.
-// Bound: the fixtures' README: 2e-6 absolute, 2e-5 for weights after Adam, which divides by |g| and so amplifies the
+// Bound: 2e-6 absolute, 2e-5 for weights after Adam, which divides by |g| and so amplifies the
 // rounding of gradients near 1e-7; gradients up to 0.5 in size carry a few float32 roundings of their own sums.
-import { expect } from "vitest";
+import { expect, test } from "vitest";
 import { readSafetensors, type SafetensorsFile } from "../../src/formats/safetensors.ts";
 import { type ModelConfig, presets, Transformer } from "../../src/model/index.ts";
 import { adamwStep } from "../../src/ops/adamw/index.ts";
@@ -11,7 +11,7 @@ import { fill } from "../../src/ops/fill/index.ts";
 import { Runtime } from "../../src/tensor/index.ts";
 import { forEachBackend } from "../support/backends.ts";
 import { expectClose } from "../support/expect-close.ts";
-import { sharedPath, testShared } from "../support/shared.ts";
+import { fixturePath } from "../support/fixtures.ts";
 
 const config: ModelConfig = {
   ...presets.tiny,
@@ -44,7 +44,7 @@ const floats = async (file: SafetensorsFile, name: string) => (await file.read(n
 const integers = async (file: SafetensorsFile, name: string) => (await file.read(name)) as Int32Array;
 
 async function checkModel(runtime: Runtime, fixture: string, variant: ModelConfig["variant"], recompute: boolean) {
-  const file = await readSafetensors(sharedPath(fixture));
+  const file = await readSafetensors(fixturePath(`pytorch/${fixture}`));
   const model = new Transformer(runtime, { ...config, variant, recompute }, 1);
   for (const p of model.parameters)
     runtime.backend.upload(p.tensor.buffer, await floats(file, `w0.${fixtureName(p.name)}`));
@@ -115,13 +115,10 @@ async function checkModel(runtime: Runtime, fixture: string, variant: ModelConfi
 
 forEachBackend((backend) => {
   for (const [fixture, variant] of [
-    ["fixtures/tiny_fp32.safetensors", "full"],
-    ["fixtures/tiny_subln2b4t.safetensors", "bitnet"],
+    ["tiny_fp32.safetensors", "full"],
+    ["tiny_subln2b4t.safetensors", "bitnet"],
   ] as const)
     for (const recompute of [false, true])
-      testShared(
-        `shared: a two-layer ${variant} model agrees with PyTorch over three steps${recompute ? ", recomputing its blocks" : ""}`,
-        [fixture],
-        async () => checkModel(new Runtime(await backend.get()), fixture, variant, recompute),
-      );
+      test(`a two-layer ${variant} model agrees with PyTorch over three steps${recompute ? ", recomputing its blocks" : ""}`, async () =>
+        checkModel(new Runtime(await backend.get()), fixture, variant, recompute));
 });

@@ -7,15 +7,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test, vi } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { type Curve, curves, Replay, sets, steps, numberOf } from "./cases.ts";
 import { readExports, readSet } from "./records.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-replay-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const replay = new Replay(folder);
-// Against a deadlock alone: a run takes a second on quiet cores.
-vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 
 /** Decimals beside the bits, so that a failure says how far off. */
 const told = (curve: Curve | null) =>

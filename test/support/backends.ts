@@ -4,7 +4,7 @@
  */
 import { describe } from "vitest";
 import type { Backend, DType, NDArray, TypedArray } from "../../src/backends/backend.ts";
-import { type BackendChoice, createBackend, listBackends } from "../../src/backends/index.ts";
+import { type BackendChoice, createBackend, findBackends } from "../../src/backends/index.ts";
 import { viewOf } from "../../src/backends/reference.ts";
 import type { BackwardContext, GradTarget, Op, OpContext, Precision } from "../../src/ops/op.ts";
 import { sizeOf } from "../../src/ops/op.ts";
@@ -16,11 +16,12 @@ export interface BackendUnderTest {
   get(): Promise<Backend>;
 }
 
+const all = await findBackends();
 const made = new Map<string, Promise<Backend>>();
 
 /** `describe` for each backend: reference, native for every instruction set (1 and 3 threads), wasm. */
 export function forEachBackend(body: (backend: BackendUnderTest) => void): void {
-  for (const entry of listBackends()) {
+  for (const entry of all) {
     const label = `${entry.choice.backend}/${entry.choice.isa}/${entry.choice.threads} threads`;
     if (entry.absent) {
       describe.skip(`${label} (${entry.absent})`, () =>
@@ -79,6 +80,8 @@ export function runOp<P>(
     wanted?: readonly boolean[];
     precision?: Precision;
     accumulateInto?: readonly (ArrayLike<number> | null)[];
+    /** Whether the op is the last to hold what it saved; default true. */
+    exclusive?: boolean;
   } = {},
 ): OpRun {
   const create = (shape: readonly number[], dtype: DType): NDArray =>
@@ -100,6 +103,7 @@ export function runOp<P>(
       pass(i, gradient) {
         gradients[i] = gradient;
       },
+      exclusive: () => options.exclusive ?? true,
     };
     op.backward(backwardContext, saved, options.outputGradients, params);
   }

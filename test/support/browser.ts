@@ -15,8 +15,11 @@ export const browserReason = executablePath
   ? ""
   : ` (skipped: no browser at ${named ?? places.join(", ")}; BITNET_BROWSER names one)`;
 
+/** How long a page may take to show something: against a deadlock alone, as the tests' own limit. */
+export const browserTimeoutMs = 600_000;
+
 export const launchBrowser = (): Promise<Browser> =>
-  chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+  chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"], timeout: browserTimeoutMs });
 
 /**
  * Opens the file, expects a page that logs nothing, asks for nothing, has no text over text or outside, fits the width and
@@ -31,6 +34,7 @@ export async function expectGoodPage(
   look: (page: Page, drawings: number) => Promise<void>,
 ): Promise<void> {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme });
+  context.setDefaultTimeout(browserTimeoutMs);
   try {
     const page = await context.newPage();
     const said: string[] = [];

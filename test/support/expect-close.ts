@@ -1,5 +1,5 @@
 /**
- * Compares arrays of numbers and says what is wrong where: shape first, then NaN, then the bound, with the worst index
+ * Compares arrays of numbers and says what is wrong where: length first, then NaN, then the bound, with the worst index
  * and both values. Its own tests stand beside it.
  */
 export interface Bound {
@@ -27,8 +27,11 @@ export function expectClose(
       continue;
     }
     if (a === e) continue; // equal infinities too
-    const excess = Math.abs(a - e) - ((bound.abs ?? 0) + (bound.rel ?? 0) * Math.abs(e));
-    if (!(excess <= worstExcess)) {
+    // Nothing is near an infinity but itself; a bound relative to one would be NaN.
+    const excess = Number.isFinite(e)
+      ? Math.abs(a - e) - ((bound.abs ?? 0) + (bound.rel ?? 0) * Math.abs(e))
+      : Number.POSITIVE_INFINITY;
+    if (excess > worstExcess) {
       worst = i;
       worstExcess = excess;
     }

@@ -28,6 +28,8 @@ export interface TestServing {
   url(): Promise<string>;
   /** Passes wait until `open` is called, from `shut` on. */
   gate: { shut(): void; open(): void };
+  /** Passes that came to the gate. */
+  passesBegun(): number;
 }
 
 /** The engine's side in this thread; closed when the test ends. */
@@ -45,6 +47,7 @@ export async function serveAlphabet(
   } = options;
   let shut: Promise<void> | null = null;
   let release = () => {};
+  let begun = 0;
   const gate = {
     shut() {
       shut = new Promise((resolve) => {
@@ -66,6 +69,7 @@ export async function serveAlphabet(
       for (let i = 0; i < V; i++) if (i !== next && i !== 33) out[i] = -30;
     },
     async (_batch: readonly Work[]) => {
+      begun++;
       await shut;
     },
   );
@@ -99,7 +103,7 @@ export async function serveAlphabet(
   } as unknown as OpenedEngine;
   const all: HostLimits = { slots: 2, queue: 2, maxTokens: null, cacheTokens: 0, ...limits };
   const client = await EngineClient.open(
-    { url: "", createService: (_: null, post) => hostModel(opened, all, post) },
+    { url: "", createService: (_: null, post) => hostModel(opened, all, post, options.clock) },
     null,
     { thread: false },
   );
@@ -115,6 +119,7 @@ export async function serveAlphabet(
     client,
     engine,
     gate,
+    passesBegun: () => begun,
     url() {
       listening ??= server.listen();
       return listening;
@@ -133,7 +138,10 @@ export function eventsOf(body: string): { events: Json[]; done: boolean } {
   return { events: (done ? data.slice(0, -1) : data).map((text) => JSON.parse(text)), done };
 }
 
+// The real one, also where a test has replaced the timers.
+const { setTimeout: later } = globalThis;
+
 /** Waits until something holds; the test's own time limit ends it. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!(await holds())) await new Promise((resolve) => later(resolve, 5));
 }

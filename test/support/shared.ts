@@ -1,6 +1,7 @@
 /**
- * The data that stands beside the checkout for its founders and for CI: PyTorch's values, real text, small real weights.
- * Users do not have it: a test that needs it says so by name and is skipped, with its reason, where it is absent.
+ * The real data that stands beside the checkout for its founders and for CI: real text, tokenizers, small real weights. Others
+ * do not have it: a test that needs it says so by name and is skipped, with its reason, where it is absent. Values that
+ * PyTorch computed are not among it: they are committed (fixtures.ts), so that every parity test of a kernel runs everywhere.
  */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";

@@ -2,6 +2,7 @@
 import { createReferenceBackend } from "../../src/backends/index.ts";
 import { createBatches, streamOfTokens, type TokenStream } from "../../src/data/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../src/model/index.ts";
+import { fill } from "../../src/ops/fill/index.ts";
 import { createRandom } from "../../src/platform/random.ts";
 import type { Clock } from "../../src/platform/system.ts";
 import { Runtime } from "../../src/tensor/index.ts";
@@ -71,5 +72,23 @@ export function smallRun(changes: Partial<TrainerParts> & { modelConfig?: Partia
     model,
     losses,
     callbacks: [recorder, ...callbacks],
+  };
+}
+
+/** Fills the gradients of these parameters with a value behind every micro-batch of these steps (from 1), as a fault would. */
+export function breakGradients(
+  run: SmallRun,
+  { steps, value, names }: { steps: number[]; value: number; names?: string[] },
+) {
+  const { runtime, model } = run;
+  const perStep = Math.ceil(run.data.batch / run.microBatch);
+  const gradient = runtime.gradient.bind(runtime);
+  let calls = 0;
+  runtime.gradient = (body, seed) => {
+    const loss = gradient(body, seed);
+    if (steps.includes(Math.ceil(++calls / perStep)))
+      for (const parameter of model.parameters)
+        if (names?.includes(parameter.name) ?? true) fill(runtime.plainContext(), parameter.gradient, value);
+    return loss;
   };
 }

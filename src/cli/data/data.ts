@@ -4,6 +4,7 @@
  */
 import { Command, Option } from "commander";
 import type { ArithmeticOperator, ProblemSet, ProblemSplit } from "../../corpus/index.ts";
+import { nextTurn } from "../../platform/turn.ts";
 import { filterCommand } from "./filter.ts";
 import { dedupCommand } from "./dedup.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -103,7 +104,7 @@ async function runGenerate(name: string, options: GenerateCommandOptions): Promi
       const left = formatDuration((elapsed * (count - done)) / done);
       line.update(done, count, `${formatRate((1000 * done) / elapsed, "problems")}, ${left} left`);
       await output.drained();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       interruption.signal.throwIfAborted();
     }
     await output.finish();

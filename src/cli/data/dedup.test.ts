@@ -141,13 +141,25 @@ test.for([
   [[], "name at least one text file or folder", 2],
   [["a.txt"], "name the result's folder with -o", 2],
   [["nowhere.txt", "-o", "x"], "nowhere.txt", 1],
+  [["a.txt", "-o", "x", "--share", "3/2"], "Expected I/N with I below N", 2],
   [["a.txt", "-o", "x", "--shard", "3/2"], "Expected I/N with I below N", 2],
+  [["a.txt", "-o", "x", "--shard", "1/2", "--share", "1/2"], "--shard is --share's name of before; leave it out", 2],
   [["--print-plan", "--stage", "write"], "stage write reads text and has no SQL", 2],
   [["--print-plan", "--bands", "3"], "name bands and rows both", 2],
 ] as const)("%j is refused in one line", async ([args, message, code]) => {
   const error = await run(...args).catch((error) => error);
   expect(describeError(error)).toMatchObject({ code, message: expect.stringContaining(message) });
   expect(describeError(error).message).not.toContain("\n");
+});
+
+test("one machine's part is --share; --shard, its name before, does the same and says so", async () => {
+  const { file, out } = corpus();
+  const of = (option: string) =>
+    run(file, "-o", out, "--threads", "0", "--no-near", "--stage", "signatures", "--restart", option, "0/2");
+  const [now, before] = [await of("--share"), await of("--shard")];
+  expect(before.err.split("\n")).toContain("bitnet: --shard is called --share now; the old name still works");
+  expect(now.err).not.toContain("--shard");
+  expect(before.out).toBe(now.out);
 });
 
 test("takes the sources that prepare takes: Parquet by a pattern, fields, scores; bad records are counted once", async () => {

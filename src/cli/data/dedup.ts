@@ -1,5 +1,5 @@
 /** `bitnet data dedup`. The work is corpus/dedup's; here are options and lines. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import type {
   DedupOptions,
   DedupProgress,
@@ -9,9 +9,11 @@ import type {
   ShownPair,
 } from "../../corpus/index.ts";
 import { describeSources } from "./support/data-report.ts";
+import { UsageError } from "../../platform/errors.ts";
 import { formatCount, formatDuration, formatShare, formatTable } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
-import { decimalNumber, wholeNumber } from "../support/options.ts";
+import type { Share } from "../../data/share.ts";
+import { decimalNumber, readShare, shareOption, wholeNumber } from "../support/options.ts";
 import { createProgressLine } from "../support/progress.ts";
 import {
   addSourceOptions,
@@ -50,7 +52,9 @@ interface DedupCommandOptions
   threads?: number;
   memory?: string;
   stage?: DedupStage;
-  shard?: { index: number; count: number };
+  share?: Share;
+  /** The name of `share` before. */
+  shard?: Share;
   printPlan?: boolean;
   engine: PlanDialect;
   location: string;
@@ -119,7 +123,8 @@ export function dedupCommand(): Command {
         "write",
       ]),
     )
-    .option("--shard <I/N>", "one machine's share of the files, counted from 0", parseShard)
+    .addOption(shareOption("one machine's part of the files, counted from 0"))
+    .addOption(new Option("--shard <I/N>", "the name of --share before").argParser(readShare).hideHelp())
     .option("--print-plan", "print the SQL of the cluster stage, and how to run it on many machines")
     .addOption(
       new Option("--engine <name>", "with --print-plan: whose SQL")
@@ -148,17 +153,18 @@ docs/dedup.md tells how duplicates are found, and how several machines share the
     .action(runDedup);
 }
 
-function parseShard(word: string): { index: number; count: number } {
-  const match = /^(\d+)\/(\d+)$/.exec(word);
-  const [index, count] = match ? [Number(match[1]), Number(match[2])] : [1, 0];
-  if (index >= count) throw new InvalidArgumentError("Expected I/N with I below N, such as 0/4.");
-  return { index, count };
+/** --share, or --shard as it was called before. */
+function shareOf({ share, shard }: DedupCommandOptions): Share | undefined {
+  if (shard === undefined) return share;
+  if (share !== undefined) throw new UsageError("--shard is --share's name of before; leave it out");
+  process.stderr.write("bitnet: --shard is called --share now; the old name still works\n");
+  return shard;
 }
 
 async function runDedup(paths: string[], options: DedupCommandOptions): Promise<void> {
   const { dedupStages, deduplicate, fileSources, planText, resolveDedup } = await import("../../corpus/index.ts");
-  const { UsageError } = await import("../../platform/errors.ts");
   const { systemClock } = await import("../../platform/system.ts");
+  const share = shareOf(options);
   const asked: DedupOptions = {
     near: options.near,
     exactText: options.verbatim ? "verbatim" : "normalised",
@@ -224,7 +230,7 @@ async function runDedup(paths: string[], options: DedupCommandOptions): Promise<
       threads: options.threads,
       memory: options.memory,
       stage: options.stage,
-      shard: options.shard,
+      share,
       onProgress,
       signal: interruption.signal,
     });
@@ -270,7 +276,7 @@ function describeReport(folder: string, report: DedupReport): string {
   ];
   const facts = [
     ["result", folder],
-    ...(report.shard ? [["shard", report.shard]] : []),
+    ...(report.share ? [["share", report.share]] : []),
     [
       "clusters",
       `${formatCount(clusters.count)}, the largest of ${formatCount(clusters.largest)}; ${formatCount(report.joinedThroughOthers)} documents joined through others`,

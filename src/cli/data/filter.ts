@@ -1,6 +1,7 @@
 /** `bitnet data filter`: documents through filters, and the account of what they leave out. */
 import { Command } from "commander";
 import type { FilterReport, TextDocument } from "../../corpus/index.ts";
+import { nextTurn } from "../../platform/turn.ts";
 import { describeLengths, describeSamples, describeSources, describeStages } from "./support/data-report.ts";
 import { formatCount, formatRate } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
@@ -99,7 +100,7 @@ async function runFilter(paths: string[], options: FilterCommandOptions): Promis
         outputs.left?.write(documentLine(document));
         if (++documents % documentsAtOnce > 0) return;
         progress();
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
         signal.throwIfAborted();
       },
     });

@@ -1,6 +1,7 @@
 /** `bitnet data inspect`: what text, a prepared dataset or a deduplication holds. The work is corpus/inspect's; here are options and files. */
 import { Command, Option } from "commander";
 import type { Inspection } from "../../corpus/index.ts";
+import { nextTurn } from "../../platform/turn.ts";
 import { checkFilterFields } from "./filter.ts";
 import { printDataset } from "./support/dataset-text.ts";
 import { formatCount } from "../support/format.ts";
@@ -172,7 +173,7 @@ async function verify(folder: string): Promise<void> {
           line.update(done++, all, shard.path);
           shard.verify();
           // A signal is heard between two shards.
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn();
           interruption.signal.throwIfAborted();
         }
       } finally {

@@ -13,7 +13,8 @@ import { printDataset } from "./support/dataset-text.ts";
 import { describeEstimate } from "./support/estimate-text.ts";
 import { formatCount, formatDuration, formatRate } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
-import { decimalNumber, wholeNumber } from "../support/options.ts";
+import type { Share } from "../../data/share.ts";
+import { decimalNumber, shareOption, wholeNumber } from "../support/options.ts";
 import { tokenizerOfFile, tokenizerOfText } from "./support/prepare-tokenizer.ts";
 import { createProgressLine, type ProgressLine } from "../support/progress.ts";
 import {
@@ -22,6 +23,8 @@ import {
   type SourceCommandOptions,
   sourcesHelp,
 } from "./support/source-options.ts";
+// Types and constants alone: help stays quick.
+import { defaultShardTokens, prepareStages } from "../../corpus/prepare-context.ts";
 
 interface PrepareCommandOptions extends SourceCommandOptions {
   tokenizer?: string;
@@ -49,14 +52,9 @@ interface PrepareCommandOptions extends SourceCommandOptions {
   keepWork?: boolean;
   restart?: boolean;
   stage?: PrepareStage;
-  share?: { index: number; count: number };
+  share?: Share;
   json?: boolean;
 }
-
-const stages: readonly PrepareStage[] = [
-  ...(["text", "signatures", "candidates", "shingles", "clusters", "drops"] as const),
-  ...(["tokenizer", "encode", "shards", "finish"] as const),
-];
 
 export function prepareCommand(): Command {
   const command = new Command("prepare")
@@ -91,7 +89,7 @@ export function prepareCommand(): Command {
     )
     .option("--sequence <n>", "tokens of a sequence, for the other two (default: 2048)", wholeNumber(2, 2 ** 24))
     .option("--shuffle <seed>", "put documents in an order of this seed", wholeNumber(0))
-    .option("--shard-tokens <n>", "tokens of a shard (default: 100000000)", wholeNumber(1))
+    .option("--shard-tokens <n>", `tokens of a shard (default: ${defaultShardTokens})`, wholeNumber(1))
     .option("--shards <n>", "or: so many shards, as large as that makes them", wholeNumber(1, 99999));
   return addSourceOptions(command)
     .option("--limit <n>", "read no more than so many documents of each source", wholeNumber(1))
@@ -105,8 +103,8 @@ export function prepareCommand(): Command {
     .option("--work <folder>", "of the unfinished run (default: the output's name with .work)")
     .option("--keep-work", "leave it there when all is done")
     .option("--restart", "throw away an unfinished run of other sources or settings")
-    .addOption(new Option("--stage <name>", "one stage alone, on what those before it left").choices(stages))
-    .option("--share <I/N>", "with --stage: one machine's share, counted from 0", parseShare)
+    .addOption(new Option("--stage <name>", "one stage alone, on what those before it left").choices(prepareStages))
+    .addOption(shareOption("with --stage: one machine's share, counted from 0"))
     .option("--json", "print the dataset's description as JSON")
     .addHelpText(
       "after",
@@ -137,13 +135,6 @@ function collectLocal(word: string, before: Record<string, string[]> = {}): Reco
     throw new InvalidArgumentError("Expected NAME=PATH, such as tinystories=stories.txt.gz.");
   const name = word.slice(0, at);
   return { ...before, [name]: [...(before[name] ?? []), word.slice(at + 1)] };
-}
-
-function parseShare(word: string): { index: number; count: number } {
-  const match = /^(\d+)\/(\d+)$/.exec(word);
-  const [index, count] = match ? [Number(match[1]), Number(match[2])] : [1, 0];
-  if (index >= count) throw new InvalidArgumentError("Expected I/N with I below N, such as 0/4.");
-  return { index, count };
 }
 
 async function runPrepare(paths: string[], options: PrepareCommandOptions): Promise<void> {
@@ -180,7 +171,7 @@ async function runPrepare(paths: string[], options: PrepareCommandOptions): Prom
     if (options.dryRun) {
       const estimate = await estimatePreparation(common, chosen.expected, systemClock, options.limit);
       lines.close();
-      const { shardTokens = 100_000_000, shardCount, packing } = common;
+      const { shardTokens = defaultShardTokens, shardCount, packing } = common;
       const how = packing?.kind === "documents" || !packing ? "" : `, ${packing.kind} sequences of ${packing.sequence}`;
       const size = shardCount === undefined ? ` of ${formatCount(shardTokens)} tokens` : "";
       const text = describeEstimate(chosen.name, estimate, {

@@ -1,15 +1,17 @@
 /** `bitnet data stream`: the batches of a mixture as training reads them, or one machine's share of them, for another program. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import type { MixtureBatch, MixturePosition, MixtureSpec } from "../../data/index.ts";
+import { nextTurn } from "../../platform/turn.ts";
+import type { Share } from "../../data/share.ts";
 import { formatBytes, formatCount } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
-import { wholeNumber } from "../support/options.ts";
+import { shareOption, wholeNumber } from "../support/options.ts";
 import { createProgressLine } from "../support/progress.ts";
 import { openOutput } from "../support/token-files.ts";
 
 interface StreamOptions {
   mix?: string[];
-  share?: { index: number; count: number };
+  share?: Share;
   batch: number;
   sequence?: number;
   steps: number;
@@ -32,7 +34,7 @@ export function streamCommand(): Command {
     .argument("[mixture]", "a mixture.yaml, or the folder of a prepared dataset")
     .option("--mix <sources>", "or: name=weight:path, with commas between several; may be repeated", collect)
     .requiredOption("--steps <n>", "steps; each is --batch sequences on each machine", wholeNumber(1))
-    .option("--share <I/N>", "machine I of N, counted from 0 (default: 0/1)", parseShare)
+    .addOption(shareOption("machine I of N, counted from 0 (default: 0/1)"))
     .option("--batch <n>", "sequences a step", wholeNumber(1), 32)
     .option("-T, --sequence <n>", "tokens of a sequence (default: what the dataset was packed for)", wholeNumber(1))
     .option("-s, --seed <n>", "of the order", wholeNumber(0), 0)
@@ -61,13 +63,6 @@ Examples:
     .action(run);
 }
 
-function parseShare(word: string): { index: number; count: number } {
-  const match = /^(\d+)\/(\d+)$/.exec(word);
-  const [index, count] = match ? [Number(match[1]), Number(match[2])] : [1, 0];
-  if (index >= count) throw new InvalidArgumentError("Expected I/N with I below N, such as 0/4.");
-  return { index, count };
-}
-
 async function run(path: string | undefined, options: StreamOptions): Promise<void> {
   const { isDataset, openMixture, openSplit, parseMix, pathsOf, readMixture } = await import("../../data/index.ts");
   const { UsageError } = await import("../../platform/errors.ts");
@@ -92,7 +87,7 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
   const sequence = options.sequence ?? packedFor();
   if (sequence === null)
     throw new UsageError(`${folders[0]}: was not packed for one sequence length; name yours with --sequence`);
-  const { batch, steps, position, format, share = { index: 0, count: 1 } } = options;
+  const { batch, steps, position, format, share } = options;
   const mixture = openMixture({
     kind: "mixture",
     sources: spec.sources.map((source) => ({
@@ -108,8 +103,7 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
     seed: options.seed,
     documentStarts: false,
     lossAfter: null,
-    rank: share.index,
-    world: share.count,
+    ...(share ? { share } : {}),
   });
   const interruption = listenForInterrupts();
   const line = createProgressLine("streaming");
@@ -124,7 +118,7 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
       } else output.text(linesOf(drawn, spec, sequence));
       line.update(step + 1, steps, `${formatBytes(output.sizeBytes)}`);
       await output.drained();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       interruption.signal.throwIfAborted();
     }
     await output.finish();

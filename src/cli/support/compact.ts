@@ -12,7 +12,7 @@ import { refuseStartToken } from "./model-options.ts";
 import { modelName } from "./model-name.ts";
 import { backendChoice } from "./options.ts";
 
-const types: readonly RowTypeName[] = ["f32", "f16", "bf16", "int8", "q4"];
+const types: readonly RowTypeName[] = ["f32", "f16", "bf16", "int8", "q8", "q4"];
 const encodings = ["smallest", "entropy", "trits"] as const;
 
 /** What the types are of, and their options. */
@@ -20,7 +20,7 @@ const options = {
   embedding: { flag: "--embeddings <type>", of: "the embedding, and the head where it is tied", value: "f16" },
   head: { flag: "--head <type>", of: "a head of its own", value: "f16" },
   norm: { flag: "--norms <type>", of: "the gains of the norms", value: "f32" },
-  linear: { flag: "--linear <type>", of: "the linear layers of a full-precision model", value: "f16" },
+  linear: { flag: "--linear <type>", of: "float linear layers", value: "f16" },
 } as const satisfies Record<keyof CompactTypes, { flag: string; of: string; value: RowTypeName }>;
 
 const optionNames = { embedding: "embeddings", head: "head", norm: "norms", linear: "linear" } as const;
@@ -31,8 +31,10 @@ export function addCompactOptions(command: Command): void {
 }
 
 export async function exportCompact(request: ExportRequest): Promise<string> {
+  const { bitsPerWeight } = await import("../../analysis/index.ts");
   const { isCompactPath, saveCompact } = await import("../../exchange/index.ts");
   const { readChatTemplate } = await import("../../infer/index.ts");
+  const { describePlan } = await import("../../model/index.ts");
   const { exists } = await import("../../platform/files.ts");
   const { input } = request;
   const ternary = (request.type ?? "smallest") as TernaryEncoding | "smallest";
@@ -61,12 +63,16 @@ export async function exportCompact(request: ExportRequest): Promise<string> {
     });
     const rounded = tensors.filter(({ role }) => role === "embedding" || role === "head" || role === "linear");
     const worst = rounded.reduce((most, tensor) => Math.max(most, tensor.relativeError ?? 0), 0);
+    const quantized = model.plan.layers.filter(({ weights }) => weights && weights.quantizer.form !== "ternary");
     const lines = [`${output}: ${formatBytes(sizeBytes)}`];
     const matrices = tensors.filter(({ role }) => role === "ternary");
     if (matrices.length > 0)
-      lines.push(`ternary weights: ${bitsOf(matrices).toFixed(4)} bits each, exactly as they were`);
+      lines.push(`ternary weights: ${bitsPerWeight(matrices).toFixed(4)} bits each, exactly as they were`);
+    if (quantized.length > 0)
+      lines.push(`layers of other quantizers: ${quantized.length}, exactly as they were (${describePlan(model.plan)})`);
     if (worst > 0) {
-      const how = [...new Set(rounded.map(({ encoding }) => encoding))].join(", ");
+      const changed = rounded.filter(({ relativeError }) => relativeError !== 0);
+      const how = [...new Set(changed.map(({ encoding }) => encoding))].join(", ");
       lines.push(`other matrices: ${how}, rounded by ${worst.toPrecision(2)} of their size at most (root mean square)`);
     }
     return `${lines.join("\n")}\n`;
@@ -85,103 +91,53 @@ export async function importCompact({ input, output, backend }: ImportRequest): 
   const device = await createBackend(backendChoice(backend));
   try {
     const { config, parameters } = await read(input, output, new Runtime(device));
-    return `${output}: ${config.variant} model of ${formatCount(parameters)} parameters\n`;
+    const { describeModel } = await import("../../model/index.ts");
+    return `${output}: ${describeModel(config)} model of ${formatCount(parameters)} parameters\n`;
   } finally {
     device.close();
   }
 }
 
-const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
-
-/** Bits a weight of all these together, a float32 scale for each matrix counted too. */
-function bitsOf(tensors: readonly { shape: readonly number[]; bytes: number }[]): number {
-  const weights = tensors.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-  return (8 * tensors.reduce((sum, { bytes }) => sum + bytes + 4, 0)) / weights;
-}
-
-/** What a compact file holds, measured: every tensor is decoded and its hash checked. */
+/** What a compact file holds, as analysis/compact-file.ts measures it. */
 export async function inspectCompact(path: string, json: boolean): Promise<string> {
-  const { openCompactModel } = await import("../../exchange/index.ts");
-  const { isTernary } = await import("../../formats/compact/index.ts");
-  const { entropyBits } = await import("../../model/index.ts");
-  const { file, config, step } = openCompactModel(path);
-  try {
-    const tensors = [...file.tensors.values()];
-    const layers = tensors.flatMap(({ name, shape, encoding, bytes, scale }) => {
-      if (!isTernary(encoding)) {
-        file.readFloats(name);
-        return [];
-      }
-      const counts = [0, 0, 0];
-      for (const piece of file.ternaryPieces(name)) for (const code of piece) counts[code]++;
-      const size = sizeOf(shape);
-      const [minus, zero, plus] = counts.map((count) => count / size);
-      const entropy = entropyBits([minus, zero, plus]);
-      return [{ name, shape, encoding, bytes, gamma: scale!, minus, zero, plus, entropy, bits: (8 * bytes) / size }];
-    });
-    file.readTokenizer();
-    const ternary = tensors.filter(({ encoding }) => isTernary(encoding));
-    const rest = tensors.filter(({ encoding }) => !isTernary(encoding));
-    const weightsOf = (list: readonly { shape: readonly number[] }[]) =>
-      list.reduce((n, { shape }) => n + sizeOf(shape), 0);
-    const bytesOf = (list: readonly { bytes: number }[]) => list.reduce((n, { bytes }) => n + bytes, 0);
-    const total = weightsOf(tensors);
-    const ternaryWeights = weightsOf(ternary);
-    const meanEntropy =
-      layers.reduce((sum, { entropy, shape }) => sum + entropy * sizeOf(shape), 0) / Math.max(1, ternaryWeights);
-    const summary = {
-      file: path,
-      fileBytes: file.sizeBytes,
-      variant: config.variant,
-      step,
-      parameters: total,
-      bitsPerParameter: (8 * file.sizeBytes) / total,
-      ternaryWeights,
-      ternaryBytes: bytesOf(ternary),
-      ternaryBitsPerWeight: ternary.length > 0 ? bitsOf(ternary) : null,
-      ternaryEntropyBits: ternary.length > 0 ? meanEntropy : null,
-      otherBytes: bytesOf(rest),
-      tokenizerBytes: file.tokenizer?.bytes ?? 0,
-      headerBytes: file.headBytes,
-    };
-    if (json) return `${JSON.stringify({ ...summary, config, ternaryLayers: layers, tensors }, null, 2)}\n`;
-    const parts = [
-      ["in the file", "bytes", "weights", "bits a weight"],
-      ...(ternary.length > 0
-        ? [["ternary weights, scales counted", bytesOf(ternary), ternaryWeights, bitsOf(ternary)] as const]
-        : []),
-      ...[...new Set(rest.map(({ encoding }) => encoding))].map((type) => {
-        const of = rest.filter(({ encoding }) => encoding === type);
-        return [`other weights, ${type}`, bytesOf(of), weightsOf(of), (8 * bytesOf(of)) / weightsOf(of)] as const;
-      }),
-      ["tokenizer, deflated", summary.tokenizerBytes, null, null] as const,
-      ["header", file.headBytes, null, null] as const,
-      ["file", file.sizeBytes, total, summary.bitsPerParameter] as const,
-    ].map(([what, bytes, weights, bits]) => [
-      String(what),
-      typeof bytes === "number" ? formatCount(bytes) : String(bytes),
-      typeof weights === "number" ? formatCount(weights) : (weights ?? ""),
-      typeof bits === "number" ? bits.toFixed(4) : (bits ?? ""),
-    ]);
-    const rows = layers.map((layer) => [
-      layer.name,
-      ...[layer.minus, layer.zero, layer.plus].map((share) => formatShare(share, 1)),
-      layer.gamma.toPrecision(4),
-      layer.entropy.toFixed(4),
-      layer.bits.toFixed(4),
-      layer.encoding,
-    ]);
-    const head = ["ternary layer", "-1", "0", "+1", "gamma", "entropy", "bits", "coded as"];
-    return [
-      `${path}: compact model (${config.variant})${step === null ? "" : `, step ${formatCount(step)}`}, ${formatBytes(file.sizeBytes)}; every hash is right\n`,
-      formatTable(parts, [1, 2, 3]),
-      ...(layers.length > 0
-        ? [
-            `${formatTable([head, ...rows], [1, 2, 3, 4, 5, 6])}entropy: of a weight, by the layer's shares; at most log2 3 = 1.5850 bits. bits: in this file; ${meanEntropy.toFixed(4)} is the mean entropy\n`,
-          ]
-        : []),
-    ].join("\n");
-  } finally {
-    file.close();
-  }
+  const { measureCompactFile } = await import("../../analysis/index.ts");
+  const { summary, config, layers, tensors, others } = measureCompactFile(path);
+  const { describeModel } = await import("../../model/index.ts");
+  const { step, ternaryBytes, ternaryWeights, ternaryBitsPerWeight, fileBytes } = summary;
+  if (json) return `${JSON.stringify({ ...summary, config, ternaryLayers: layers, tensors }, null, 2)}\n`;
+  const parts = [
+    ["in the file", "bytes", "weights", "bits a weight"],
+    ...(ternaryBitsPerWeight !== null
+      ? [["ternary weights, scales counted", ternaryBytes, ternaryWeights, ternaryBitsPerWeight] as const]
+      : []),
+    ...others.map(
+      ({ type, bytes, weights }) => [`other weights, ${type}`, bytes, weights, (8 * bytes) / weights] as const,
+    ),
+    ["tokenizer, deflated", summary.tokenizerBytes, null, null] as const,
+    ["header", summary.headerBytes, null, null] as const,
+    ["file", fileBytes, summary.parameters, summary.bitsPerParameter] as const,
+  ].map(([what, bytes, weights, bits]) => [
+    String(what),
+    typeof bytes === "number" ? formatCount(bytes) : String(bytes),
+    typeof weights === "number" ? formatCount(weights) : (weights ?? ""),
+    typeof bits === "number" ? bits.toFixed(4) : (bits ?? ""),
+  ]);
+  const rows = layers.map((layer) => [
+    layer.name,
+    ...[layer.minus, layer.zero, layer.plus].map((share) => formatShare(share, 1)),
+    layer.gamma.toPrecision(4),
+    layer.entropy.toFixed(4),
+    layer.bits.toFixed(4),
+    layer.encoding,
+  ]);
+  const head = ["ternary layer", "-1", "0", "+1", "gamma", "entropy", "bits", "coded as"];
+  return [
+    `${path}: compact model (${describeModel(config)})${step === null ? "" : `, step ${formatCount(step)}`}, ${formatBytes(fileBytes)}; every hash is right\n`,
+    formatTable(parts, [1, 2, 3]),
+    ...(summary.ternaryEntropyBits !== null
+      ? [
+          `${formatTable([head, ...rows], [1, 2, 3, 4, 5, 6])}entropy: of a weight, by the layer's shares; at most log2 3 = 1.5850 bits. bits: in this file; ${summary.ternaryEntropyBits.toFixed(4)} is the mean entropy\n`,
+        ]
+      : []),
+  ].join("\n");
 }

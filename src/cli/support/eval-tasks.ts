@@ -1,11 +1,10 @@
-/** `bitnet eval --task`: runs tasks one after the other, shows them as a table, writes them as the harness does. */
+/** `bitnet eval --task`: options, progress, table and files. Tasks are run by eval/task-runner.ts, one after the other. */
 import { type Command, InvalidArgumentError } from "commander";
-import type { HarnessTask, JudgedCompletion, SandboxReport, TaskFiles, TaskSample } from "../../eval/index.ts";
+import type { SandboxReport, TaskModels, TaskOutcome, TaskPhaseProgress } from "../../eval/index.ts";
 import type { OpenedEngine } from "../../infer/index.ts";
-import type { Tokenizer } from "../../tokenizer/index.ts";
 import { formatCount, formatDuration, formatRate, formatShare, formatTable } from "./format.ts";
-import { type Interruption, listenForInterrupts } from "./interrupt.ts";
 import { refuseOtherOptions } from "./eval-options.ts";
+import { listenForInterrupts } from "./interrupt.ts";
 import type { EngineFlags } from "./engine-options.ts";
 import { type OpenedForUse, openModel, tokenizerOf } from "./model.ts";
 import { decimalNumber, wholeNumber } from "./options.ts";
@@ -84,44 +83,22 @@ export function addTaskOptions(command: Command): Command {
 
 type Options = TaskOptions & { task: string[] };
 
-/** What a task leaves: for the table, for the JSON, for the logs. */
-interface Ran {
-  result: HarnessTask;
-  /** Lines for people behind the table. */
-  notes: string[];
-  samples?: readonly (TaskSample | JudgedCompletion)[];
-}
-
-/** What tasks run on: the engine, or, for wikitext, the training-time model. One of them is open at a time. */
-interface Models {
-  engine(): Promise<OpenedEngine>;
-  model(): Promise<OpenedForUse>;
+/** The engine, or, for wikitext, the training-time model. One of them is open at a time. */
+interface Models extends TaskModels {
   /** What was opened last, for the results; null: nothing was. */
   about: Record<string, unknown> | null;
   close(): void;
 }
 
-interface Bench {
-  options: Options;
-  files: TaskFiles;
-  models: Models;
-  interruption: Interruption;
-  progress: ProgressLine;
-  /** Milliseconds by a clock that does not go back. */
-  now(): number;
-}
-
 export async function runTasks(options: Options, command: Command): Promise<void> {
   const { UsageError } = await import("../../platform/errors.ts");
   const { systemClock } = await import("../../platform/system.ts");
-  const { refuseWithoutConsent, taskNames } = await import("../../eval/index.ts");
+  const { checkTaskNames, openTask, runTask, taskNames } = await import("../../eval/index.ts");
   const names = await namesOf(options);
   if (names.length === 0) throw new UsageError(`--task names no task; tasks are: ${taskNames.join(", ")}`);
-  for (const name of names)
-    if (!taskNames.includes(name)) throw new UsageError(`unknown task "${name}"; tasks are: ${taskNames.join(", ")}`);
-  await refuseOtherOptions(command, names);
   // What is wrong is said before the model is loaded, not hours later.
-  if (names.includes("humaneval")) refuseWithoutConsent(options.allowCodeExecution === true);
+  checkTaskNames(names, options.allowCodeExecution === true);
+  await refuseOtherOptions(command, names);
   const wikiFiles = options.data ?? (names.includes("wikitext") ? await wikiTextIn(options.taskData) : undefined);
   if (names.includes("wikitext") && !wikiFiles)
     throw new UsageError("--task wikitext needs the file: --data wiki.test.raw (or wiki.valid.raw)");
@@ -144,29 +121,24 @@ export async function runTasks(options: Options, command: Command): Promise<void
   const start = systemClock.monotonicMs();
   const models = openOnDemand(checkpoint ?? "", options);
   const progress = createProgressLine(names.length > 1 ? "tasks" : names[0]);
-  const ran: Ran[] = [];
+  const ran: TaskOutcome[] = [];
+  const files = {
+    path: options.taskData,
+    fewshotPath: options.fewshotData,
+    cacheDir: options.cacheDir,
+    hub: {
+      url: options.hubUrl ?? process.env.HF_ENDPOINT,
+      accessToken: process.env.HF_TOKEN,
+      signal: interruption.signal,
+      onDownload: ({ repo, path }: { repo: string; path: string }) =>
+        void process.stderr.write(`downloading ${path} of ${repo}\n`),
+    },
+  };
   try {
-    const bench: Bench = {
-      options: { ...options, data: wikiFiles },
-      files: {
-        path: options.taskData,
-        fewshotPath: options.fewshotData,
-        cacheDir: options.cacheDir,
-        hub: {
-          url: options.hubUrl ?? process.env.HF_ENDPOINT,
-          accessToken: process.env.HF_TOKEN,
-          signal: interruption.signal,
-          onDownload: ({ repo, path }) => process.stderr.write(`downloading ${path} of ${repo}\n`),
-        },
-      },
-      models,
-      interruption,
-      progress,
-      now: systemClock.monotonicMs,
-    };
     for (const name of names) {
-      const one = name === "wikitext" ? wikitext : name === "humaneval" ? humanEval : likelihoodTask;
-      ran.push(await one(bench, name));
+      const task = await openTask(name, files, { fewshot: options.numFewshot, wikiText: wikiFiles });
+      const how = runOptionsOf(options, interruption.signal);
+      ran.push(await runTask(task, models, { ...how, onProgress: reporter(name, progress, systemClock.monotonicMs) }));
       await writeSamples(options, ran[ran.length - 1]);
     }
   } catch (error) {
@@ -181,6 +153,33 @@ export async function runTasks(options: Options, command: Command): Promise<void
   }
   await report(options, models, ran, systemClock.monotonicMs() - start);
 }
+
+const runOptionsOf = (options: Options, signal: AbortSignal) => ({
+  batch: options.batch,
+  sequence: options.sequence,
+  limit: options.limit,
+  fewshot: options.numFewshot,
+  fewshotSeed: options.fewshotSeed,
+  samples: options.logSamples !== undefined,
+  signal,
+  programs: {
+    allowCodeExecution: options.allowCodeExecution,
+    completions: options.completions,
+    samples: options.samples,
+    maxNewTokens: options.maxNewTokens,
+    temperature: options.temperature,
+    topP: options.topP,
+    seed: options.seed,
+    limits: {
+      cpuSeconds: options.programSeconds,
+      wallMs: 10_000 * options.programSeconds,
+      memoryBytes: options.programMemory * 2 ** 20,
+    },
+    python: options.python,
+    k: options.k,
+    concurrency: Math.max(1, Math.min(4, options.threads ?? 2)),
+  },
+});
 
 /** `all` in place of names: what the files are of. */
 async function namesOf({ task, taskData }: Options): Promise<string[]> {
@@ -201,6 +200,10 @@ async function wikiTextIn(places: readonly string[] = []): Promise<string[] | un
   return found === null ? undefined : [found];
 }
 
+/** WikiText is scored by the training-time model, unless an engine is asked for, or how it holds what it reads. */
+const wantsEngine = ({ engine, weightsType, headType, cacheType }: Options): boolean =>
+  engine === "packed" || [weightsType, headType, cacheType].some((type) => type !== undefined);
+
 function openOnDemand(path: string, options: Options): Models {
   let open: { kind: "engine"; opened: OpenedEngine } | { kind: "model"; opened: OpenedForUse } | null = null;
   const close = () => {
@@ -208,25 +211,34 @@ function openOnDemand(path: string, options: Options): Models {
     open?.opened.close();
     open = null;
   };
+  const openedEngine = async (): Promise<OpenedEngine> => {
+    if (open?.kind === "engine") return open.opened;
+    close();
+    const opened = await openForWriting(path, options);
+    const { folder, step, config, backend, kind } = opened;
+    models.about = about(folder, step, config.variant, backend, kind);
+    open = { kind: "engine", opened };
+    return opened;
+  };
   const models: Models = {
     about: null,
     close,
-    async engine() {
-      if (open?.kind === "engine") return open.opened;
-      close();
-      const opened = await openForWriting(path, options);
-      const { folder, step, config, backend, kind } = opened;
-      models.about = about(folder, step, config.variant, backend, kind);
-      open = { kind: "engine", opened };
-      return opened;
-    },
+    engine: openedEngine,
     async model() {
-      if (open?.kind === "model") return open.opened;
-      close();
-      const opened = await openModel(path, options);
-      models.about = about(opened.folder, opened.step, opened.config.variant, opened.runtime.backend, "float");
-      open = { kind: "model", opened };
-      return opened;
+      const { pageStartOf } = await import("../../eval/index.ts");
+      if (wantsEngine(options)) {
+        const { engine, tokenizer, step } = await openedEngine();
+        return { model: engine, tokenizer, startToken: pageStartOf(step, tokenizer) };
+      }
+      if (open?.kind !== "model") {
+        close();
+        const opened = await openModel(path, options);
+        models.about = about(opened.folder, opened.step, opened.config.variant, opened.runtime.backend, "float");
+        open = { kind: "model", opened };
+      }
+      const { opened } = open;
+      const tokenizer = tokenizerOf(opened);
+      return { model: opened.model, tokenizer, startToken: pageStartOf(opened.step, tokenizer) };
     },
   };
   return models;
@@ -241,183 +253,42 @@ const about = (
 ) => ({ checkpoint: folder, step, variant, engine, backend: { name, isa, threads } });
 
 /** Shows how far a task is, its rate, and the time left. */
-function reporter({ progress, now }: Bench, label: string, unit: string) {
-  const start = now();
-  return (done: number, total: number, count = done) => {
+function reporter(name: string, progress: ProgressLine, now: () => number) {
+  let start = 0;
+  return ({ phase, done, total, count }: TaskPhaseProgress) => {
+    if (done === 0) {
+      start = now();
+      return;
+    }
     const elapsed = Math.max(1, now() - start);
-    const left = formatDuration((elapsed / done) * (total - done));
-    progress.update(done, total, `${label}, ${formatRate((1000 * count) / elapsed, unit)}, ${left} left`);
+    const rate = formatRate((1000 * count) / elapsed, phase === "running" ? "programs" : "tokens");
+    const label = phase === "scoring" ? name : `${name}: ${phase} programs`;
+    const left = total === null ? "" : `, ${formatDuration((elapsed / done) * (total - done))} left`;
+    progress.update(done, total ?? done, `${label}, ${rate}${left}`);
   };
 }
 
-async function likelihoodTask(bench: Bench, name: string): Promise<Ran> {
-  const { evaluateNamedTask, toHarnessTask } = await import("../../eval/index.ts");
-  const { options, files, interruption } = bench;
-  const { engine, tokenizer, startToken } = await bench.models.engine();
-  const show = reporter(bench, name, "tokens");
-  const result = await evaluateNamedTask(engine, tokenizer, name, files, {
-    batch: options.batch,
-    startToken,
-    fewshot: options.numFewshot,
-    fewshotSeed: options.fewshotSeed,
-    limit: options.limit,
-    samples: options.logSamples !== undefined,
-    signal: interruption.signal,
-    onProgress: ({ items, totalItems, tokens }) => show(items, totalItems, tokens),
-  });
+/** Lines for people behind the table. */
+function notesOf({ result: { task, metrics }, truncated, wikitext, sandbox }: TaskOutcome): string[] {
+  if (wikitext) {
+    const { pages, words, bytes, tokens, sequence, tokenPerplexity } = wikitext;
+    return [
+      `wikitext: ${formatCount(pages)} pages, ${formatCount(words)} words, ${formatCount(bytes)} bytes; ${formatCount(tokens)} tokens in rolling windows of ${formatCount(sequence)}, perplexity ${tokenPerplexity.toPrecision(6)} per token`,
+    ];
+  }
+  if (sandbox)
+    return [
+      describeSandbox(sandbox),
+      ...(truncated > 0 ? [`humaneval: ${truncated} prompts lost their beginning`] : []),
+    ];
   const notes: string[] = [];
-  for (const { name: metric, withinNoise, baselines = [] } of result.metrics)
+  for (const { name: metric, withinNoise, baselines = [] } of metrics)
     if (withinNoise)
       notes.push(
-        `${name}: ${metric} is within noise of what needs no model (${baselines.map((share) => formatShare(share)).join(", ")})`,
+        `${task}: ${metric} is within noise of what needs no model (${baselines.map((share) => formatShare(share)).join(", ")})`,
       );
-  if (result.truncatedRequests > 0)
-    notes.push(`${name}: ${formatCount(result.truncatedRequests)} requests lost the beginning of their context`);
-  return { result: toHarnessTask(result), notes, samples: result.samples };
-}
-
-/** The training-time model; where an engine is asked for, or how it holds what it reads, that engine. */
-async function wikiTextModel({ options, models }: Bench) {
-  const { engine, weightsType, headType, cacheType } = options;
-  if (engine === "packed" || weightsType || headType || cacheType) {
-    const { engine: by, tokenizer, step } = await models.engine();
-    return { by, tokenizer, ...pageStart(step, tokenizer) };
-  }
-  const opened = await models.model();
-  const tokenizer = tokenizerOf(opened);
-  return { by: opened.model, tokenizer, ...pageStart(opened.step, tokenizer) };
-}
-
-/** What a page's first token is predicted from: end-of-text after a training here, else as the harness has it. */
-const pageStart = (step: number | null, { endOfText }: Tokenizer) => (step === null ? {} : { startToken: endOfText });
-
-async function wikitext(bench: Bench): Promise<Ran> {
-  const { readDocuments } = await import("../../corpus/index.ts");
-  const { evaluateWikiText } = await import("../../eval/index.ts");
-  const { options, interruption, progress, now } = bench;
-  const { by, tokenizer, ...pageBegin } = await wikiTextModel(bench);
-  const start = now();
-  const data = options.data as string[];
-  const { batch, sequence } = options;
-  const result = await evaluateWikiText(by, tokenizer, readDocuments(data, { format: "wikitext" }), {
-    batch,
-    sequence,
-    ...pageBegin,
-    signal: interruption.signal,
-    onProgress: ({ tokens }) =>
-      progress.update(
-        tokens,
-        tokens,
-        `wikitext, ${formatRate((1000 * tokens) / Math.max(1, now() - start), "tokens")}`,
-      ),
-  });
-  const metric = (name: string, value: number) => ({ name, value, standardError: null, higherIsBetter: false });
-  const { pages, words, bytes, tokens, tokenPerplexity, lossNats } = result;
-  return {
-    result: {
-      task: "wikitext",
-      version: 2,
-      metrics: [
-        metric("word_perplexity", result.wordPerplexity),
-        metric("byte_perplexity", result.bytePerplexity),
-        metric("bits_per_byte", result.bitsPerByte),
-      ],
-      fewshot: 0,
-      items: pages,
-      totalItems: pages,
-      details: {
-        token_perplexity: tokenPerplexity,
-        loss: lossNats,
-        pages,
-        words,
-        bytes,
-        tokens,
-        sequence: result.sequence,
-        source: data.join(", "),
-      },
-    },
-    notes: [
-      `wikitext: ${formatCount(pages)} pages, ${formatCount(words)} words, ${formatCount(bytes)} bytes; ${formatCount(tokens)} tokens in rolling windows of ${formatCount(result.sequence)}, perplexity ${tokenPerplexity.toPrecision(6)} per token`,
-    ],
-  };
-}
-
-async function humanEval(bench: Bench): Promise<Ran> {
-  const evaluation = await import("../../eval/index.ts");
-  const { defaultSandboxLimits, humaneval, judgeCompletions, openTaskData, readProblems } = evaluation;
-  const { options, files, interruption } = bench;
-  const { signal } = interruption;
-  const data = await openTaskData(humaneval, files, false);
-  const problems = readProblems(data.rows, options.limit);
-  const written = await completionsFor(bench, problems);
-  const show = reporter(bench, "humaneval: running programs", "programs");
-  const result = await judgeCompletions(problems, written.completions, {
-    allowCodeExecution: options.allowCodeExecution === true,
-    limits: {
-      ...defaultSandboxLimits,
-      cpuSeconds: options.programSeconds,
-      wallMs: 10_000 * options.programSeconds,
-      memoryBytes: options.programMemory * 2 ** 20,
-    },
-    python: options.python,
-    k: options.k,
-    concurrency: Math.max(1, Math.min(4, options.threads ?? 2)),
-    signal,
-    onProgress: ({ programs, totalPrograms }) => show(programs, totalPrograms),
-  });
-  const { sandbox } = result;
-  return {
-    result: {
-      task: "humaneval",
-      version: humaneval.version,
-      metrics: result.metrics,
-      fewshot: 0,
-      items: problems.length,
-      totalItems: data.rows.length,
-      filter: "create_test",
-      config: { unsafe_code: true, repeats: result.samplesPerProblem, generation_kwargs: written.settings },
-      details: { sandbox, source: data.source, ...written.details },
-    },
-    notes: [describeSandbox(sandbox), ...written.notes],
-    samples: result.completions,
-  };
-}
-
-async function completionsFor(
-  bench: Bench,
-  problems: Parameters<typeof import("../../eval/index.ts").writeCompletions>[2],
-) {
-  const { canonicalCompletions, humaneval, readCompletions, writeCompletions } = await import("../../eval/index.ts");
-  const { completions: path, samples, temperature, topP, maxNewTokens, seed } = bench.options;
-  if (path !== undefined) {
-    const completions = path === "canonical" ? canonicalCompletions(problems) : await readCompletions(path);
-    return { completions, settings: {}, details: { completions: path }, notes: [] };
-  }
-  const { createRandom } = await import("../../platform/random.ts");
-  const { engine, tokenizer, startToken } = await bench.models.engine();
-  const show = reporter(bench, "humaneval: writing programs", "tokens");
-  const { completions, truncatedPrompts, tokens } = await writeCompletions(engine, tokenizer, problems, {
-    samples,
-    maxTokens: maxNewTokens,
-    temperature,
-    topP,
-    random: createRandom(seed),
-    startToken,
-    signal: bench.interruption.signal,
-    onProgress: ({ items, totalItems, tokens: done }) => show(items, totalItems, done),
-  });
-  return {
-    completions,
-    settings: {
-      until: humaneval.stop,
-      max_gen_toks: maxNewTokens,
-      do_sample: temperature > 0,
-      temperature,
-      top_p: topP,
-    },
-    details: { truncated_prompts: truncatedPrompts, tokens, seed },
-    notes: truncatedPrompts > 0 ? [`humaneval: ${truncatedPrompts} prompts lost their beginning`] : [],
-  };
+  if (truncated > 0) notes.push(`${task}: ${formatCount(truncated)} requests lost the beginning of their context`);
+  return notes;
 }
 
 /** What kept the programs in, as it was measured. */
@@ -431,14 +302,14 @@ function describeSandbox({ python, network, writes, memory, disk }: SandboxRepor
   ].join("; ")}`;
 }
 
-async function writeSamples({ logSamples }: Options, { result, samples }: Ran): Promise<void> {
+async function writeSamples({ logSamples }: Options, { result, samples }: TaskOutcome): Promise<void> {
   if (logSamples === undefined || !samples) return;
   const { joinPath, writeAtomically } = await import("../../platform/files.ts");
   const lines = samples.map((sample) => `${JSON.stringify(sample)}\n`);
   writeAtomically(joinPath(logSamples, `samples_${result.task}.jsonl`), lines.join(""));
 }
 
-async function report(options: Options, { about: model }: Models, ran: readonly Ran[], elapsedMs: number) {
+async function report(options: Options, { about: model }: Models, ran: readonly TaskOutcome[], elapsedMs: number) {
   const { toHarnessResults } = await import("../../eval/index.ts");
   const results = ran.map(({ result }) => result);
   if (options.json || options.output !== undefined) {
@@ -475,6 +346,6 @@ async function report(options: Options, { about: model }: Models, ran: readonly 
         standardError === null ? "" : `± ${standardError.toPrecision(2)}`,
       ]);
   process.stdout.write(formatTable(rows, [3, 5]));
-  for (const note of ran.flatMap(({ notes }) => notes)) process.stdout.write(`${note}\n`);
+  for (const note of ran.flatMap(notesOf)) process.stdout.write(`${note}\n`);
   process.stdout.write(`time: ${formatDuration(elapsedMs)}\n`);
 }

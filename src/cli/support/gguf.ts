@@ -6,13 +6,19 @@ import { listenForInterrupts } from "./interrupt.ts";
 import { openModel, startTokenFor } from "./model.ts";
 import { modelName } from "./model-name.ts";
 
-/** --embedding-type and --arch. */
+/** --embedding-type, --linear-type and --arch. */
 export function addGgufOptions(command: Command): void {
   command
     .addOption(
       new Option("--embedding-type <name>", "how the embedding (and head) is stored; beside ternary types f16").choices(
         ["f32", "f16", "bf16", "q8_0", "q6_k"],
       ),
+    )
+    .addOption(
+      new Option(
+        "--linear-type <name>",
+        "gguf: how float layers beside ternary ones are stored (default: f16, or --type where that is a float type)",
+      ).choices(["f32", "f16", "bf16"]),
     )
     .addOption(
       new Option(
@@ -42,6 +48,7 @@ export async function exportGguf(request: ExportRequest): Promise<string> {
       type,
       name,
       embeddingType: options.embeddingType as never,
+      linearType: options.linearType as never,
       architecture: options.arch as never,
       ...(tokenizer ? { startToken: await startTokenFor(opened, tokenizer, words) } : {}),
       chatTemplate: await templateOf(opened),
@@ -49,7 +56,7 @@ export async function exportGguf(request: ExportRequest): Promise<string> {
     });
     return [
       `${output}: ${formatBytes(report.sizeBytes)}, architecture ${report.architecture}, ${report.tensors} tensors, ${report.bitsPerWeight.toFixed(2)} bits a parameter`,
-      `matrices ${report.type}, embedding ${report.embeddingType}; for ${report.loadsIn}`,
+      `matrices ${report.type}${report.linearType === report.type ? "" : `, float layers ${report.linearType}`}, embedding ${report.embeddingType}; for ${report.loadsIn}`,
       ...report.notes.map((note) => `note: ${note}`),
       "",
     ].join("\n");
@@ -80,7 +87,8 @@ export async function importGguf({ input, output, backend, options }: ImportRequ
     const words = tokenizer
       ? `a tokenizer of ${formatCount(tokenizer.vocabSize)} tokens`
       : "no tokenizer (the file has none)";
-    return `${output}: ${config.variant} model of ${formatCount(parameters)} parameters, ${words}\n`;
+    const { describeModel } = await import("../../model/index.ts");
+    return `${output}: ${describeModel(config)} model of ${formatCount(parameters)} parameters, ${words}\n`;
   } finally {
     device.close();
   }

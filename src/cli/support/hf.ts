@@ -1,6 +1,6 @@
 /** Hugging Face folders for `export` and `import`, and the options that they add. */
 import { type Command, Option } from "commander";
-import type { HuggingFaceFloatType, HuggingFaceType, OpenedModel, TrainingFacts } from "../../exchange/index.ts";
+import type { HuggingFaceFloatType, HuggingFaceType } from "../../exchange/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { ExportRequest, ImportRequest } from "./format-requests.ts";
 import { formatBytes, formatCount } from "./format.ts";
@@ -31,7 +31,8 @@ export async function exportHf(request: ExportRequest): Promise<string> {
   const opened = await openModel(request.input, { ...request.backend, ...request.words });
   try {
     const output = request.output ?? `${baseName(absolutePath(request.input))}-hf`;
-    const facts = await trainingFacts(opened);
+    const { trainingFacts } = await import("../../train/index.ts");
+    const facts = trainingFacts(opened);
     const { tokenizer } = opened;
     const { words } = request;
     const { endTokensOf } = await import("../../infer/index.ts");
@@ -86,39 +87,6 @@ function parseBytes(text: string): number {
   return bytes;
 }
 
-/** What the run that the checkpoint stands in has written down. */
-async function trainingFacts({ folder, step }: OpenedModel): Promise<TrainingFacts | null> {
-  if (step === null) return null;
-  const { isRun, readMeta, readRunConfig, readScalars, runPaths } = await import("../../train/index.ts");
-  const { verifyCheckpoint } = await import("../../checkpoint/index.ts");
-  const { absolutePath, exists, joinPath } = await import("../../platform/files.ts");
-  const state = verifyCheckpoint(folder).training as { totalTokens?: number } | null;
-  const facts: TrainingFacts = { step, totalTokens: state?.totalTokens };
-  const run = absolutePath(joinPath(folder, "..", ".."));
-  const meta = isRun(run) ? readMeta(run) : null;
-  if (!meta) return facts;
-  const paths = runPaths(run);
-  const evaluated = exists(paths.scalars)
-    ? readScalars(paths.scalars).findLast((line) => typeof line.val_loss === "number" && line.step <= step)
-    : undefined;
-  const { version, commit } = (meta.sessions.at(-1) ?? {}) as { version?: string; commit?: string | null };
-  const bits = evaluated?.bits_per_byte;
-  return {
-    ...facts,
-    preset: meta.preset,
-    textTokens: meta.data?.tokens,
-    textDocuments: meta.data?.documents,
-    optimizer: readRunConfig(run).optimizer?.kind,
-    validation: evaluated && {
-      step: evaluated.step,
-      lossNats: evaluated.val_loss as number,
-      bitsPerByte: typeof bits === "number" ? bits : undefined,
-    },
-    version,
-    commit,
-  };
-}
-
 export function addHfImportOptions(command: Command): void {
   command
     .addOption(
@@ -155,9 +123,9 @@ export async function importHf(request: ImportRequest): Promise<string> {
     } finally {
       if (made !== model) made.dispose();
     }
-    const { variant } = made.config;
+    const { describeModel } = await import("../../model/index.ts");
     const count = made.parameters.reduce((sum, { size }) => sum + size, 0);
-    const lines = [`wrote ${request.output}: ${formatCount(count)} parameters, variant ${variant}`];
+    const lines = [`wrote ${request.output}: ${formatCount(count)} parameters, variant ${describeModel(made.config)}`];
     if (!tokenizer) lines.push("no tokenizer: the model came without one");
     if (convert)
       lines.push(

@@ -2,6 +2,8 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../platform/errors.ts";
 import type { BackendChoice } from "../../backends/index.ts";
+import { backendNames } from "../../backends/registry.ts";
+import { parseShare, type Share } from "../../data/share.ts";
 
 /** What a command takes as a model, for its help. */
 export const modelWords =
@@ -31,6 +33,19 @@ export function decimalNumber(least: number, most = Number.POSITIVE_INFINITY): (
   };
 }
 
+/** --share I/N: a machine's part of the work. */
+export function shareOption(help: string): Option {
+  return new Option("--share <I/N>", help).argParser(readShare);
+}
+
+export function readShare(word: string): Share {
+  try {
+    return parseShare(word);
+  } catch {
+    throw new InvalidArgumentError("Expected I/N with I below N, such as 0/4.");
+  }
+}
+
 /** What `addBackendOptions` adds to a command's options. */
 export interface BackendOptions {
   backend: BackendChoice["backend"];
@@ -43,7 +58,7 @@ export function addBackendOptions(command: Command): Command {
   return command
     .addOption(
       new Option("--backend <name>", "where to compute; auto: native if its addon is built, else wasm")
-        .choices(["auto", "native", "wasm", "reference"])
+        .choices(backendNames)
         .default("auto"),
     )
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")

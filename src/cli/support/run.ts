@@ -6,6 +6,7 @@
 import { type Command, CommanderError } from "commander";
 import * as errors from "../../platform/errors.ts";
 import { toFileError } from "../../platform/files.ts";
+import { extensionsVariable, takeExtensions } from "./extensions.ts";
 import { Interrupted } from "./interrupt.ts";
 
 const expected: readonly (abstract new (...args: never) => Error)[] = Object.values(errors);
@@ -33,8 +34,12 @@ export async function runProgram(
   process.exit(code);
 }
 
-async function run(create: (args: readonly string[]) => Promise<Command>, args: readonly string[]): Promise<number> {
+async function run(create: (args: readonly string[]) => Promise<Command>, words: readonly string[]): Promise<number> {
+  let args = words;
   try {
+    const { rest, modules } = takeExtensions(words, process.env[extensionsVariable]);
+    args = rest;
+    if (modules.length > 0) await (await import("../../extensions/index.ts")).loadExtensions(modules);
     const program = throwErrors(await create(args));
     program.on("option:version", () => {
       throw new VersionAsked();
@@ -45,7 +50,7 @@ async function run(create: (args: readonly string[]) => Promise<Command>, args: 
   } catch (error) {
     if (error instanceof VersionAsked) {
       const { versionText } = await import("./version.ts");
-      process.stdout.write(versionText());
+      process.stdout.write(await versionText());
       return 0;
     }
     const { message, code } = describeError(error);

@@ -3,6 +3,7 @@
  * every so many steps. Evaluations and samples are lines of their own.
  */
 import { MultiBar, Presets, type SingleBar } from "cli-progress";
+import { describeModel } from "../../model/index.ts";
 import type { Callback, ReadyRun, TrainingEvent } from "../../train/index.ts";
 import { formatCount, formatDuration, formatRate, formatShare } from "./format.ts";
 
@@ -134,7 +135,7 @@ function describeRun(run: ReadyRun): string[] {
   const passes = (derived.steps * derived.tokensPerStep) / trainingTokens;
   const validation = validationTokens > 0 ? formatCount(validationTokens) : "none";
   return [
-    `model: ${preset}, ${model.variant}: ${formatCount(parameters.total)} parameters, ${formatShare(parameters.ternary / parameters.total, 1)} of them ternary; vocabulary ${formatCount(model.vocabSize)}`,
+    `model: ${preset}, ${describeModel(model)}: ${formatCount(parameters.total)} parameters, ${formatShare(parameters.ternary / parameters.total, 1)} of them ternary; vocabulary ${formatCount(model.vocabSize)}`,
     `text: ${formatCount(trainingTokens)} tokens to train on, ${validation} to validate on`,
     ...(sources ?? []).map(
       ({ name, share, sequences }) =>
@@ -149,7 +150,10 @@ function describeEvent(event: TrainingEvent): string[] {
   switch (event.type) {
     case "step":
       if (!event.skipped) return [];
+      if (event.skipReason !== undefined) return [`step ${event.step}: skipped: ${event.skipReason}`];
       return [`step ${event.step}: loss or gradient is not finite; skipped (${event.skippedSteps} so far)`];
+    case "rollback":
+      return [`step ${event.from}: ${event.reason}; back to the checkpoint of step ${event.step}`];
     case "evaluation": {
       const bits = event.bitsPerByte === null ? "" : `, ${event.bitsPerByte.toFixed(3)} bits per byte`;
       const best = event.best && event.step > 0 ? " (best)" : "";

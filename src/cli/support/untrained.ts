@@ -8,6 +8,7 @@ import type { ModelConfig } from "../../model/index.ts";
 import type { ModelSource } from "../../report/index.ts";
 import { layersOf, type TrainCommandOptions } from "../train.ts";
 import { downloaded } from "./model.ts";
+import { twinLayers } from "./twin.ts";
 
 interface Flags extends Omit<TrainCommandOptions, "backend"> {
   backend?: TrainCommandOptions["backend"];
@@ -33,11 +34,13 @@ export async function untrainedTwins(flags: Flags, command: Command): Promise<Mo
   const shapeOf = async (variant: ModelConfig["variant"]) => {
     const layers = await layersOf({ ...flags, variant, resume: undefined } as TrainCommandOptions, command);
     // A text is asked for by the config of a run; there is none here.
-    return resolveConfig([...layers, { from: "no training", patch: { data: { files: ["none"] } } }]);
+    const own = { bitnet: layers, full: twinLayers(layers) }[variant];
+    return resolveConfig([...own, { from: "no training", patch: { data: { files: ["none"] } } }]);
   };
   const shapes = { bitnet: await shapeOf("bitnet"), full: await shapeOf("full") };
+  const names = { bitnet: "BitNet", full: "full precision" };
   const random = (variant: ModelConfig["variant"]): ModelSource => ({
-    name: `${variant === "bitnet" ? "BitNet" : "full precision"} (random weights)`,
+    name: `${names[variant]} (random weights)`,
     path: `${shapes[variant].preset}, ${variant}`,
     weights: { kind: "random", config: shapes[variant].model },
   });
@@ -46,6 +49,7 @@ export async function untrainedTwins(flags: Flags, command: Command): Promise<Mo
   const found = new Map<ModelConfig["variant"], string>();
   for (const path of await Promise.all(weights.map((path) => downloaded(path)))) {
     const { describeModel } = await import("../../exchange/index.ts");
+    const { sizeKeys } = await import("../../model/index.ts");
     const { config } = describeModel(path);
     const before = found.get(config.variant);
     if (before)
@@ -53,8 +57,7 @@ export async function untrainedTwins(flags: Flags, command: Command): Promise<Mo
         `--weights: ${before} and ${path} are both of the ${config.variant} variant; give one of each`,
       );
     const wanted = shapes[config.variant].model;
-    const keys = ["vocabSize", "width", "layers", "heads", "kvHeads", "hiddenWidth"] as const;
-    const other = keys.find((key) => config[key] !== wanted[key]);
+    const other = sizeKeys.find((key) => config[key] !== wanted[key]);
     if (other)
       throw new UsageError(
         `${path}: its ${other} is ${config[other]}, the preset ${shapes.bitnet.preset} has ${wanted[other]}; name the preset that it is of, or compare it with \`bitnet report\``,

@@ -81,7 +81,7 @@ test("finds 98 % of 6,000 documents' planted pairs at 0.8, and 99 % of what it d
     expect(similarity).toBe(jaccardOfSets(a, b));
   }
   expect(report.near!.curve[7].probability).toBeGreaterThan(0.99);
-}, 120_000);
+});
 
 function smallSources(): DedupSource[] {
   const corpus = plantedCorpus(240, 5);
@@ -312,15 +312,15 @@ test("stage by stage on two machines' shares: the same documents as at once", as
   const share = (index: number) => ({ index, count: 2 });
   const at = { sources, outDir, workDir, threads: 0, keepWork: true };
   await expect(deduplicate({ ...at, stage: "candidates" })).rejects.toThrow("has no signatures of 3 of 3 sources");
-  await deduplicate({ ...at, stage: "signatures", shard: share(0) });
+  await deduplicate({ ...at, stage: "signatures", shard: share(0) }); // its name before
   await expect(deduplicate({ ...at, stage: "candidates" })).rejects.toThrow('(first: b); run the stage "signatures"');
-  await deduplicate({ ...at, stage: "signatures", shard: share(1) });
+  await deduplicate({ ...at, stage: "signatures", share: share(1) });
   await expect(deduplicate({ ...at, stage: "clusters" })).rejects.toThrow("no shingles of 3 of 3");
   await deduplicate({ ...at, stage: "candidates" });
-  for (const index of [0, 1]) await deduplicate({ ...at, stage: "shingles", shard: share(index) });
+  for (const index of [0, 1]) await deduplicate({ ...at, stage: "shingles", share: share(index) });
   await deduplicate({ ...at, stage: "clusters" });
-  const { report } = await deduplicate({ ...at, stage: "write", shard: share(1) });
-  expect(report).toMatchObject({ shard: "1/2", documents: 10 });
+  const { report } = await deduplicate({ ...at, stage: "write", share: share(1) });
+  expect(report).toMatchObject({ share: "1/2", documents: 10 });
   expect([...filesBelow(outDir)].filter(([name]) => name !== "report.json")).toEqual(
     [...filesBelow(whole.outDir)].filter(([name]) => name.includes("00001-b")),
   );

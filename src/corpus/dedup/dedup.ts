@@ -14,6 +14,7 @@ import {
   removePath,
   writeAtomically,
 } from "../../platform/files.ts";
+import { checkShare, isInShare, type Share, shareName } from "../../data/share.ts";
 import { processorCount } from "../../platform/machine.ts";
 import { addSourceReport, createSourceReport, type SourceReport } from "../records.ts";
 import { indexHeldOut } from "./contamination.ts";
@@ -68,7 +69,9 @@ export interface DeduplicateOptions extends DedupOptions {
   /** Run this stage alone, on what those before it left in the work folder. */
   stage?: DedupStage;
   /** One machine's share of the sources in the stages that read text: those whose number modulo `count` is `index`. */
-  shard?: { index: number; count: number };
+  share?: Share;
+  /** @deprecated The name of `share` before. */
+  shard?: Share;
   onProgress?: (progress: DedupProgress) => void;
   signal?: AbortSignal;
 }
@@ -91,13 +94,13 @@ export async function deduplicate(given: DeduplicateOptions): Promise<Deduplicat
   const options = resolveDedup(given);
   const sources = orderSources(given.sources);
   const heldOut = given.heldOut?.length ? orderSources(given.heldOut) : [];
-  const { outDir, stage, shard, signal } = given;
-  if (shard && !(Number.isInteger(shard.index) && shard.index >= 0 && shard.index < shard.count))
-    throw new UsageError(`shard ${shard.index} of ${shard.count}; shards are counted from 0`);
+  const { outDir, stage, share = given.shard, signal } = given;
+  if (given.share && given.shard) throw new UsageError("name the machine's part once: as share, not as shard too");
+  if (share) checkShare(share);
   const run = describeRun(options, sources, heldOut, given.documents ?? true);
-  const shardName = shard ? `${shard.index}/${shard.count}` : null;
+  const shareText = share ? shareName(share) : null;
   const before = findResult(outDir);
-  if (before && before.key === run.key && before.shard === shardName && before.version === dedupVersion && !stage)
+  if (before && before.key === run.key && before.share === shareText && before.version === dedupVersion && !stage)
     return { folder: outDir, report: before, reused: true };
   const work = openWorkFolder(given.workDir ?? `${outDir}.work`, run, given.restart ?? false);
   sweep(work, resultFolder({ given, work }));
@@ -108,7 +111,7 @@ export async function deduplicate(given: DeduplicateOptions): Promise<Deduplicat
     heldOut,
     work,
     plan: dedupPlan(options),
-    mine: (number) => !shard || number % shard.count === shard.index,
+    mine: (number) => !share || isInShare(number, share),
     say: (stage, done, total, note) => {
       signal?.throwIfAborted();
       given.onProgress?.({ stage, done, total, note });
@@ -129,7 +132,7 @@ export async function deduplicate(given: DeduplicateOptions): Promise<Deduplicat
     if (wants("shingles")) await shingleStage(context);
     if (wants("clusters")) await clusterStage(context);
     if (!wants("write")) return { folder: work.path, report: null, reused: false };
-    const report = await writeStage(context, shardName);
+    const report = await writeStage(context, shareText);
     if (!given.keepWork) {
       context.engine.close();
       removePath(work.path);
@@ -367,7 +370,7 @@ function readingOf({ sources, work, mine }: Context): SourceReport | null {
   return all.files > 0 ? all : null;
 }
 
-async function writeStage(context: Context, shard: string | null): Promise<DedupReport> {
+async function writeStage(context: Context, share: string | null): Promise<DedupReport> {
   const { given, options, sources, heldOut, work, plan, mine, say } = context;
   const { outDir, signal } = given;
   const sql = await openTables(context, ["decisions"]);
@@ -433,7 +436,7 @@ async function writeStage(context: Context, shard: string | null): Promise<Dedup
     format: "bitnet-dedup",
     version: dedupVersion,
     key: work.run.key,
-    shard,
+    share,
     options,
     read: readingOf(context),
     documents: sum((r) => r.documents),

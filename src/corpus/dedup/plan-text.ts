@@ -67,18 +67,18 @@ export function planText(options: ResolvedDedup, { dialect, location, rounds = 2
     "Deduplication by bitnet.ts: clusters of duplicate documents by SQL over Parquet files.",
     "",
     "1. On each machine I of N, over the same list of files:",
-    "     bitnet data dedup FILES --stage signatures --shard I/N -o OUT [these options]",
+    "     bitnet data dedup FILES --stage signatures --share I/N -o OUT [these options]",
     `   and copy OUT.work/signatures/ to ${at}/signatures/ (a file's name tells its source and block: none collide).`,
     ...(exact
       ? [
           "2. Run the first part (--print-plan --stage candidates), and on each machine, with candidates/ copied to",
           "   OUT.work/tables/candidates/:",
-          "     bitnet data dedup FILES --stage shingles --shard I/N -o OUT [these options]",
+          "     bitnet data dedup FILES --stage shingles --share I/N -o OUT [these options]",
           `   copy OUT.work/shingles/ to ${at}/shingles/, and run the second part (--print-plan --stage clusters).`,
         ]
       : ["2. Run this script."]),
     `3. Copy ${at}/decisions/ to OUT.work/tables/decisions/ on each machine, and there:`,
-    "     bitnet data dedup FILES --stage write --shard I/N -o OUT [these options]",
+    "     bitnet data dedup FILES --stage write --share I/N -o OUT [these options]",
     "",
     ...intro(at).filter((line) => !line.endsWith(";")),
   ]);

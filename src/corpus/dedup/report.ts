@@ -51,7 +51,7 @@ export interface DedupReport {
   version: number;
   key: string;
   /** "2/8" where this is one of several machines' shares; counts of documents are the share's. */
-  shard: string | null;
+  share: string | null;
   options: ResolvedDedup;
   /** What reading came to: blank documents and bad records, which are no documents. Null for sources that do not count it. */
   read: SourceReport | null;
@@ -97,9 +97,10 @@ export interface DedupReport {
 export function readDedupReport(folder: string): DedupReport {
   const path = joinPath(folder, reportName);
   if (!exists(path)) throw new FormatError(`${folder}: holds no deduplication (${reportName} is not there)`);
-  const report = readJson(path) as DedupReport;
+  // Reports of version 0.1 call the share "shard".
+  const { shard, ...report } = readJson(path) as DedupReport & { shard?: string | null };
   if (report.format !== "bitnet-dedup") throw new FormatError(`${path}: is no report of a deduplication`);
-  return report;
+  return { ...report, share: report.share ?? shard ?? null };
 }
 
 /** What a finished deduplication dropped of one source, by the name it had, in order. */

@@ -6,7 +6,7 @@
  * characters INT32, score DOUBLE, overlap INT32 (n-grams shared with held-out text), held INT32 (which text; -1),
  * s000 .. INT32 (MinHash), b00 .. INT64 (bands). Table `shingles`: doc INT64, shingle INT32.
  */
-import { sha256Of } from "../../platform/files.ts";
+import { sha256Of } from "../../platform/hash.ts";
 import type { JobHandler } from "../../platform/workers.ts";
 import { findHeldOut, type HeldOutIndex } from "./contamination.ts";
 import { bandHash, distinct, drawPermutations, hashShingles, signatureOf } from "./minhash.ts";

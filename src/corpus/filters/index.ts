@@ -14,11 +14,13 @@ export { type MaskOptions, maskDefaults, maskFilter } from "./mask.ts";
 export { type ScoreOptions, scoreFilter } from "./score.ts";
 export {
   createFilters,
+  type FilterKind,
   type FilterName,
   type FilterSpec,
-  filterKinds,
+  filterKindOf,
   filterNames,
   lengthFilter,
   readFilters,
+  registerFilter,
 } from "./spec.ts";
 export { type UnicodeOptions, unicodeDefaults, unicodeFilter } from "./unicode.ts";

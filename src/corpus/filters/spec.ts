@@ -28,23 +28,28 @@ const flag = z.boolean().optional();
 const word = z.string().optional();
 const shares = z.record(z.string().regex(/^([2-9]|1\d|20)$/), z.number().min(0).max(1)).optional();
 
-/** A filter: what it does in a line, its options, and how it is made. */
-interface FilterKind {
+/** A filter: its name, what it does in a line, its options, and how it is made. */
+export interface FilterKind {
+  name: string;
   about: string;
   schema: z.ZodObject;
-  /** @param options  that the schema has passed; paths in them are seen from `folder` */
-  make(options: unknown, folder: string): Stage | Promise<Stage>;
+  /**
+   * @param options  that the schema has passed; paths in them are relative to `folder`
+   * @returns what `defineFilter` makes, under the filter's name
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: the schema has checked the options.
+  make(options: any, folder: string): Stage | Promise<Stage>;
 }
 
 function entry<S extends z.ZodObject>(
   about: string,
   schema: S,
   make: (options: z.infer<S>, folder: string) => Stage | Promise<Stage>,
-): FilterKind {
-  return { about, schema, make: (options, folder) => make(options as z.infer<S>, folder) };
+): Omit<FilterKind, "name"> {
+  return { about, schema, make };
 }
 
-export const filterKinds = {
+const ours = {
   unicode: entry(
     "normalises Unicode (NFC), removes what is invisible",
     z.strictObject({
@@ -140,8 +145,29 @@ export const filterKinds = {
   ),
 };
 
-export type FilterName = keyof typeof filterKinds;
-export const filterNames = Object.keys(filterKinds) as FilterName[];
+export type FilterName = keyof typeof ours;
+
+const registered = new Map<string, FilterKind & { inWorkers: boolean }>();
+const names: string[] = [];
+/** The names of all filters, those of extensions behind ours. */
+export const filterNames: readonly string[] = names;
+
+/**
+ * Adds a filter.
+ *
+ * @param inWorkers whether worker threads know the filter too; else it is run in this thread
+ * @throws UsageError if its name is taken
+ */
+export function registerFilter(kind: FilterKind, inWorkers: boolean): void {
+  if (registered.has(kind.name)) throw new UsageError(`filter "${kind.name}" exists already; choose another name`);
+  registered.set(kind.name, { ...kind, inWorkers });
+  names.push(kind.name);
+}
+
+for (const [name, kind] of Object.entries(ours)) registerFilter({ name, ...kind }, true);
+
+/** A filter by its name. */
+export const filterKindOf = (name: string): FilterKind | undefined => registered.get(name);
 
 /** Drops documents: too-short, too-long (code points), too-few-words, too-many-words. */
 export function lengthFilter(
@@ -185,9 +211,8 @@ export async function createFilters(spec: FilterSpec, where = "filters", folder 
         `${where}: filter ${i + 1}: expected a name, or one name with its options, such as "score: { min: 3 }"`,
       );
     const [name, options] = entries[0];
-    if (!Object.hasOwn(filterKinds, name))
-      throw new UsageError(`${where}: unknown filter "${name}"; filters are: ${filterNames.join(", ")}`);
-    const kind = filterKinds[name as FilterName];
+    const kind = registered.get(name);
+    if (!kind) throw new UsageError(`${where}: unknown filter "${name}"; filters are: ${names.join(", ")}`);
     const parsed = kind.schema.safeParse(options ?? {});
     if (!parsed.success) {
       const [issue] = parsed.error.issues;
@@ -196,7 +221,8 @@ export async function createFilters(spec: FilterSpec, where = "filters", folder 
         issue.code === "unrecognized_keys" ? `; its options are: ${Object.keys(kind.schema.shape).join(", ")}` : "";
       throw new UsageError(`${where}: ${at}: ${issue.message}${known}`);
     }
-    stages.push({ ...(await kind.make(parsed.data, folder)), remake: { name, options: parsed.data, folder } });
+    const stage = await kind.make(parsed.data, folder);
+    stages.push(kind.inWorkers ? { ...stage, remake: { name, options: parsed.data, folder } } : stage);
   }
   return stages;
 }

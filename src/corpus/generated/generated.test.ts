@@ -3,7 +3,7 @@
 // the whole space of problems.
 import { expect, test } from "vitest";
 import { UsageError } from "../../platform/errors.ts";
-import { sha256Of } from "../../platform/files.ts";
+import { sha256Of } from "../../platform/hash.ts";
 import {
   type ArithmeticOperator,
   arithmetic,

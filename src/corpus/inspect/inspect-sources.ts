@@ -4,6 +4,7 @@
  */
 import { joinPath } from "../../platform/files.ts";
 import { withTemporaryFolder } from "../../platform/temporary.ts";
+import { nextTurn } from "../../platform/turn.ts";
 import { type DedupProgress, deduplicate } from "../dedup/dedup.ts";
 import type { DedupOptions } from "../dedup/options.ts";
 import type { DedupReport } from "../dedup/report.ts";
@@ -62,7 +63,7 @@ export async function inspectSources(options: InspectSourcesOptions): Promise<In
         if (reading.documents % reportEvery === 0) {
           options.onProgress?.({ stage: "read", done: reading.documents, total: 0, note: `documents, ${file.name}` });
           // A signal is heard between two turns.
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn();
           options.signal?.throwIfAborted();
         }
         yield document;

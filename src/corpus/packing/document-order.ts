@@ -21,6 +21,8 @@ export interface DocumentOrder {
   /** Tokens of all documents, each with end-of-text. */
   readonly tokens: number;
   readonly documents: number;
+  /** Tokens of each document, in order, without reading them. Only where documents are not shuffled. */
+  lengths(): Generator<number>;
   /** Documents whose tokens reach past `position`, in order, from the one that holds it on. */
   from(position: number): Generator<OrderedDocument>;
 }
@@ -77,6 +79,15 @@ export function orderDocuments(runs: readonly string[], options: OrderOptions): 
   return {
     tokens,
     documents,
+    *lengths() {
+      if (shuffled) throw new Error("the lengths of shuffled documents were asked for in order");
+      for (const path of runs) {
+        const run = openRun(path);
+        const { lengths } = run.index(0, run.documents);
+        run.close();
+        yield* lengths;
+      }
+    },
     *from(position) {
       let bucket = 0;
       while (bucket < count && begins[bucket + 1] <= position) bucket++;

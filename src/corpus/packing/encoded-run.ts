@@ -7,7 +7,7 @@
  *     keys float64, lengths uint32, text bytes uint32, scores float32, each one a document
  */
 import { DataError, FormatError } from "../../platform/errors.ts";
-import { openFile, type ReadableFile, writeAtomically } from "../../platform/files.ts";
+import { type AtomicFile, openFile, type ReadableFile, writeAtomically } from "../../platform/files.ts";
 import { bytesPerTokenFor, padding } from "../../data/shard-header.ts";
 
 const magic = "BNTRUN01";
@@ -44,7 +44,7 @@ export interface RunReader {
 export function writeRun(
   path: string,
   documents: readonly EncodedDocument[],
-  { vocabSize, endOfText }: { vocabSize: number; endOfText: number },
+  { vocabSize, endOfText, durable }: { vocabSize: number; endOfText: number; durable: boolean },
 ): { documents: number; tokens: number; textBytes: number } {
   const order = Uint32Array.from(documents.keys());
   order.sort((a, b) => documents[a].key - documents[b].key || a - b);
@@ -76,13 +76,14 @@ export function writeRun(
   head.set(new TextEncoder().encode(magic));
   const view = new DataView(head.buffer);
   for (const [i, value] of [n, tokens, width].entries()) view.setBigUint64(8 + 8 * i, BigInt(value), true);
-  writeAtomically(path, (file) => {
+  const write = (file: AtomicFile) => {
     file.append(head);
     for (const array of [packed, index.keys, index.lengths, index.textBytes, index.scores]) {
       file.append(new Uint8Array(array.buffer, 0, array.byteLength));
       if (array === packed) file.append(new Uint8Array(padding(array.byteLength)));
     }
-  });
+  };
+  writeAtomically(path, write, { durable });
   return { documents: n, tokens, textBytes };
 }
 

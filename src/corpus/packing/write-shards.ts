@@ -1,8 +1,9 @@
 /**
- * From documents in order to shards. Shard s of a split holds the documents that begin at tokens [s·S, (s + 1)·S) of the
- * stream of all documents, S being the tokens of a shard; or, where documents follow one another over the borders of
- * sequences, those very tokens. So each shard can be written by itself: nothing is handed from one to the next, and a run
- * that was ended, or another machine, takes up at any of them.
+ * From documents in order to shards: the one writer of both preparations. Where shards begin in the stream of all documents
+ * is known before the first is written (`borders`). Shard s of a split holds the documents that begin at tokens
+ * [borders[s], borders[s + 1]); or, where documents follow one another over the borders of sequences, those very tokens. So
+ * each shard can be written by itself: nothing is handed from one to the next, and a run that was ended, or another machine,
+ * takes up at any of them.
  */
 import { joinPath } from "../../platform/files.ts";
 import type { SplitName, SplitSummary } from "../../data/dataset.ts";
@@ -35,8 +36,10 @@ export interface ShardPlan {
   order: DocumentOrder;
   split: SplitName;
   packing: Packing;
-  /** S; a multiple of T where there is one. */
+  /** Tokens of a shard; a multiple of T where there is one. */
   shardTokens: number;
+  /** Where shards begin, and where the last one ends. */
+  borders: readonly number[];
   vocabSize: number;
   endOfText: number;
   tokenizerHash: string;
@@ -49,7 +52,31 @@ export interface WrittenShard {
   counts: PackingCounts;
 }
 
-export const shardsOf = ({ order, shardTokens }: ShardPlan): number => Math.ceil(order.tokens / shardTokens);
+export const shardsOf = ({ borders }: ShardPlan): number => borders.length - 1;
+
+/** Shards of S tokens: a document belongs to the one that it begins in. */
+export const evenBorders = ({ tokens }: DocumentOrder, shardTokens: number): number[] => [
+  ...Array.from({ length: Math.ceil(tokens / shardTokens) }, (_, s) => s * shardTokens),
+  tokens,
+];
+
+/** The index of a shard's documents is kept in memory while it is written: 8 MiB at this many. */
+const maxShardDocuments = 1 << 20;
+
+/** A shard ends at the first document end past S tokens, or at so many documents. */
+export function bordersPast(order: DocumentOrder, shardTokens: number): number[] {
+  const borders = [0];
+  let [at, documents] = [0, 0];
+  for (const length of order.lengths()) {
+    at += length;
+    if (at - borders[borders.length - 1] < shardTokens && ++documents < maxShardDocuments) continue;
+    borders.push(at);
+    documents = 0;
+  }
+  if (at > borders[borders.length - 1]) borders.push(at);
+  return borders;
+}
+
 export const shardName = (split: SplitName, number: number): string =>
   `${split}-${String(number).padStart(5, "0")}.bin`;
 
@@ -80,8 +107,8 @@ export function writeShard(folder: string, number: number, plan: ShardPlan): Wri
 }
 
 /** Documents that begin in the shard. */
-function* beginning(number: number, { order, shardTokens }: ShardPlan) {
-  const [from, to] = [number * shardTokens, (number + 1) * shardTokens];
+function* beginning(number: number, { order, borders }: ShardPlan) {
+  const [from, to] = [borders[number], borders[number + 1]];
   for (const document of order.from(from)) {
     if (document.start >= to) return;
     if (document.start >= from) yield document;
@@ -96,9 +123,9 @@ function addWhole(writer: ShardWriter, number: number, plan: ShardPlan): Packing
 }
 
 function addTokens(writer: ShardWriter, number: number, plan: ShardPlan): PackingCounts {
-  const { order, shardTokens, packing } = plan;
+  const { order, borders, packing } = plan;
   const T = sequenceOf(packing);
-  const [from, to] = [number * shardTokens, (number + 1) * shardTokens];
+  const [from, to] = [borders[number], borders[number + 1]];
   const counts = none();
   let document = 0;
   for (const { tokens, start, textBytes, score } of order.from(from)) {

@@ -5,7 +5,7 @@
  */
 import { DataError } from "../../platform/errors.ts";
 import { nextTurn } from "../../platform/turn.ts";
-import type { PreparedSplit } from "../sequences.ts";
+import type { PreparedSplit } from "../prepared-split.ts";
 import type { Shard, ShardPiece } from "../shards.ts";
 
 export interface DifficultyOptions {

@@ -7,7 +7,7 @@ import { DataError, FileError, FormatError, UsageError } from "../../platform/er
 import type { Batch } from "../batches.ts";
 import { prepareShards } from "../../corpus/prepare-shards.ts";
 import { prepareTokens } from "../../corpus/prepare.ts";
-import { openSplit } from "../sequences.ts";
+import { openSplit } from "../prepared-split.ts";
 import { documentScores, lengthScores } from "./difficulty.ts";
 import { type FeedSpec, type MixtureFeedSpec, openFeed, openMixture, type PreparedSource } from "./feed.ts";
 import { prefetchFeed } from "./prefetch.ts";
@@ -60,8 +60,6 @@ const mixture = (sources: PreparedSource[], more: Partial<MixtureFeedSpec> = {})
   documentStarts: true,
   lossAfter: null,
   curriculum: null,
-  rank: 0,
-  world: 1,
   ...more,
 });
 const batches = async (feed: { next(): Batch | Promise<Batch> }, n: number) => {
@@ -228,7 +226,7 @@ describe("shards packed by best fit", () => {
 });
 
 describe("reading ahead", () => {
-  test("gives the batches and positions of this thread, and goes on from one", { timeout: 30_000 }, async () => {
+  test("gives the batches and positions of this thread, and goes on from one", async () => {
     const spec = mixture([source("a", 2, a), source("b", 1, b)]);
     const [here, ahead] = [openFeed(spec), prefetchFeed(spec, 3)];
     expect([ahead.batchesPerEpoch, ahead.tokensPerEpoch]).toEqual([here.batchesPerEpoch, here.tokensPerEpoch]);
@@ -249,7 +247,7 @@ describe("reading ahead", () => {
     here.close?.();
   });
 
-  test("ends with the error of the batch that cannot be read, after those before it", { timeout: 30_000 }, async () => {
+  test("ends with the error of the batch that cannot be read, after those before it", async () => {
     const folder = await prepare("spoilt", 0, [120], { shardTokens: 1000 });
     const [shard] = readdirSync(folder).filter((name) => name.endsWith(".bin"));
     const bytes = readFileSync(join(folder, shard));

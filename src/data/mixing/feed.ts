@@ -2,11 +2,12 @@
  * Batches for training from prepared folders, as one thing whatever they are made of: one text (batches.ts) or a mixture
  * (mixture.ts). Described by plain data, so that a worker thread can open the same (prefetch.ts).
  */
-import type { LossMarker } from "../answers.ts";
+import type { LossMarker } from "../loss-mask.ts";
 import { createBatches, type Batch, type BatchPosition } from "../batches.ts";
 import { openShards, readManifest, type SplitName } from "../dataset.ts";
 import { FormatError } from "../../platform/errors.ts";
-import { openSplit, type PreparedSplit } from "../sequences.ts";
+import { openSplit, type PreparedSplit } from "../prepared-split.ts";
+import type { Share } from "../share.ts";
 import { streamOfShards } from "../shard-stream.ts";
 import { sliceOfStream, type TokenStream } from "../token-stream.ts";
 import { joinSequences } from "./join.ts";
@@ -66,8 +67,11 @@ export interface MixtureFeedSpec extends FeedSettings {
   sources: readonly PreparedSource[];
   split: SplitName;
   curriculum: CurriculumSpec | null;
-  rank: number;
-  world: number;
+  /** This process's part of each step (default: all of it). */
+  share?: Share;
+  /** @deprecated The names of `share`'s index and count before. */
+  rank?: number;
+  world?: number;
 }
 
 export type FeedSpec = TextFeedSpec | MixtureFeedSpec;

@@ -1,5 +1,5 @@
 /** Several parts of one source as one: the sequences of each behind those of the one before. */
-import { createHasher } from "../../platform/files.ts";
+import { createHasher } from "../../platform/hash.ts";
 import type { SequenceReader } from "../sequences.ts";
 
 /** @param parts of one length, at least one */

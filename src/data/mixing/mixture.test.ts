@@ -142,7 +142,7 @@ describe("a mixture", () => {
           const sources = () => given.map(({ S, weight }, k) => source(k, S, weight));
           const alone = createMixture({ sources: sources(), batch: batch * world, seed });
           const ranks = Array.from({ length: world }, (_, rank) =>
-            createMixture({ sources: sources(), batch, seed, rank, world }),
+            createMixture({ sources: sources(), batch, seed, share: { index: rank, count: world } }),
           );
           for (let n = 0; n < 12; n++) {
             const parts = ranks.map((mixture) => mixture.next());
@@ -247,8 +247,8 @@ describe("a curriculum", () => {
   test("splits over processes as without one", () => {
     const [alone, ...ranks] = [
       paced({ batch: 4 }),
-      paced({ batch: 2, world: 2 }),
-      paced({ batch: 2, rank: 1, world: 2 }),
+      paced({ batch: 2, share: { index: 0, count: 2 } }),
+      paced({ batch: 2, rank: 1, world: 2 }), // as it was called before
     ];
     for (let n = 0; n < 80; n++)
       expect([...alone.next().tokens_BT]).toEqual(ranks.flatMap((rank) => [...rank.next().tokens_BT]));
@@ -271,7 +271,9 @@ describe("bad input", () => {
     ["a weight that is none", { sources: [source(0, 3, Number.NaN)] }, UsageError, /a weight is NaN/],
     ["one name twice", { sources: [source(0, 3, 1), source(0, 3, 1)] }, UsageError, /two sources .* "s0"/],
     ["no batch", { batch: 0 }, UsageError, /batch is 0/],
-    ["a rank that is none", { rank: 2, world: 2 }, UsageError, /process 2 of 2/],
+    ["a share that is none", { share: { index: 2, count: 2 } }, UsageError, /share 2 of 2/],
+    ["a rank that is none", { rank: 2, world: 2 }, UsageError, /share 2 of 2/],
+    ["a share and a rank", { share: { index: 1, count: 2 }, rank: 1, world: 2 }, UsageError, /once/],
     ["a seed that is none", { seed: -1 }, UsageError, /seed is -1/],
     [
       "another length",

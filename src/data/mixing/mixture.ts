@@ -13,12 +13,13 @@
  * Step n of W processes takes the draws from n · B · W on: process r the B of them from r · B. So processes share no draw,
  * and together they have them all.
  */
-import { ignoreBeforeMarker, type LossMarker, nextCounted } from "../answers.ts";
+import { ignoreBeforeMarker, type LossMarker, nextCounted } from "../loss-mask.ts";
 import { type Batch, documentStarts } from "../batches.ts";
 import { DataError, FormatError, UsageError } from "../../platform/errors.ts";
-import { createHasher } from "../../platform/files.ts";
+import { createHasher } from "../../platform/hash.ts";
 import { createPermutation, uniformAt } from "../permutation.ts";
 import type { SequenceReader } from "../sequences.ts";
+import { checkShare, type Share, wholeShare } from "../share.ts";
 import { competence, type Pacing } from "./pacing.ts";
 import { createShares, partsOf } from "./shares.ts";
 
@@ -52,12 +53,14 @@ export interface MixtureOptions {
   seed: number;
   /** Sources with an `order` follow it. */
   curriculum?: Pacing;
-  /** This process, from 0, and how many there are (default 0 of 1). */
+  /** Of each step, this process's part: B of the B · count sequences (default: all of it). */
+  share?: Share;
+  /** @deprecated The names of `share`'s index and count before. */
   rank?: number;
   world?: number;
   /** Adds documentStart_BT. */
   documentStarts?: boolean;
-  /** Tokens behind which targets count; see answers.ts. */
+  /** A text after which targets count; see loss-mask.ts. */
   lossAfter?: LossMarker;
 }
 
@@ -124,12 +127,13 @@ function seedOf(seed: number, name: string): number {
 /**
  * Makes a mixture, at its first draw.
  *
- * @throws UsageError for weights, sizes, a rank or a curriculum that make no sense; FormatError for sources of different
+ * @throws UsageError for weights, sizes, a share or a curriculum that make no sense; FormatError for sources of different
  *   tokenizers or sequence lengths
  */
 export function createMixture(options: MixtureOptions): Mixture {
-  const { sources, batch, seed, rank = 0, world = 1 } = options;
+  const { sources, batch, seed } = options;
   checkOptions(options);
+  const { index: part, count } = shareOf(options);
   const { endOfText } = sources[0];
   const sequence = sources[0].sequences.length;
   const parts = partsOf(sources.map(({ weight }) => weight));
@@ -172,7 +176,7 @@ export function createMixture(options: MixtureOptions): Mixture {
       paced: paced[s],
     })),
   });
-  const batchesPerEpoch = Math.max(1, Math.floor(inAll / (batch * world)));
+  const batchesPerEpoch = Math.max(1, Math.floor(inAll / (batch * count)));
 
   function nextBatch(): MixtureBatch {
     const tokens_BT = new Int32Array(batch * sequence);
@@ -181,12 +185,12 @@ export function createMixture(options: MixtureOptions): Mixture {
     const epoch = Math.floor(shares.draws / inAll);
     index = epoch === epochOf ? index : 0;
     epochOf = epoch;
-    for (let slot = 0; slot < batch * world; slot++) {
+    for (let slot = 0; slot < batch * count; slot++) {
       const share = allowed ? allowed(shares.draws * sequence) : 1;
       const s = shares.next();
       const c = shares.counts[s] - 1;
       if (share < 1 && sources[s].order) paced[s]++;
-      const b = slot - rank * batch;
+      const b = slot - part * batch;
       if (b < 0 || b >= batch) continue;
       const [from, to] = [b * sequence, (b + 1) * sequence];
       sources[s].sequences.read(sequenceOf(s, c, share), tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
@@ -204,14 +208,14 @@ export function createMixture(options: MixtureOptions): Mixture {
     batchesPerEpoch,
     tokensPerEpoch: batchesPerEpoch * batch * sequence,
     // Where several processes share the draws, each has to draw as often as the others: there nothing is skipped.
-    next: () => (options.lossAfter && world === 1 ? nextCounted(nextBatch, batchesPerEpoch) : nextBatch()),
+    next: () => (options.lossAfter && count === 1 ? nextCounted(nextBatch, batchesPerEpoch) : nextBatch()),
     state,
     restore(saved) {
       checkPosition(saved, state());
       shares.restore(saved.sources.map(({ drawn }) => drawn));
       for (const [s, { paced: count }] of saved.sources.entries()) paced[s] = count;
       epochOf = Math.floor(shares.draws / inAll);
-      index = Math.floor((shares.draws - epochOf * inAll) / (batch * world));
+      index = Math.floor((shares.draws - epochOf * inAll) / (batch * count));
     },
     use: () =>
       sources.map(({ name, sequences }, s) => ({
@@ -231,13 +235,19 @@ export function createMixture(options: MixtureOptions): Mixture {
   };
 }
 
-function checkOptions({ sources, batch, seed, rank = 0, world = 1 }: MixtureOptions): void {
+function shareOf({ share, rank, world }: MixtureOptions): Share {
+  if (share && (rank !== undefined || world !== undefined))
+    throw new UsageError("name the process's part once: as share, not by rank and world too");
+  return share ?? { index: rank ?? wholeShare.index, count: world ?? wholeShare.count };
+}
+
+function checkOptions(options: MixtureOptions): void {
+  const { sources, batch, seed } = options;
   if (!(Number.isInteger(batch) && batch >= 1))
     throw new UsageError(`batch is ${batch}; expected a whole number from 1`);
   if (!(Number.isSafeInteger(seed) && seed >= 0))
     throw new UsageError(`seed is ${seed}; expected a whole number from 0`);
-  if (!(Number.isInteger(world) && world >= 1 && Number.isInteger(rank) && rank >= 0 && rank < world))
-    throw new UsageError(`process ${rank} of ${world}; expected a whole number from 1 of processes, the first being 0`);
+  checkShare(shareOf(options));
   if (sources.length === 0) throw new UsageError("a mixture has no sources; name at least one");
   const [first] = sources;
   for (const { name, sequences, vocabSize, endOfText } of sources) {

@@ -11,7 +11,7 @@ import { storycloze } from "./storycloze.ts";
 import type { LikelihoodTask } from "./task.ts";
 import { winogrande } from "./winogrande.ts";
 
-export const likelihoodTasks: readonly LikelihoodTask[] = [
+const tasks: LikelihoodTask[] = [
   arcEasy,
   arcChallenge,
   hellaswag,
@@ -24,14 +24,33 @@ export const likelihoodTasks: readonly LikelihoodTask[] = [
   lambada,
 ];
 
+/** The tasks there are, those of extensions behind ours. */
+export const likelihoodTasks: readonly LikelihoodTask[] = tasks;
+
+const names: string[] = [...tasks.map(({ name }) => name), "humaneval", "wikitext"];
+/** Every name that `--task` takes. */
+export const taskNames: readonly string[] = names;
+
+/** Adds a task. @throws UsageError if its name is taken */
+export function registerTask(task: LikelihoodTask): void {
+  if (names.includes(task.name)) throw new UsageError(`task "${task.name}" exists already; choose another name`);
+  tasks.push(task);
+  names.push(task.name);
+}
+
 /** @throws UsageError for a name that is no task's */
 export function findTask(name: string): LikelihoodTask {
-  const task = likelihoodTasks.find((known) => known.name === name);
-  if (!task) throw new UsageError(`unknown task "${name}"; tasks are: ${taskNames.join(", ")}`);
+  const task = tasks.find((known) => known.name === name);
+  if (!task) throw new UsageError(`unknown task "${name}"; tasks are: ${names.join(", ")}`);
   return task;
 }
 
-/** Every name that `--task` takes. */
-export const taskNames: readonly string[] = [...likelihoodTasks.map(({ name }) => name), "humaneval", "wikitext"];
-
-export type { ChoiceItem, ContinuationItem, HubDataset, LikelihoodTask } from "./task.ts";
+export {
+  type ChoiceItem,
+  type ContinuationItem,
+  type ContinuationTask,
+  choiceItem,
+  type HubDataset,
+  type LikelihoodTask,
+  type MultipleChoiceTask,
+} from "./task.ts";

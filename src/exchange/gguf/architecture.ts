@@ -2,7 +2,15 @@
  * Which GGUF architecture and tensor formats a model can be written in, and which programs then load it. What cannot be is
  * refused with its reason: a file that loads and computes something else would be worse than none.
  */
-import { finalNormEpsOf, hasSubNorms, headWidth, type ModelConfig } from "../../model/index.ts";
+import {
+  describePlan,
+  finalNormEpsOf,
+  headWidth,
+  type ModelConfig,
+  type ModelPlan,
+  planModel,
+} from "../../model/index.ts";
+import { hasTernaryWeights } from "../../nn/index.ts";
 import { UnsupportedError, UsageError } from "../../platform/errors.ts";
 import { type GgmlTypeName, rowMultiple } from "../../quant/ggml-types.ts";
 
@@ -12,6 +20,10 @@ export type GgufArchitecture = (typeof ggufArchitectures)[number];
 /** Formats of the blocks' matrices. */
 export const ggufExportTypes = ["f32", "f16", "bf16", "q8_0", "tq2_0", "tq1_0", "q2_0", "i2_s"] as const;
 export type GgufExportType = (typeof ggufExportTypes)[number];
+
+/** Formats of float layers beside ternary ones. */
+export const ggufLinearTypes = ["f32", "f16", "bf16"] as const;
+export type GgufLinearType = (typeof ggufLinearTypes)[number];
 
 /** Formats of the embedding, and of a head of its own. */
 export const ggufEmbeddingTypes = ["f32", "f16", "bf16", "q8_0", "q6_k"] as const;
@@ -38,6 +50,8 @@ export interface GgufPlan {
   architecture: GgufArchitecture;
   type: GgufExportType;
   embeddingType: GgufEmbeddingType;
+  /** Of the float layers: beside ternary layers one of ggufLinearTypes, else the type itself. */
+  linearType: GgufExportType;
   /** Ternary matrices are written as codes of one unit with their float32 scale in a tensor of its own. */
   scaleTensors: boolean;
   /** For people: the programs that load it. */
@@ -55,24 +69,36 @@ const unknownToPython: readonly GgufExportType[] = ["q2_0", "i2_s"];
  */
 export function planGguf(
   config: ModelConfig,
-  options: { type: GgufExportType; embeddingType?: GgufEmbeddingType; architecture?: GgufArchitecture },
+  options: {
+    type: GgufExportType;
+    embeddingType?: GgufEmbeddingType;
+    linearType?: GgufLinearType;
+    architecture?: GgufArchitecture;
+  },
   where: string,
 ): GgufPlan {
   const { type } = options;
-  const natural = !hasSubNorms(config) ? "llama" : config.activation === "relu2" ? "bitnet-b1.58" : "bitnet";
+  const model = planModel(config);
+  const natural = !model.subNorms ? "llama" : config.activation === "relu2" ? "bitnet-b1.58" : "bitnet";
   const architecture = options.architecture ?? natural;
-  checkArchitecture(config, architecture, natural, where);
+  checkArchitecture(config, model, architecture, natural, where);
   const ternary = ternaryTypes.includes(type);
-  if (ternary && config.variant === "full")
+  if (ternary && !model.anyTernary)
     throw new UsageError(
-      `${where}: --type ${type} holds ternary weights, and this model's are not (variant "full"); use f16, bf16, f32 or q8_0`,
+      `${where}: --type ${type} holds ternary weights, and this model's are not (${describePlan(model)}); use f16, bf16, f32 or q8_0`,
     );
+  const mixed = model.anyTernary && model.layers.some(({ weights }) => !weights);
+  if (options.linearType && !mixed)
+    throw new UsageError(
+      `${where}: --linear-type is for float layers beside ternary ones, and this model is ${describePlan(model)}; use --type`,
+    );
+  const linearType = options.linearType ?? (mixed && (ternary || type === "q8_0") ? "f16" : type);
   if (type === "q2_0" && architecture !== "bitnet" && architecture !== "llama")
     throw new UnsupportedError(
       `${where}: q2_0 is read by llama.cpp alone, which has no architecture "${architecture}"; use i2_s, tq2_0 or tq1_0`,
     );
   const embeddingType = options.embeddingType ?? (ternary ? "f16" : (type as GgufEmbeddingType));
-  checkWidths(config, type, embeddingType, where);
+  checkWidths(config, model, type, embeddingType, where);
   const fork = "bitnet.cpp";
   const loadsIn =
     architecture === "bitnet-b1.58" || architecture === "bitnet-25" || type === "i2_s"
@@ -84,6 +110,7 @@ export function planGguf(
     architecture,
     type,
     embeddingType,
+    linearType,
     // float32 holds the products exactly, I2_S has a scale of its own; the other architectures know no such tensor.
     scaleTensors: architecture === "bitnet" && type !== "f32" && type !== "i2_s",
     loadsIn,
@@ -105,6 +132,7 @@ function pythonNotes(config: ModelConfig, architecture: GgufArchitecture, type: 
 
 function checkArchitecture(
   config: ModelConfig,
+  model: ModelPlan,
   architecture: GgufArchitecture,
   natural: GgufArchitecture,
   where: string,
@@ -116,7 +144,7 @@ function checkArchitecture(
     refuse(
       `it has one epsilon for all norms, and this model's last norm has its own (finalNormEps ${config.finalNormEps})`,
     );
-  if (!hasSubNorms(config)) {
+  if (!model.subNorms) {
     if (architecture !== "llama") refuse("it has sub-norms, and this model has none; use llama");
     if (config.activation !== "silu")
       refuse(`its feed-forward is SwiGLU, and this model's gate is ${config.activation}`);
@@ -136,20 +164,28 @@ function checkArchitecture(
 }
 
 /** Rows must be whole blocks. */
-function checkWidths(config: ModelConfig, type: GgufExportType, embedding: GgufEmbeddingType, where: string): void {
+function checkWidths(
+  config: ModelConfig,
+  model: ModelPlan,
+  type: GgufExportType,
+  embedding: GgufEmbeddingType,
+  where: string,
+): void {
   const refuse = (kind: string, name: string, k: number, what: string, fits: string) => {
     throw new UnsupportedError(
       `${where}: ${name} has rows of ${k}, and ${kind} stores rows in blocks of ${rowMultiple(ggmlNameOf(what as GgufExportType))}; ${fits}`,
     );
   };
   const { width: C, hiddenWidth: F } = config;
-  const blockRows: [string, number][] = [
-    ["attn_q (width)", C],
-    ["ffn_down (hiddenWidth)", F],
+  // The layers that the type is of: the ternary ones, or all of a model without them.
+  const own = model.layers.filter((layer) => !model.anyTernary || hasTernaryWeights(layer));
+  const blockRows: [string, number, boolean][] = [
+    ["attn_q (width)", C, own.some(({ role }) => role !== "down")],
+    ["ffn_down (hiddenWidth)", F, own.some(({ role }) => role === "down")],
   ];
-  for (const [name, k] of blockRows) {
-    if (k % rowMultiple(ggmlNameOf(type)) === 0) continue;
-    const candidates = config.variant === "bitnet" ? ggufExportTypes : (["f16", "bf16", "f32"] as const);
+  for (const [name, k, there] of blockRows) {
+    if (!there || k % rowMultiple(ggmlNameOf(type)) === 0) continue;
+    const candidates = model.anyTernary ? ggufExportTypes : (["f16", "bf16", "f32"] as const);
     const fitting = candidates.filter((t) => [C, F].every((n) => n % rowMultiple(ggmlNameOf(t)) === 0));
     refuse(type.toUpperCase(), name, k, type, `these fit: ${fitting.join(", ")}`);
   }

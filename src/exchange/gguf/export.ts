@@ -4,22 +4,26 @@
  * written is refused in architecture.ts and tokenizer-to-gguf.ts.
  */
 import { bool, float, type GgufTensorSource, type GgufValue, text, u32, writeGguf } from "../../formats/gguf/index.ts";
-import { headWidth, type ModelConfig, type Transformer } from "../../model/index.ts";
+import { headWidth, type ModelConfig, type ModelPlan, type Transformer } from "../../model/index.ts";
+import { hasTernaryWeights, isBitLinear } from "../../nn/index.ts";
 import { DivergenceError, UnsupportedError } from "../../platform/errors.ts";
 import { type BlockTypeName, codecOf, ggmlBytes, type GgmlTypeName } from "../../quant/ggml-types.ts";
 import { encodeI2S } from "../../quant/i2-s.ts";
 import { roundToFloat16 } from "../../quant/float16.ts";
 import type { Parameter } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
+import { type Matrix, matrixOf } from "../matrix.ts";
 import {
   fileTypes,
   type GgufArchitecture,
   type GgufEmbeddingType,
   type GgufExportType,
+  type GgufLinearType,
   type GgufPlan,
   ggmlNameOf,
   planGguf,
 } from "./architecture.ts";
+import { ggmlTypeOf, layerKeys, layerNotes } from "./layer-types.ts";
 import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerToGguf } from "./tokenizer-to-gguf.ts";
 
@@ -28,6 +32,8 @@ export interface GgufExportOptions {
   type: GgufExportType;
   /** Format of the embedding and of a head of its own; by default that of the matrices, float16 beside ternary ones. */
   embeddingType?: GgufEmbeddingType;
+  /** Format of float layers beside ternary ones; by default float16, or `type` where that is a float type. */
+  linearType?: GgufLinearType;
   /** By default the one that computes what the model does. */
   architecture?: GgufArchitecture;
   /** general.name. */
@@ -48,9 +54,6 @@ export interface GgufExportReport extends GgufPlan {
   /** What a user should know: what the file does not hold exactly. */
   notes: string[];
 }
-
-/** A matrix as it multiplies: ternary codes and their scale, or floats. */
-type Matrix = { codes: Uint8Array; scale: number } | Float32Array;
 
 /**
  * Writes the file, whole or not at all.
@@ -78,7 +81,7 @@ export async function exportGguf(
     chatTemplate: chatTemplate ?? undefined,
   });
   const tensors = model.parameters.flatMap((parameter) => sourcesOf(model, parameter, plan, signal));
-  const metadata = [...modelKeys(config, plan, name), ...vocabulary.entries];
+  const metadata = [...modelKeys(model, plan, name), ...vocabulary.entries];
   const { sizeBytes, sha256 } = await writeGguf(path, metadata, tensors);
   const tensorBytes = tensors.reduce((sum, { type, shape }) => sum + ggmlBytes(type, sizeOf(shape)), 0);
   return {
@@ -87,21 +90,21 @@ export async function exportGguf(
     sha256,
     tensors: tensors.length,
     bitsPerWeight: (8 * tensorBytes) / model.parameters.reduce((sum, { size }) => sum + size, 0),
-    notes: [...plan.notes, ...notesOf(config, plan), ...vocabulary.notes],
+    notes: [...plan.notes, ...notesOf(model.plan, plan), ...layerNotes(model.plan, plan), ...vocabulary.notes],
   };
 }
 
 const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
-function notesOf(config: ModelConfig, plan: GgufPlan): string[] {
-  const roundsScale = config.variant === "bitnet" && !plan.scaleTensors && plan.type !== "f32" && plan.type !== "i2_s";
+function notesOf(model: ModelPlan, plan: GgufPlan): string[] {
+  const roundsScale = model.anyTernary && !plan.scaleTensors && plan.type !== "f32" && plan.type !== "i2_s";
   return [
     ...(roundsScale
       ? [
           `architecture "${plan.architecture}" has no scale tensors: each matrix's scale is rounded to ${plan.type === "bf16" ? "bfloat16" : "float16"}`,
         ]
       : []),
-    ...(config.variant === "bitnet" && plan.type !== "i2_s"
+    ...(model.layers.some(isBitLinear) && plan.type !== "i2_s"
       ? [
           plan.type.startsWith("tq") || plan.type.startsWith("q")
             ? "those programs quantise activations in blocks here, not one scale for each token: logits differ a little from bitnet.ts's"
@@ -128,7 +131,7 @@ export function sizeKeys(config: ModelConfig, arch: GgufArchitecture): [string, 
   return keys.map(([key, value]) => [`${arch}.${key}`, value]);
 }
 
-function modelKeys(config: ModelConfig, plan: GgufPlan, name: string): [string, GgufValue][] {
+function modelKeys({ config, plan: model }: Transformer, plan: GgufPlan, name: string): [string, GgufValue][] {
   const { architecture: arch, type } = plan;
   return [
     ["general.architecture", text(arch)],
@@ -137,7 +140,8 @@ function modelKeys(config: ModelConfig, plan: GgufPlan, name: string): [string, 
     ["general.file_type", u32(fileTypes[type])],
     ["general.quantization_version", u32(2)],
     ...sizeKeys(config, arch),
-    ...(arch === "llama" && config.variant === "bitnet" ? [[ternaryKey, bool(true)] as [string, GgufValue]] : []),
+    ...(arch === "llama" && model.anyTernary ? [[ternaryKey, bool(true)] as [string, GgufValue]] : []),
+    ...layerKeys(model, plan),
   ];
 }
 
@@ -145,8 +149,8 @@ function modelKeys(config: ModelConfig, plan: GgufPlan, name: string): [string, 
 function sourcesOf(model: Transformer, parameter: Parameter, plan: GgufPlan, signal?: AbortSignal): GgufTensorSource[] {
   const { name: ours, shape, role } = parameter;
   const name = ggufNameOf(ours);
-  const type: GgmlTypeName =
-    role === "norm" ? "F32" : ggmlNameOf(role === "embedding" || role === "head" ? plan.embeddingType : plan.type);
+  const layer = model.plan.byWeight.get(ours);
+  const type: GgmlTypeName = layer ? ggmlTypeOf(layer, plan) : role === "norm" ? "F32" : ggmlNameOf(plan.embeddingType);
   const read = async (): Promise<Matrix> => {
     signal?.throwIfAborted();
     const matrix = await matrixOf(model, parameter);
@@ -161,20 +165,12 @@ function sourcesOf(model: Transformer, parameter: Parameter, plan: GgufPlan, sig
     shape,
     data: async () => encodeMatrix(await read(), type, plan, `${name}: ${ours}`),
   };
-  if (role !== "ternary" || !plan.scaleTensors) return [source];
+  if (!layer || !hasTernaryWeights(layer) || !plan.scaleTensors) return [source];
   const scale = async () => {
     const matrix = await matrixOf(model, parameter);
     return new Uint8Array(Float32Array.of(matrix instanceof Float32Array ? 1 : matrix.scale).buffer);
   };
   return [source, { name: scaleNameOf(name), type: "F32", shape: [1], data: scale }];
-}
-
-async function matrixOf(model: Transformer, { name, tensor }: Parameter): Promise<Matrix> {
-  const { runtime } = model;
-  const layer = model.ternaryLayers.find(({ weight }) => weight.name === name);
-  if (!layer) return runtime.readFloats(tensor);
-  const { codes, scale } = layer.quantized(runtime);
-  return { codes: (await runtime.read(codes)) as Uint8Array, scale: (await runtime.readFloats(scale))[0] };
 }
 
 function encodeMatrix(matrix: Matrix, type: GgmlTypeName, plan: GgufPlan, where: string): Uint8Array {

@@ -8,7 +8,7 @@ import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
 import { createReferenceBackend } from "../../backends/index.ts";
 import { float, readGguf, text, u32, writeGguf } from "../../formats/gguf/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../model/index.ts";
-import { sha256Of } from "../../platform/files.ts";
+import { sha256Of } from "../../platform/hash.ts";
 import { roundToFloat16 } from "../../quant/float16.ts";
 import { quantizeWeights } from "../../ops/weight-quant/reference.ts";
 import { Runtime } from "../../tensor/index.ts";
@@ -424,11 +424,6 @@ test.for<[string, Parameters<typeof tampered>[0], RegExp]>([
     /tensor "output_norm.weight" is \[128\]; its metadata makes it \[256\]/,
   ],
   [
-    "weights that are not ternary",
-    (_, tensors) => tensors.set("blk.0.attn_q.weight", { name: "blk.0.attn_q.weight", ...someFloats([256, 256]) }),
-    /tensor "blk.0.attn_q.weight" is not ternary/,
-  ],
-  [
     "an unknown pre-tokenizer",
     (keys) => keys.set("tokenizer.ggml.pre", text("tekken")),
     /tokenizer.ggml.pre is "tekken", which cuts text in a way that is not supported.*--pre: gpt-2/,
@@ -440,6 +435,14 @@ test.for<[string, Parameters<typeof tampered>[0], RegExp]>([
   ],
 ])("%s is refused when read", async ([, change, message]) => {
   await expect(loadGguf(await tampered(change), runtime)).rejects.toThrow(message);
+});
+
+test("weights that are not ternary are refused in a file whose matrices are all of one type", async () => {
+  const { file } = await write(modelOf(), { type: "f32" });
+  const other = await rewritten(file, (_, tensors) =>
+    tensors.set("blk.0.attn_q.weight", { name: "blk.0.attn_q.weight", ...someFloats([256, 256]) }),
+  );
+  await expect(loadGguf(other, runtime)).rejects.toThrow(/tensor "blk.0.attn_q.weight" is not ternary/);
 });
 
 test("a file called .gguf that is none is told so, and an empty one", async () => {

@@ -15,8 +15,10 @@ import { loadTokenizer, type Tokenizer } from "../../tokenizer/index.ts";
 import { holdsModelAlone, writeModelFiles } from "../../checkpoint/model-folder.ts";
 import { ggufArchitectures } from "./architecture.ts";
 import { checkModelKeys, type GgufRemarks, layerCount } from "./keys.ts";
+import { readLayers } from "./layer-types.ts";
 import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerFromGguf } from "./tokenizer-from-gguf.ts";
+import { huggingFaceScale } from "../../checkpoint/hf-config.ts";
 
 export interface LoadedGguf {
   /** Owned by the caller: dispose of it. */
@@ -165,10 +167,10 @@ function configOf(file: GgufFile): ModelConfig {
   if (!embedding) throw new FormatError(`${path}: has no tensor "token_embd.weight"; a vocabulary alone is no model`);
   if (tensors.has("rope_freqs.weight")) refuse("rotary scaling (rope_freqs.weight) is not supported");
   const { initStd, requantizeEvery, recompute } = presets.tiny;
-  const variant = arch === "llama" && !isTernaryLlama(file) ? "full" : "bitnet";
+  const ternary = arch !== "llama" || isTernaryLlama(file);
   const config: ModelConfig = {
-    variant,
-    subNorms: variant === "full" || arch !== "llama",
+    variant: ternary ? "bitnet" : "full",
+    subNorms: !ternary || arch !== "llama",
     vocabSize: embedding.shape[0],
     width: count("embedding_length"),
     layers: count("block_count"),
@@ -182,8 +184,7 @@ function configOf(file: GgufFile): ModelConfig {
     normEps: shortest(metadata.number(key("attention.layer_norm_rms_epsilon"))),
     initStd,
     // The rule under which master weights are made here; any scale of at least eps is kept to the bit.
-    weightScale: "clamp",
-    weightEps: 1e-5,
+    ...huggingFaceScale,
     requantizeEvery,
     recompute,
   };
@@ -205,19 +206,21 @@ function configOf(file: GgufFile): ModelConfig {
   // Each block has tensors: a count that the file cannot hold is refused before a model of that size is made.
   if (config.layers > tensors.size)
     throw new FormatError(`${path}: ${key("block_count")} is ${config.layers}, but there are ${tensors.size} tensors`);
-  return config;
+  const quantization = readLayers(file, config, ternary);
+  return quantization ? { ...config, quantization } : config;
 }
 
 /**
- * LLaMA's layers made ternary, without sub-norms: said by ours, and told of others' files by the first matrix, where a
- * ternary type holds one magnitude. Blocks of different ones are float weights that a quantiser made ternary.
+ * LLaMA's layers made ternary, without sub-norms: said by ours, and told of others' files by the first matrix of a ternary
+ * type, where that holds one magnitude. Blocks of different ones are float weights that a quantiser made ternary.
  */
 function isTernaryLlama({ metadata, tensors, readFloats }: GgufFile): boolean {
   const said = metadata.findBool(ternaryKey);
   if (said !== undefined) return said;
-  const name = "blk.0.attn_q.weight";
-  const type = tensors.get(name)?.type;
-  return ["TQ1_0", "TQ2_0", "I2_S"].includes(String(type)) && ternaryOf(readFloats(name)) !== null;
+  const first = [...tensors.values()].find(
+    ({ name, type }) => /^blk\.\d+\./.test(name) && ["TQ1_0", "TQ2_0", "I2_S"].includes(String(type)),
+  );
+  return first !== undefined && ternaryOf(readFloats(first.name)) !== null;
 }
 
 /** @throws FormatError unless the file holds exactly the tensors of the model */

@@ -3,8 +3,10 @@ export {
   type GgufArchitecture,
   type GgufEmbeddingType,
   type GgufExportType,
+  type GgufLinearType,
   type GgufPlan,
   ggufExportTypes,
+  ggufLinearTypes,
 } from "./architecture.ts";
 export { exportGguf, type GgufExportOptions, type GgufExportReport, sizeKeys } from "./export.ts";
 export { endNames, withoutTextEnds } from "./end-tokens.ts";

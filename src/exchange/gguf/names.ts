@@ -1,29 +1,39 @@
 /** Names of a model's tensors in a GGUF file, and the order of rotary rows there. */
+import {
+  embeddingName,
+  finalNormName,
+  headName,
+  inBlock,
+  linearNames,
+  normNames,
+  weightName,
+} from "../../model/index.ts";
 
 const outer: Record<string, string> = {
-  "model.embed_tokens.weight": "token_embd.weight",
-  "model.norm.weight": "output_norm.weight",
-  "lm_head.weight": "output.weight",
+  [embeddingName]: "token_embd.weight",
+  [finalNormName]: "output_norm.weight",
+  [headName]: "output.weight",
 };
 
-const inBlock: Record<string, string> = {
-  input_layernorm: "attn_norm",
-  "self_attn.q_proj": "attn_q",
-  "self_attn.k_proj": "attn_k",
-  "self_attn.v_proj": "attn_v",
-  "self_attn.attn_sub_norm": "attn_sub_norm",
-  "self_attn.o_proj": "attn_output",
-  post_attention_layernorm: "ffn_norm",
-  "mlp.gate_proj": "ffn_gate",
-  "mlp.up_proj": "ffn_up",
-  "mlp.ffn_sub_norm": "ffn_sub_norm",
-  "mlp.down_proj": "ffn_down",
+const blockNames: Record<string, string> = {
+  [normNames.attention]: "attn_norm",
+  [linearNames.query]: "attn_q",
+  [linearNames.key]: "attn_k",
+  [linearNames.value]: "attn_v",
+  [normNames.attentionSub]: "attn_sub_norm",
+  [linearNames.output]: "attn_output",
+  [normNames.feedForward]: "ffn_norm",
+  [linearNames.gate]: "ffn_gate",
+  [linearNames.up]: "ffn_up",
+  [normNames.feedForwardSub]: "ffn_sub_norm",
+  [linearNames.down]: "ffn_down",
 };
 
 /** The name in a GGUF file of a parameter named as Hugging Face does. */
 export function ggufNameOf(parameter: string): string {
-  const block = /^model\.layers\.(\d+)\.(.+)\.weight$/.exec(parameter);
-  const name = block ? inBlock[block[2]] && `blk.${block[1]}.${inBlock[block[2]]}.weight` : outer[parameter];
+  const found = inBlock(parameter);
+  const module = found && blockNames[found.module];
+  const name = found ? module && `blk.${found.block}.${weightName(module)}` : outer[parameter];
   if (!name) throw new Error(`gguf: no name for parameter ${parameter}`);
   return name;
 }
@@ -39,8 +49,9 @@ export const ternaryKey = "bitnet_ts.ternary";
 
 /** How many heads' rows a query or key projection holds; null for any other parameter. */
 export function rotaryHeads(parameter: string, { heads, kvHeads }: { heads: number; kvHeads: number }): number | null {
-  if (parameter.endsWith(".q_proj.weight")) return heads;
-  return parameter.endsWith(".k_proj.weight") ? kvHeads : null;
+  const module = inBlock(parameter)?.module;
+  if (module === linearNames.query) return heads;
+  return module === linearNames.key ? kvHeads : null;
 }
 
 /**

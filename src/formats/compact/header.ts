@@ -15,7 +15,7 @@
  */
 import { z } from "zod";
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
-import { sha256Of } from "../../platform/files.ts";
+import { sha256Of } from "../../platform/hash.ts";
 import { areFrequencies, blockCodes, blockHeadBytes, type Frequencies, mostCodesPerByte } from "../../quant/entropy.ts";
 import { type RowTypeName, rowTypes } from "../../quant/row-types.ts";
 import { tritBytes } from "../../quant/trits.ts";

@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
 import type { Backend, DeviceBuffer } from "../../backends/backend.ts";
-import { createBackend, listBackends } from "../../backends/index.ts";
+import { createBackend, findBackends } from "../../backends/index.ts";
 import { packMatrix } from "../../ops/matrix-linear/index.ts";
 import { FormatError } from "../../platform/errors.ts";
 import { openFile } from "../../platform/files.ts";
 import { matrixBytes } from "../../quant/matrix-rows.ts";
 
-const here = listBackends().some(({ choice, absent }) => choice.backend === "native" && !absent);
+const here = (await findBackends()).some(({ choice, absent }) => choice.backend === "native" && !absent);
 const [rows, k] = [160, 256];
 const bytes = 4 * rows * k;
 /** The matrix begins amid a page, and ends amid one. */

@@ -10,8 +10,8 @@ import type { Op } from "../../ops/op.ts";
 export interface Estimator<Settings = unknown> {
   /** As in the config: `model.quantization.estimator`. */
   readonly name: string;
-  /** Settings that a config may give beside the name, with their defaults. */
-  readonly schema: z.ZodType<Settings>;
+  /** Settings that a config may give beside the name, with their defaults; absent: it has none. */
+  readonly schema?: z.ZodType<Settings>;
   /**
    * inputs: w [N, K], its codes u8 [N, K] and their scale [1]; output: w itself, an alias. Its backward turns the gradient
    * at the quantized weights into w's. null: the gradient is passed on as it is, without an op.

@@ -1,5 +1,4 @@
 /** The straight-through estimator (Bengio et al., arXiv:1308.3432): dL/dw = dL/dQ(w). BitNet b1.58's. */
-import { z } from "zod";
 import type { Estimator } from "./estimator.ts";
 
-export const identity: Estimator<Record<string, never>> = { name: "identity", schema: z.strictObject({}), op: null };
+export const identity: Estimator<Record<string, never>> = { name: "identity", op: null };

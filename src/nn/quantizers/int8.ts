@@ -2,7 +2,6 @@
  * int8 in blocks of 32 columns, for layers that stay more exact than ternary (mixed precision): the numbers of GGUF's
  * Q8_0, so that such a layer is exported as it was trained. The definition is in ops/int8-blocks.
  */
-import { z } from "zod";
 import { int8BlockSize, int8Blocks } from "../../ops/int8-blocks/index.ts";
 import type { ValueQuantizer } from "./quantizer.ts";
 
@@ -10,7 +9,6 @@ export const int8: ValueQuantizer<Record<string, never>> = {
   name: "int8",
   form: "values",
   ggufType: "Q8_0",
-  schema: z.strictObject({}),
   refuses: ({ inputs }) =>
     inputs % int8BlockSize === 0
       ? null

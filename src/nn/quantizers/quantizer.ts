@@ -24,8 +24,8 @@ export type QuantizedWeight = TernaryWeight | WeightValues;
 interface WeightQuantizerBase<Settings> {
   /** As in the config: `model.quantization.weights`. */
   readonly name: string;
-  /** Settings that a config may give beside the name, with their defaults. */
-  readonly schema: z.ZodType<Settings>;
+  /** Settings that a config may give beside the name, with their defaults; absent: it has none. */
+  readonly schema?: z.ZodType<Settings>;
   /** Why a matrix [N, K] cannot be quantized this way, and what to do; null if it can. */
   refuses?(shape: { outputs: number; inputs: number }): string | null;
 }
@@ -39,6 +39,11 @@ export interface ModelScale {
 /** A quantizer to -1, 0 and 1 with one scale for the matrix: exact integer products, and every ternary format. */
 export interface TernaryQuantizer<Settings = unknown> extends WeightQuantizerBase<Settings> {
   readonly form: "ternary";
+  /**
+   * Whether codes and scale are absmean's, by the model's scale rule. Formats that quantize again when they are read (Hugging
+   * Face, compact) hold such layers alone; others they refuse by name. GGUF and ONNX hold the codes and scale of any.
+   */
+  readonly isAbsmean?: boolean;
   /** @param w [N, K] float32, not changed. The result is the caller's to dispose of; no gradient. */
   quantize(runtime: Runtime, w: Tensor, settings: Settings, model: ModelScale): TernaryWeight;
 }
@@ -46,7 +51,10 @@ export interface TernaryQuantizer<Settings = unknown> extends WeightQuantizerBas
 /** A quantizer to any other grid: float products with the values that its codes stand for. */
 export interface ValueQuantizer<Settings = unknown> extends WeightQuantizerBase<Settings> {
   readonly form: "values";
-  /** The type of GGUF that holds the values exactly, where there is one. */
+  /**
+   * The type of GGUF that holds the values exactly, where there is one. Files hold the values, which are quantized again when
+   * read: quantizing them must give the same values.
+   */
   readonly ggufType?: "Q8_0" | "F16" | "BF16" | "F32";
   /** @param w [N, K] float32, not changed. The result is the caller's to dispose of; no gradient. */
   quantize(runtime: Runtime, w: Tensor, settings: Settings, model: ModelScale): WeightValues;

@@ -6,6 +6,7 @@
  * Rounding is half to even, and no code passes ±127 since |x| <= a. Every step is float32. The slow definition:
  * kernel.cc must agree with it on cases.ts.
  */
+import { roundHalfEven } from "../../quant/rounding.ts";
 
 /**
  * @param x     [M, K]
@@ -38,11 +39,4 @@ export function quantizeActivations(
     }
     sums[m] = sum;
   }
-}
-
-/** The nearest integer, and of two the even one, as PyTorch rounds. (Math.round(0.5) is 1.) */
-export function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const above = x - floor;
-  return above < 0.5 || (above === 0.5 && floor % 2 === 0) ? floor : floor + 1;
 }

@@ -1,13 +1,13 @@
-// Oracles: reference.ts on every backend; reference.ts itself is held to PyTorch (../shared/fixtures/ops.json) and to a
+// Oracles: reference.ts on every backend; reference.ts itself is held to PyTorch (fixtures.json) and to a
 // finite difference. Bound: a score is a float32 sum of D products of size ~|q||k|/sqrt(D) <= 8 · scale in the cases, so
 // its error, the relative error of a probability, stays under 1e-6 · scale; sums over keys and queries add ~1e-6 each.
 // dy · v - delta is a difference of two sums of D terms, whose errors grow with sqrt(D).
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
+import { needs } from "../../../test/support/bounds.ts";
 import { expectClose } from "../../../test/support/expect-close.ts";
 import { checkGradients } from "../../../test/support/finite-difference.ts";
-import { sharedPath, testShared } from "../../../test/support/shared.ts";
+import { readFixtures } from "../../../test/support/fixtures.ts";
 import type { Backend, NDArray } from "../../backends/backend.ts";
 import { createReferenceBackend } from "../../backends/reference.ts";
 import type { Precision } from "../op.ts";
@@ -118,12 +118,14 @@ forEachBackend((backend) => {
     }
   });
 
-  test("gives NaN for a query whose scores hold NaN, and for no other", async () => {
+  test("gives NaN for a query whose scores hold NaN, and for no other", async ({ skip }) => {
+    const b = await backend.get();
+    needs(b, skip, "ieee");
     const c = cases.find((x) => x.name === "an odd head width")!;
     const broken = { ...c, q: c.q.slice() };
     broken.q[5 * 21 + 8] = Number.NaN; // token 5, head 1
-    const [sound] = await run(await backend.get(), c);
-    const [y] = await run(await backend.get(), broken);
+    const [sound] = await run(b, c);
+    const [y] = await run(b, broken);
     for (let i = 0; i < y!.length; i++) {
       const hit = i >= 5 * 21 + 7 && i < 5 * 21 + 14;
       if (hit) expect(y![i]).toBeNaN();
@@ -143,8 +145,8 @@ forEachBackend((backend) => {
   });
 });
 
-testShared("reference: agrees with PyTorch's gqa_attention", ["fixtures/ops.json"], async () => {
-  const f = JSON.parse(readFileSync(sharedPath("fixtures/ops.json"), "utf8")).gqa_attention;
+test("reference: agrees with PyTorch's gqa_attention", async () => {
+  const f = readFixtures("attention").gqa_attention;
   const [B, H, G, T, D] = [2, 4, 2, 5, 6];
   // [B, heads, T, D] to [B, T, heads·D]
   const arranged = (values: number[][][][], heads: number) =>

@@ -1,10 +1,11 @@
 // Oracle: reference.ts on every backend; reference.ts is held to PyTorch in test/parity. The gradient is straight-through
 // and so is no derivative: it is held to its definition, the plain matrix products of ops/matmul on the dequantised
 // operands.
-// Bound: none for the forward (an exact integer, two roundings). For gradients as in matmul.test.ts: 2 √terms · 2^-24 ·
+// Bound: none for the forward (an exact integer, two roundings); where sums are float32, that of the weights' scale. For gradients as in matmul.test.ts: 2 √terms · 2^-24 ·
 // sum |a·b|.
 import { expect, test } from "vitest";
 import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
+import { bySums, expectCodes, needs, needsWidth } from "../../../test/support/bounds.ts";
 import { expectClose } from "../../../test/support/expect-close.ts";
 import type { Backend, NDArray } from "../../backends/backend.ts";
 import { createBackend } from "../../backends/index.ts";
@@ -122,14 +123,22 @@ function expectGradients(c: Case, actual: Run, wanted: Run, dxBound: number, dwB
     expectClose(dw, plus(wanted.dws[i], c.weights[i]), { ...rounding, abs: rounding.abs + dwBounds[i] }, `dw ${i}`);
 }
 
+/** The same bits; where sums are float32, the weights' scale, a mean of |w|, is off by some ulps. */
+function expectForward(b: Backend, actual: Run, wanted: Run) {
+  for (const [i, y] of actual.outputs.entries())
+    expectClose(y, wanted.outputs[i], bySums(b, {}, { rel: 2 ** -20 }), `y ${i}`);
+}
+
 forEachBackend((backend) => {
-  test.for(cases)("agrees with the reference for $name: the forward to the last bit", async (c) => {
+  test.for(cases)("agrees with the reference for $name: the forward to the last bit", async (c, { skip }) => {
+    const b = await backend.get();
+    needsWidth(b, skip, c.k);
     const { run: wanted, dxSum, dwSums } = await expectedOf(c);
     const dxTerms = c.outputs.reduce((a, b) => a + b);
     for (const add of [false, true]) {
-      const actual = await run(await backend.get(), c, { add });
-      expect(actual.saved[0]).toEqual(wanted.saved[0]);
-      expect(actual.outputs).toEqual(wanted.outputs);
+      const actual = await run(b, c, { add });
+      expectCodes(b, actual.saved[0], wanted.saved[0]);
+      expectForward(b, actual, wanted);
       const dwBounds = dwSums.map((sum) => summing(c.m, sum));
       expectGradients(c, actual, wanted, summing(dxTerms, dxSum), dwBounds, add);
     }
@@ -167,8 +176,9 @@ forEachBackend((backend) => {
     }
   });
 
-  test("in int8 agrees with the reference, the forward to the last bit", async () => {
+  test("in int8 agrees with the reference, the forward to the last bit", async ({ skip }) => {
     const b = await backend.get();
+    needs(b, skip, "int8Gradients", "anyByteWidth");
     for (const c of cases) {
       const wanted = await int8Reference(c);
       // Exact integers times a scale, rounded once a stretch of k and launch, or a block of rows.
@@ -177,13 +187,15 @@ forEachBackend((backend) => {
       const dwBounds = wanted.dws.map((dw) => bound(dw, 2 * Math.ceil(c.m / gradientBlock)));
       for (const add of [false, true]) {
         const actual = await run(b, c, { precision: "int8", add });
-        expect(actual.outputs).toEqual(wanted.outputs);
+        expectForward(b, actual, wanted);
         expectGradients(c, actual, wanted, dxBound, dwBounds, add);
       }
     }
   });
 
-  test("in int8 has zero gradients for rows and columns of zeros, and NaN for what is not finite", async () => {
+  test("in int8 has zero gradients for rows and columns of zeros, and NaN for what is not finite", async ({ skip }) => {
+    const b = await backend.get();
+    needs(b, skip, "int8Gradients", "ieee", "anyByteWidth");
     const c = cases[8];
     const dys = c.outputGradients.map((dy) => Float32Array.from(dy));
     const [zero, small, bad] = [3, 4, 99];
@@ -194,7 +206,7 @@ forEachBackend((backend) => {
     dys[1][bad * c.outputs[1] + 5] = Number.POSITIVE_INFINITY;
     const [still, n] = [7, c.outputs[1]];
     for (let m = 0; m < c.m; m++) dys[1][m * n + still] = 0;
-    const { dx, dws } = await run(await backend.get(), { ...c, outputGradients: dys }, { precision: "int8" });
+    const { dx, dws } = await run(b, { ...c, outputGradients: dys }, { precision: "int8" });
     const rowOf = (m: number) => Array.from(dx.slice(m * c.k, (m + 1) * c.k));
     for (const m of [zero, small]) expect(rowOf(m).every((v) => v === 0)).toBe(true);
     expect(rowOf(bad).every(Number.isNaN)).toBe(true);
@@ -225,20 +237,22 @@ forEachBackend((backend) => {
     expect(actual.dx).toEqual(wanted.dx);
   });
 
-  test("gives NaN, and never plausible numbers, for a row or a weight that is not finite", async () => {
+  test("gives NaN, and never plausible numbers, for a row or a weight that is not finite", async ({ skip }) => {
+    const b = await backend.get();
+    needs(b, skip, "ieee", "anyByteWidth");
     for (const m of [3, 30]) {
       const { k, outputs, weights } = cases[6];
       const x = cases[8].x.slice(0, m * k);
       x[k + 5] = Number.POSITIVE_INFINITY;
       const c = { ...cases[6], m, x, outputGradients: [cases[8].x.slice(0, m * outputs[0])] };
-      const [y] = (await run(await backend.get(), c)).outputs;
+      const [y] = (await run(b, c)).outputs;
       const bad = Array.from({ length: m }, (_, i) => y.slice(i * outputs[0], (i + 1) * outputs[0]).some(Number.isNaN));
       expect(bad).toEqual(Array.from({ length: m }, (_, i) => i === 1));
       expect(y.slice(outputs[0], 2 * outputs[0]).every(Number.isNaN)).toBe(true);
       for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {
         const w = Float32Array.from(weights[0]);
         w[7] = value;
-        const worse = await run(await backend.get(), { ...c, x: cases[8].x.slice(0, m * k), weights: [w] });
+        const worse = await run(b, { ...c, x: cases[8].x.slice(0, m * k), weights: [w] });
         expect(worse.outputs[0].every(Number.isNaN)).toBe(true);
       }
     }

@@ -7,7 +7,7 @@
 import { defineKernel, type NDArray } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
 import { type BackwardContext, type Op, sizeOf } from "../op.ts";
-import { bf16Flag } from "../precision.ts";
+import { bf16Flag, checkInt8Gradients } from "../precision.ts";
 import { backwardInt8, type GradientTerm } from "./int8.ts";
 import {
   bitLinearBackwardInput,
@@ -120,8 +120,12 @@ export const bitLinear: Op<BitLinearParams> = {
     });
     if (terms.length === 0) return;
 
-    if (cx.precision === "int8") backwardInt8(cx, x, xScale, terms);
-    else backwardFloat(cx, x, xScale, terms);
+    if (cx.precision === "int8") {
+      checkInt8Gradients(cx, "bit-linear");
+      backwardInt8(cx, x, xScale, terms);
+    } else {
+      backwardFloat(cx, x, xScale, terms);
+    }
     // Last: whoever takes it over may add to it in place.
     if (params.residual) cx.pass(6, terms[0].dy);
   },

@@ -2,7 +2,7 @@
  * BitLinear's gradients under precision int8: dy rounded to int8 codes, and products of int8 with the codes that forward
  * had. The slow definition: kernel.cc must agree with it on cases.ts.
  */
-import { roundHalfEven } from "../activation-quant/reference.ts";
+import { roundHalfEven } from "../../quant/rounding.ts";
 import type { InputGradientTerm } from "./reference.ts";
 
 /** Rows that share a column's scale: enough that their product costs more than its conversion, few enough for one scale. */

@@ -12,8 +12,8 @@
  *   int8       codes q, then 16 float32 scales: max|x| / 127 of each token
  *   int4       q + 8 in half a byte, scales max|x| / 7. Keys: dimensions 2i, 2i + 1 of a token; values: d and D/2 + d
  */
-import { fromFloat16Bits, toFloat16Bits } from "../../quant/matrix-rows.ts";
-import { roundHalfEven } from "../activation-quant/reference.ts";
+import { fromFloat16Bits, toFloat16Bits } from "../../quant/float16.ts";
+import { roundHalfEven } from "../../quant/rounding.ts";
 import { nameOf } from "../packed-linear/reference.ts";
 
 export const pageTokens = 16;

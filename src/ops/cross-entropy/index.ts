@@ -1,11 +1,13 @@
 /**
  * Cross entropy as an op: contract, kernels and gradient. The definition is in reference.ts.
  *
- * Backward writes the gradient OVER THE LOGITS and passes them on as their own gradient, so that no second [M, V] array
- * ever exists (it would be the largest of a training step): logits are not to be read after backward.
+ * Where nobody else holds the logits, backward writes the gradient over them and passes them on as their own gradient, so
+ * that no second [M, V] array exists (it would be the largest of a training step). Where another op saved them or a caller
+ * kept them, it works on a copy.
  */
 import { defineKernel } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
+import { copy } from "../add/index.ts";
 import { type Op, sizeOf } from "../op.ts";
 import { crossEntropyBackward, crossEntropyForward } from "./reference.ts";
 
@@ -47,11 +49,16 @@ export const crossEntropy: Op = {
   backward(cx, [logits, targets, stats], [dloss, dtokenLoss]) {
     if (!dloss && !dtokenLoss) return;
     const classes = logits.shape[logits.shape.length - 1];
+    let gradient = logits;
+    if (!cx.exclusive(logits)) {
+      gradient = cx.create(logits.shape, "f32");
+      copy(cx, gradient, logits);
+    }
     cx.backend.launch(
       backward,
-      { logits, targets, stats, dloss, dtokenLoss },
+      { logits: gradient, targets, stats, dloss, dtokenLoss },
       { rows: sizeOf(targets.shape), classes },
     );
-    cx.pass(0, logits);
+    cx.pass(0, gradient);
   },
 };

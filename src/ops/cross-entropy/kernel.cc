@@ -1,48 +1,11 @@
 // Cross entropy, forward and backward over the logits in place. See index.ts; the definition is in reference.ts.
 // Bound by memory: a row is read from there once, and its second pass from the cache.
-#include "../../../native/simd-math.h"
+#include "native/softmax-rows.h"
 
 namespace bitnet::ISA_NS {
 
-constexpr int32_t kIgnored = -100;
-constexpr size_t kLanesWide = kLanes;
-
 // Whether a target names a class.
 INLINE bool within(int32_t target, size_t classes) { return target >= 0 && static_cast<size_t>(target) < classes; }
-
-INLINE float row_max(const float* x, size_t classes) {
-  const VF lowest = splat(-__builtin_inff());
-  VF most[4] = {lowest, lowest, lowest, lowest};
-  size_t v = 0;
-  for (; v + 4 * kLanesWide <= classes; v += 4 * kLanesWide) {
-    UNROLL for (int i = 0; i < 4; i++) most[i] = max(load(x + v + i * kLanes), most[i]);
-  }
-  for (; v + kLanesWide <= classes; v += kLanesWide) most[0] = max(load(x + v), most[0]);
-  float result = largest(max(max(most[0], most[1]), max(most[2], most[3])));
-  for (; v < classes; v++) result = max(x[v], result);
-  return result;
-}
-
-// sum of e^(x - most); NaN if any x is NaN, or most is infinite.
-INLINE double row_sum(const float* x, float most, size_t classes) {
-  const VF base = splat(most);
-  VF sums[4] = {};
-  size_t v = 0;
-  for (; v + 4 * kLanesWide <= classes; v += 4 * kLanesWide) {
-    UNROLL for (int i = 0; i < 4; i++) sums[i] += exp(load(x + v + i * kLanes) - base);
-  }
-  for (; v < classes; v += kLanesWide) {
-    const size_t n = min(kLanesWide, classes - v);
-    VF e = exp(load_part(x + v, n) - base);
-    if (n < kLanesWide) {
-      float lanes[kLanes] = {};
-      store_part(lanes, e, n);
-      e = load(lanes);
-    }
-    sums[0] += e;
-  }
-  return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-}
 
 KERNEL(cross_entropy_forward) {
   const float* logits = call.f32(0);

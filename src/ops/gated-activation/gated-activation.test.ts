@@ -1,13 +1,13 @@
-// Oracles: reference.ts on every backend; reference.ts itself is held to PyTorch (../shared/fixtures/ops.json) and to a
+// Oracles: reference.ts on every backend; reference.ts itself is held to PyTorch (fixtures.json) and to a
 // finite difference. Bound: exp within 2 ulp (native/simd-math.h), a division, and three products in float32: 6 ulp,
 // 7.2e-7; the gradient's slope s · (1 + g · (1 - s)) may cancel where it crosses 0 (g = -1.28), hence an absolute part.
 // Where e^g is under float32's normals (g < -87), s has a last unit of 1.4e-45, times a gate of 105: 2e-42 absolute.
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
+import { needs } from "../../../test/support/bounds.ts";
 import { expectClose } from "../../../test/support/expect-close.ts";
 import { checkGradients } from "../../../test/support/finite-difference.ts";
-import { sharedPath, testShared } from "../../../test/support/shared.ts";
+import { readFixtures } from "../../../test/support/fixtures.ts";
 import type { Backend } from "../../backends/backend.ts";
 import { createReferenceBackend } from "../../backends/reference.ts";
 import { cases } from "./cases.ts";
@@ -49,7 +49,9 @@ forEachBackend((backend) => {
     expectClose(up!, both[2]!, {}, "dup");
   });
 
-  test("gives NaN for NaN, and what the reference gives for infinite gates", async () => {
+  test("gives NaN for NaN, and what the reference gives for infinite gates", async ({ skip }) => {
+    const b = await backend.get();
+    needs(b, skip, "ieee");
     for (const kind of ["silu", "relu2"] as const) {
       const c: Case = {
         ...cases[0],
@@ -60,14 +62,14 @@ forEachBackend((backend) => {
         dh: Float32Array.of(1, 1, 1, 1),
       };
       const expected = await run(createReferenceBackend(), c);
-      const actual = await run(await backend.get(), c);
+      const actual = await run(b, c);
       for (const i of [0, 1, 2]) expectClose(actual[i]!, expected[i]!, { rel: 7.2e-7 }, `${kind}[${i}]`);
     }
   });
 });
 
-testShared("reference: agrees with PyTorch's swiglu", ["fixtures/ops.json"], async () => {
-  const f = JSON.parse(readFileSync(sharedPath("fixtures/ops.json"), "utf8")).swiglu;
+test("reference: agrees with PyTorch's swiglu", async () => {
+  const f = readFixtures("gated-activation").swiglu;
   const flat = (rows: number[][]) => Float32Array.from(rows.flat());
   const c: Case = { ...cases[0], kind: "silu", shape: [3, 7], gate: flat(f.gate), up: flat(f.up), dh: flat(f.dy) };
   const [y, dgate, dup] = await run(createReferenceBackend(), c);
@@ -99,6 +101,7 @@ test("adds both gradients where gate and up are one tensor", async () => {
     create,
     gradient: () => ({ array: target, accumulate: asked++ ? (1 as const) : (0 as const) }),
     pass: () => {},
+    exclusive: () => true,
   };
   gatedActivation.backward!(cx, [x, x], [dh], { kind: "relu2" });
   // h = max(x, 0)³ for x > 0, so dh/dx = 3 x².

@@ -8,13 +8,11 @@ import { normals } from "../../../test/support/random.ts";
 import type { Backend, NDArray } from "../../backends/backend.ts";
 import { codecOf, ggmlBytes } from "../../quant/ggml-types.ts";
 import {
-  fromFloat16Bits,
   matrixBytes,
   type MatrixFormat,
   matrixFormats,
   matrixRowBytes,
   packRow,
-  toFloat16Bits,
   unpackRow,
 } from "../../quant/matrix-rows.ts";
 import { panelRows } from "../../quant/packed-ternary.ts";
@@ -22,6 +20,7 @@ import type { OpContext } from "../op.ts";
 import { ends, type LinearEnd, weightRows } from "../packed-linear/index.ts";
 import { matrixLinear, matrixRows, packMatrix } from "./index.ts";
 import { matrixLinear as reference } from "./reference.ts";
+import { fromFloat16Bits, toFloat16Bits } from "../../quant/float16.ts";
 
 const names = Object.keys(matrixFormats) as MatrixFormat[];
 /** What the reference gives for a case, made once for all backends. */

@@ -14,6 +14,7 @@ import { type MatrixFormat, matrixFormats, matrixRowBytes, packRow, unpackRow } 
 import { panelRows } from "../../quant/packed-ternary.ts";
 import { type RowSource, rowSources, sourceFloats, sourceRowBytes } from "../../quant/row-sources.ts";
 import { applyEnd, ends, nameOf, normed, weightRows } from "../packed-linear/reference.ts";
+import { roundHalfEven } from "../../quant/rounding.ts";
 
 const formatOf = (number: number): MatrixFormat => nameOf(matrixFormats, number);
 
@@ -29,12 +30,6 @@ function codesOf(x: Float32Array): { codes: Float64Array; scale: number } {
     codes: Float64Array.from(x, (v) => (factor > 0 ? roundHalfEven(Math.fround(v * factor)) : 0)),
     scale: Math.fround(most / mostCode),
   };
-}
-
-function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const above = x - floor;
-  return above < 0.5 || (above === 0.5 && floor % 2 === 0) ? floor : floor + 1;
 }
 
 /** One output: x by a row of weights at `offset`. */

@@ -8,11 +8,10 @@ import { packedBytes, panelRows, type RowPlacement, type TernaryFormat } from ".
 import { type RowSource, rowSources, sourceRowBytes } from "../../quant/row-sources.ts";
 import { type OpContext, sizeOf } from "../op.ts";
 import { ends, formats, type LinearEnd, packedLinear as reference, packRows, weightRows } from "./reference.ts";
+import { activationEps } from "../activation-quant/index.ts";
 
 export { ends, type LinearEnd, weightRows } from "./reference.ts";
 
-/** Of the activations' quantisation, as bit-linear has it. */
-const activationEps = 1e-5;
 /** Up to so many rows the kernel needs no workspace; as kFew in kernel.cc. */
 const fewRows = 8;
 
@@ -21,7 +20,7 @@ const fewRows = 8;
  * of k is run through at once: up to 1024 words of it, as kStretch in native/gemm-products.h.
  */
 export const needsProduct = (backend: Backend, end: LinearEnd, k: number): boolean =>
-  end !== "store" && k > (backend.name === "wasm" ? 2048 : 4096);
+  end !== "store" && k > backend.supports.int8Columns;
 
 const kernel = defineKernel({
   name: "packed_linear",

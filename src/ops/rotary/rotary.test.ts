@@ -1,11 +1,10 @@
-// Oracles: reference.ts on every backend; reference.ts itself is held to PyTorch (../shared/fixtures/ops.json) and to a
+// Oracles: reference.ts on every backend; reference.ts itself is held to PyTorch (fixtures.json) and to a
 // finite difference. Bound: two products and a sum in float32, 2 ulp of the largest operand.
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
 import { expectClose } from "../../../test/support/expect-close.ts";
 import { checkGradients } from "../../../test/support/finite-difference.ts";
-import { sharedPath, testShared } from "../../../test/support/shared.ts";
+import { readFixtures } from "../../../test/support/fixtures.ts";
 import type { Backend } from "../../backends/backend.ts";
 import { createReferenceBackend } from "../../backends/reference.ts";
 import { cases } from "./cases.ts";
@@ -37,8 +36,8 @@ forEachBackend((backend) => {
 });
 
 for (const name of ["rope_half_split", "rope_half_split_pos3"])
-  testShared(`reference: agrees with PyTorch's ${name}`, ["fixtures/ops.json"], async () => {
-    const f = JSON.parse(readFileSync(sharedPath("fixtures/ops.json"), "utf8"))[name];
+  test(`reference: agrees with PyTorch's ${name}`, async () => {
+    const f = readFixtures("rotary")[name];
     const [B, H, T, D] = [1, 2, 5, 8];
     // [B, H, T, D] to [B, T, H·D]
     const arranged = (values: number[][][][]) =>

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import type { Backend } from "../../backends/backend.ts";
 import { createReferenceBackend } from "../../backends/reference.ts";
 import { fetchArray, forEachBackend, place } from "../../../test/support/backends.ts";
+import { bySums, needs } from "../../../test/support/bounds.ts";
 import { expectClose } from "../../../test/support/expect-close.ts";
 import type { OpContext } from "../op.ts";
 import { cases } from "./cases.ts";
@@ -23,10 +24,15 @@ async function run(backend: Backend, x: Float32Array, slot: number) {
 }
 
 forEachBackend((backend) => {
-  test.for(cases)("agrees with the reference for $name, and writes its own slot only", async ({ x }) => {
+  test.for(cases)("agrees with the reference for $name, and writes its own slot only", async ({ x }, { skip }) => {
+    const b = await backend.get();
     const expected = await run(createReferenceBackend(), x, 1);
-    const actual = await run(await backend.get(), x, 1);
-    expectClose(actual, expected, { rel: 2 ** -23, abs: 2 ** -149 }, "slots");
+    // Squares that float32 does not hold, of numbers that it does.
+    if (x.some((value) => value !== 0 && !(value ** 2 > 2 ** -126 && value ** 2 < 2 ** 128)))
+      needs(b, skip, "float64Sums");
+    const actual = await run(b, x, 1);
+    const float64 = { rel: 2 ** -23, abs: 2 ** -149 };
+    expectClose(actual, expected, bySums(b, float64, { rel: 1e-6 }), "slots");
     expect([actual[0], actual[2]]).toEqual([-1, -1]);
   });
 

@@ -70,6 +70,8 @@ export function checkpoints(config: CheckpointsConfig, folder: string, save: Sav
           const due = every !== null && event.step % every === 0;
           const best = keepBest && state.bestStep === event.step;
           // The last step is saved at the end, after the last evaluation.
+          // What a run is about to go back from is not worth keeping, and would be what it goes back to.
+          if (training.controls?.rollingBack) break;
           if ((due || best) && event.step < training.steps) await saveNow(event.step, training);
           break;
         }

@@ -5,17 +5,23 @@
  *   step, epoch, loss, ppl_smoothed, learning_rate, weight_decay, grad_norm, tokens_per_sec, total_tokens, elapsed_ms,
  *   data_wait_ms, skipped_steps, memory_rss_bytes, backend_live_bytes, backend_peak_bytes, ternary_share
  *   of a mixture also: sources: { <name>: { tokens, epochs } }, drawn so far
+ *   where batches without a counted target were skipped since the last line also: skipped_batches
  *   of a quantisation ramp also: quant_lambda
+ *   of objectives other than the next-token loss alone also: losses: { <objective>: its loss before its weight,
+ *     <objective>.<part>: ... }; loss then is their weighted sum
  *   every `layersEvery` steps also: weights_flipped, flipped_since_step, and
  *     layers: { <name>: { minus, zero, plus (fractions), gamma, flipped } }
  *   lines of an evaluation: step, val_loss, val_ppl, val_tokens, bits_per_byte (null where unknown), total_tokens
  *
- * loss is the step's own; ppl_smoothed = exp of the running mean of losses with weight `smoothing` on the old, corrected
+ * loss is the step's own; ppl_smoothed = exp of the running mean of next-token losses (left out where no objective has
+ * one) with weight `smoothing` on the old, corrected
  * for its start at zero; tokens_per_sec is over the steps since the last line, evaluations and saving left out, and so are
  * elapsed_ms and, of it, data_wait_ms, in which training waited for a batch.
  */
 import { ternaryStats, ternaryStatsPerSlot } from "../../ops/ternary-stats/index.ts";
+import { gather } from "../../ops/weighted-sum/index.ts";
 import type { Parameter, Tensor } from "../../tensor/index.ts";
+import { nextTokenLoss } from "../objectives/weighted.ts";
 import type { Callback, ScalarLine, StepEvent, Training } from "../events.ts";
 
 export interface MetricsConfig {
@@ -47,7 +53,9 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       step: event.step,
       epoch: event.epoch,
       loss: event.loss,
-      ppl_smoothed: Math.exp(state.mean / (1 - state.missing)),
+      ...(event.parts && nextTokenLoss(event.parts) === undefined
+        ? {}
+        : { ppl_smoothed: Math.exp(state.mean / (1 - state.missing)) }),
       learning_rate: event.learningRate,
       weight_decay: event.weightDecay,
       grad_norm: event.gradNorm,
@@ -62,6 +70,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       ternary_share: ternaryShare,
     };
     if (passedOver > 0) line.skipped_batches = passedOver;
+    if (event.parts) line.losses = event.parts;
     if (event.quantLambda !== undefined) line.quant_lambda = round(event.quantLambda, 6);
     if (event.sources)
       line.sources = Object.fromEntries(
@@ -81,6 +90,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
         ternaryShare = round(shareOfTernary(training.model.parameters), 6);
         layers?.start(training, event.step);
       }
+      if (event.type === "rollback") layers?.start(training, event.step);
       if (event.type === "step") {
         tokens += event.tokens;
         elapsedMs += event.elapsedMs;
@@ -88,10 +98,12 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
         passedOver += event.passedOver ?? 0;
         totalTokens = event.totalTokens;
         if (!event.skipped) {
-          state = {
-            mean: smoothing * state.mean + (1 - smoothing) * event.loss,
-            missing: smoothing * state.missing,
-          };
+          const nats = event.parts ? nextTokenLoss(event.parts) : event.loss;
+          if (nats !== undefined)
+            state = {
+              mean: smoothing * state.mean + (1 - smoothing) * nats,
+              missing: smoothing * state.missing,
+            };
         }
         const wantsLayers = layers !== null && event.step % layersEvery! === 0;
         if (!wantsLayers && event.step % every !== 0 && event.step !== training.steps) return;
@@ -149,6 +161,7 @@ function layerStatistics() {
   };
   return {
     start(training: Training, step: number) {
+      release();
       previous = hold(training);
       since = step;
     },
@@ -157,26 +170,29 @@ function layerStatistics() {
       if (model.ternaryLayers.length === 0) return {};
       const now = hold(training);
       const into = runtime.empty([now.length * ternaryStatsPerSlot], "i32");
+      const gammas = runtime.empty([now.length]);
       const found: Record<string, unknown> = {};
       let flipped = 0;
       try {
         for (const [i, codes] of now.entries()) ternaryStats(runtime.plainContext(), codes, previous[i], into, i);
-        const counts = await runtime.read(into);
+        const scales = model.ternaryLayers.map((layer) => layer.quantized(runtime).scale);
+        gather(runtime.plainContext(), scales, gammas);
+        const [counts, gamma] = await Promise.all([runtime.read(into), runtime.readFloats(gammas)]);
         for (const [i, layer] of model.ternaryLayers.entries()) {
           const { weight } = layer;
           const [minus, zero, plus, changed] = counts.subarray(i * ternaryStatsPerSlot, (i + 1) * ternaryStatsPerSlot);
-          const gamma = (await runtime.readFloats(layer.quantized(runtime).scale))[0];
           found[weight.name.replace(/\.weight$/, "")] = {
             minus: round(minus / weight.size, 6),
             zero: round(zero / weight.size, 6),
             plus: round(plus / weight.size, 6),
-            gamma,
+            gamma: gamma[i],
             flipped: changed,
           };
           flipped += changed;
         }
       } finally {
         into.dispose();
+        gammas.dispose();
       }
       release();
       previous = now;

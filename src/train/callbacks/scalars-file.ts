@@ -9,7 +9,7 @@ export function scalarsFile(path: string): Callback {
     name: "scalars-file",
     on(event) {
       // Says to readers that lines past this step are of a run that went on no further.
-      if (event.type === "start" && file.sizeBytes > 0)
+      if ((event.type === "start" && file.sizeBytes > 0) || event.type === "rollback")
         file.append(`${JSON.stringify({ resumed_from: event.step })}\n`);
       else if (event.type === "scalars") file.append(scalarsText(event.line));
       // Whoever resumes from a checkpoint then finds the lines up to it.

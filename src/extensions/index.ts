@@ -1,0 +1,123 @@
+/**
+ * Parts that users write outside this package: quantizers, estimators, tasks, filters. An extension is an object of such
+ * parts. `useExtension` adds one to this thread; `loadExtensions` loads modules that export one as `default`, which worker
+ * threads can load too. Afterwards each part has its name in configs and on the command line, as ours have.
+ */
+import { type FilterKind, registerFilter } from "../corpus/index.ts";
+import { type LikelihoodTask, registerTask } from "../eval/index.ts";
+import {
+  type ActivationQuantizer,
+  activationQuantizers,
+  type Estimator,
+  estimators,
+  type WeightQuantizer,
+  weightQuantizers,
+} from "../nn/index.ts";
+import { UsageError } from "../platform/errors.ts";
+import { absolutePath, importModule } from "../platform/modules.ts";
+import { setUpEveryWorker } from "../platform/workers.ts";
+
+// What authors of parts need besides, from one door (`bitnet.ts/extensions`).
+export { type Backend, defineKernel, type Kernel, type NDArray } from "../backends/index.ts";
+export { defineFilter, type FilterKind, type Stage } from "../corpus/index.ts";
+export {
+  type ChoiceItem,
+  choiceItem,
+  choicesField,
+  goldField,
+  type LikelihoodTask,
+  type TaskRow,
+  textField,
+} from "../eval/index.ts";
+export type {
+  ActivationQuantizer,
+  Estimator,
+  ModelScale,
+  TernaryQuantizer,
+  TernaryWeight,
+  ValueQuantizer,
+  WeightQuantizer,
+  WeightValues,
+} from "../nn/index.ts";
+export type { BackwardContext, Op, OpContext } from "../ops/op.ts";
+export type { Runtime, Tensor } from "../tensor/index.ts";
+/** The zod that schemas of settings are made with. */
+export { z } from "zod";
+
+/** Parts by kind; each list may be left out. */
+export interface Extension {
+  weightQuantizers?: readonly WeightQuantizer[];
+  activationQuantizers?: readonly ActivationQuantizer[];
+  // biome-ignore lint/suspicious/noExplicitAny: estimators of any settings; their schema checks them.
+  estimators?: readonly Estimator<any>[];
+  /** Tasks of `bitnet eval --task`. */
+  tasks?: readonly LikelihoodTask[];
+  /** Filters of `bitnet data prepare` and `bitnet data filter`. */
+  filters?: readonly FilterKind[];
+}
+
+interface Origin {
+  /** Whether worker threads load the extension too, and so can make its parts. */
+  inWorkers: boolean;
+}
+
+type Adder<K extends keyof Extension> = (part: NonNullable<Extension[K]>[number], origin: Origin) => void;
+
+/** How each kind of part is added. */
+const adders: { [K in keyof Required<Extension>]: Adder<K> } = {
+  weightQuantizers: (part) => weightQuantizers.register(part),
+  activationQuantizers: (part) => activationQuantizers.register(part),
+  estimators: (part) => estimators.register(part),
+  tasks: registerTask,
+  filters: (part, { inWorkers }) => registerFilter(part, inWorkers),
+};
+const kinds = Object.keys(adders) as (keyof Extension)[];
+
+/**
+ * Adds an extension's parts. A filter added so is run in this thread alone, since worker threads do not know it.
+ *
+ * @throws UsageError for an unknown kind of part, or a name that is taken
+ */
+export function useExtension(extension: Extension): void {
+  add(extension, "extension", { inWorkers: false });
+}
+
+const loaded = new Set<string>();
+
+/**
+ * Loads modules whose default export is an extension and adds their parts, in this thread and in every worker thread that is
+ * started later; one that is loaded already is left out.
+ *
+ * @throws FileError for a file that is not there; UsageError for one that is no module or exports no extension
+ */
+export async function loadExtensions(paths: readonly string[]): Promise<void> {
+  for (const path of paths.map(absolutePath)) {
+    if (loaded.has(path)) continue;
+    const { default: extension } = await importModule(path);
+    add(extension, path, { inWorkers: true });
+    loaded.add(path);
+  }
+  if (loaded.size > 0) setUpEveryWorker({ url: import.meta.url, value: [...loaded] });
+}
+
+/** What worker threads call first (platform/workers.ts). */
+export const setUpWorker = loadExtensions;
+
+function add(extension: unknown, where: string, origin: Origin): void {
+  if (typeof extension !== "object" || extension === null)
+    throw new UsageError(
+      `${where}: exports no extension; expected "export default { ... }" with some of: ${kinds.join(", ")}`,
+    );
+  const unknown = Object.keys(extension).find((key) => !kinds.includes(key as keyof Extension));
+  if (unknown !== undefined)
+    throw new UsageError(`${where}: unknown kind of part "${unknown}"; kinds are: ${kinds.join(", ")}`);
+  for (const kind of kinds) {
+    const parts = (extension as Extension)[kind] ?? [];
+    if (!Array.isArray(parts)) throw new UsageError(`${where}: ${kind} is ${typeof parts}; expected a list`);
+    for (const part of parts) {
+      if (typeof part?.name !== "string" || part.name === "")
+        throw new UsageError(`${where}: a part of ${kind} has no name; expected a "name" of its own`);
+      (adders[kind] as (part: unknown, origin: Origin) => void)(part, origin);
+    }
+  }
+}

@@ -1,0 +1,411 @@
+/**
+ * Files: ranged reads, streams, hashes, and writes that are whole or absent.
+ *
+ * What is written goes to a temporary name beside its target, is flushed to the disk, and is renamed: a full disk, a
+ * crash or a kill leaves nothing half-written under the final name. Every refusal of the file system becomes one
+ * FileError that names the path and says what to do. Nothing here knows a format.
+ */
+import * as fs from "node:fs";
+import { homedir } from "node:os";
+import * as nodePath from "node:path";
+import { createGunzip } from "node:zlib";
+import { FileError, FormatError } from "../errors.ts";
+import { decompressZstd } from "../zstd.ts";
+import { createHasher } from "./hash.ts";
+
+export { createHasher, type Hasher, sha256Of } from "./hash.ts";
+
+const hints: Record<string, string> = {
+  ENOENT: "no such file or folder",
+  EACCES: "permission denied",
+  EPERM: "not permitted",
+  EROFS: "the file system is read-only",
+  ENOSPC: "the disk is full; free some space and run it again",
+  EFBIG: "the file would be larger than the system allows",
+  EDQUOT: "the disk quota is used up; free some space and run it again",
+  EISDIR: "it is a folder, not a file",
+  ENOTDIR: "a part of the path is a file, not a folder",
+  EMFILE: "too many files are open",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** Turns what Node's fs threw into a FileError; an error that is not the file system's is returned as it is. */
+export function toFileError(doing: string, path: string, cause: unknown): unknown {
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  if (cause instanceof FileError || code === undefined || !/^E[A-Z0-9]+$/.test(code)) return cause;
+  return new FileError(`${path}: cannot ${doing}: ${hints[code] ?? (cause as Error).message}`, { cause });
+}
+
+function attempt<T>(doing: string, path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (cause) {
+    throw toFileError(doing, path, cause);
+  }
+}
+
+// Node refuses to read or write 2 GiB at once; one tensor may have more.
+const maxPieceBytes = 2 ** 30;
+
+/** A file open for reading at any position. */
+export interface ReadableFile {
+  readonly path: string;
+  /** Size when it was opened. */
+  readonly sizeBytes: number;
+  /** The system's number of it, good until it is closed: for an addon. */
+  readonly descriptor: number;
+  /** Fills the whole of `target` from `offset`; FormatError if the file ends before. */
+  read(offset: number, target: Uint8Array): void;
+  close(): void;
+}
+
+/** Opens a file for ranged reads. The caller closes it. */
+export function openFile(path: string): ReadableFile {
+  const fd = attempt("open", path, () => fs.openSync(path, "r"));
+  const stat = fs.fstatSync(fd);
+  if (stat.isDirectory()) {
+    fs.closeSync(fd);
+    throw new FileError(`${path}: cannot open: it is a folder, not a file`);
+  }
+  let open = true;
+  return {
+    path,
+    sizeBytes: stat.size,
+    descriptor: fd,
+    read(offset, target) {
+      let done = 0;
+      while (done < target.length) {
+        const n = attempt("read", path, () =>
+          fs.readSync(fd, target, done, Math.min(maxPieceBytes, target.length - done), offset + done),
+        );
+        if (n === 0)
+          throw new FormatError(
+            `${path}: wanted ${target.length} bytes at byte ${offset}, but the file ends at byte ${offset + done}; is it cut short?`,
+          );
+        done += n;
+      }
+    },
+    close() {
+      if (open) fs.closeSync(fd);
+      open = false;
+    },
+  };
+}
+
+/** `length` bytes of a file from `offset`. */
+export function readRange(path: string, offset: number, length: number): Uint8Array {
+  const file = openFile(path);
+  try {
+    const bytes = new Uint8Array(length);
+    file.read(offset, bytes);
+    return bytes;
+  } finally {
+    file.close();
+  }
+}
+
+/** A whole small file; FormatError when it is over `maxBytes`. */
+export function readWhole(path: string, maxBytes = 2 ** 30): Uint8Array {
+  const file = openFile(path);
+  try {
+    if (file.sizeBytes > maxBytes)
+      throw new FormatError(`${path}: has ${file.sizeBytes} bytes; at most ${maxBytes} are expected of such a file`);
+    const bytes = new Uint8Array(file.sizeBytes);
+    file.read(0, bytes);
+    return bytes;
+  } finally {
+    file.close();
+  }
+}
+
+/** What a file's name says it is compressed with: .gz, .zst. */
+export const compressionOfName = (path: string): "gzip" | "zstd" | undefined =>
+  /\.gz$/i.test(path) ? "gzip" : /\.zst$/i.test(path) ? "zstd" : undefined;
+
+/**
+ * A file's bytes in order, decompressed if `gunzip` or `unzstd`; one chunk in memory at a time.
+ * `onRead` hears of the number of bytes taken from the disk, before decompression, and `onBytes` gets them. A damaged gzip
+ * or zstd is a FormatError.
+ */
+export async function* readChunks(
+  path: string,
+  {
+    gunzip = false,
+    unzstd = false,
+    chunkBytes = 1 << 18,
+    onRead,
+    onBytes,
+  }: {
+    gunzip?: boolean;
+    unzstd?: boolean;
+    chunkBytes?: number;
+    onRead?: (bytes: number) => void;
+    onBytes?: (bytes: Uint8Array) => void;
+  } = {},
+): AsyncGenerator<Uint8Array> {
+  const source = fs.createReadStream(path, { highWaterMark: chunkBytes });
+  const hear = (chunk: Uint8Array) => {
+    onRead?.(chunk.length);
+    onBytes?.(chunk);
+  };
+  if (!gunzip) {
+    // Not a listener: it would set the stream going, and what came before the first look at it would be lost.
+    const chunks = heardChunks(source, hear);
+    try {
+      if (unzstd) yield* decompressZstd(chunks, path);
+      else yield* chunks;
+    } catch (cause) {
+      throw toFileError("read", path, cause);
+    }
+    return;
+  }
+  if (onRead || onBytes) source.on("data", (chunk) => hear(chunk as Uint8Array));
+  const inflate = createGunzip({ chunkSize: chunkBytes });
+  source.on("error", (cause) => inflate.destroy(cause));
+  source.pipe(inflate);
+  let bytes = 0;
+  try {
+    for await (const chunk of inflate) {
+      bytes += (chunk as Uint8Array).length;
+      yield chunk as Uint8Array;
+    }
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? "";
+    if (!code.startsWith("Z_")) throw toFileError("read", path, cause);
+    const reason = code === "Z_BUF_ERROR" ? "the gzip stream is cut short" : (cause as Error).message;
+    throw new FormatError(`${path}: ${reason}, after ${bytes} decompressed bytes; fetch or compress the file again`, {
+      cause,
+    });
+  } finally {
+    source.destroy();
+    inflate.destroy();
+  }
+}
+
+async function* heardChunks(source: fs.ReadStream, hear: (chunk: Uint8Array) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    hear(chunk as Uint8Array);
+    yield chunk as Uint8Array;
+  }
+}
+
+/** SHA-256 of a file, in hexadecimal; reads it in pieces. */
+export function sha256OfFile(path: string): string {
+  const file = openFile(path);
+  try {
+    const hasher = createHasher();
+    const piece = new Uint8Array(Math.max(1, Math.min(1 << 20, file.sizeBytes)));
+    for (let at = 0; at < file.sizeBytes; at += piece.length) {
+      const part = piece.subarray(0, Math.min(piece.length, file.sizeBytes - at));
+      file.read(at, part);
+      hasher.update(part);
+    }
+    return hasher.hex();
+  } finally {
+    file.close();
+  }
+}
+
+/** A file being written under a temporary name. Either `commit` or `abort` ends it. */
+export interface AtomicFile {
+  readonly path: string;
+  /** Bytes appended so far. */
+  readonly sizeBytes: number;
+  append(bytes: Uint8Array): void;
+  /** Overwrites bytes already appended (a header whose counts are known last). */
+  overwrite(offset: number, bytes: Uint8Array): void;
+  /** Flushes to the disk and gives the file its final name. */
+  commit(): void;
+  /** Removes what was written. Harmless after commit. */
+  abort(): void;
+}
+
+let temporaries = 0;
+const temporaryName = (path: string): string => `${nodePath.resolve(path)}.tmp-${process.pid}-${++temporaries}`; // resolved: "folder/" is "folder"
+
+/** Starts an atomic write of one file. Its folder is made if need be. */
+export function createAtomicFile(path: string, { durable = true }: { durable?: boolean } = {}): AtomicFile {
+  makeFolder(nodePath.dirname(path));
+  const temporary = temporaryName(path);
+  const fd = attempt("write", path, () => fs.openSync(temporary, "wx"));
+  let sizeBytes = 0;
+  let state: "open" | "done" = "open";
+  const put = (bytes: Uint8Array, position: number) =>
+    attempt("write", path, () => {
+      for (let done = 0; done < bytes.length; )
+        done += fs.writeSync(fd, bytes, done, Math.min(maxPieceBytes, bytes.length - done), position + done);
+    });
+  return {
+    path,
+    get sizeBytes() {
+      return sizeBytes;
+    },
+    append(bytes) {
+      put(bytes, sizeBytes);
+      sizeBytes += bytes.length;
+    },
+    overwrite(offset, bytes) {
+      if (offset + bytes.length > sizeBytes) throw new Error(`${path}: overwrite past the end`);
+      put(bytes, offset);
+    },
+    commit() {
+      attempt("write", path, () => {
+        if (durable) fs.fsyncSync(fd);
+        fs.closeSync(fd);
+        state = "done";
+        fs.renameSync(temporary, path);
+        if (durable) flushFolder(nodePath.dirname(path));
+      });
+    },
+    abort() {
+      if (state === "open") fs.closeSync(fd);
+      state = "done";
+      fs.rmSync(temporary, { force: true });
+    },
+  };
+}
+
+/**
+ * Writes one file, whole or not at all: bytes, a string (UTF-8), or what a function appends.
+ *
+ * @param options  `durable: false` for a file that this process alone reads, and removes: it is not flushed to the disk
+ */
+export function writeAtomically(
+  path: string,
+  content: Uint8Array | string | ((file: AtomicFile) => void),
+  options: { durable?: boolean } = {},
+): void {
+  const file = createAtomicFile(path, options);
+  try {
+    if (typeof content === "function") content(file);
+    else file.append(typeof content === "string" ? new TextEncoder().encode(content) : content);
+    file.commit();
+  } catch (error) {
+    file.abort();
+    throw error;
+  }
+}
+
+/**
+ * Writes a folder, whole or not at all: `fill` writes into a temporary folder, which then takes the name `path`. An
+ * existing folder of that name is replaced only after the new one is complete, and only if `mayReplace` allows it (by
+ * default an empty one). Temporary folders that a killed process left beside it are removed.
+ */
+export async function writeFolderAtomically<T>(
+  path: string,
+  fill: (temporary: string) => T | Promise<T>,
+  { mayReplace }: { mayReplace?: (existing: string) => boolean } = {},
+): Promise<T> {
+  const refuse = () => {
+    if (!exists(path) || (mayReplace ?? ((existing) => listFolder(existing).length === 0))(path)) return;
+    const why = mayReplace ? "exists and was not written by this command" : "exists and is not empty";
+    throw new FileError(`${path}: ${why}; name another folder or remove it`);
+  };
+  refuse();
+  makeFolder(nodePath.dirname(nodePath.resolve(path)));
+  sweepTemporaries(path);
+  const temporary = temporaryName(path);
+  makeFolder(temporary);
+  try {
+    const result = await fill(temporary);
+    attempt("write", path, () => {
+      flushFolder(temporary);
+      refuse();
+      const old = exists(path) ? temporaryName(path) : undefined;
+      if (old) fs.renameSync(path, old);
+      fs.renameSync(temporary, path);
+      flushFolder(nodePath.dirname(nodePath.resolve(path)));
+      if (old) fs.rmSync(old, { recursive: true, force: true });
+    });
+    return result;
+  } catch (error) {
+    fs.rmSync(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
+
+function sweepTemporaries(path: string): void {
+  const folder = nodePath.dirname(nodePath.resolve(path));
+  const prefix = `${nodePath.basename(path)}.tmp-`;
+  for (const name of listFolder(folder)) {
+    const pid = name.startsWith(prefix) ? Number.parseInt(name.slice(prefix.length), 10) : Number.NaN;
+    if (pid > 0 && !isRunning(pid)) fs.rmSync(nodePath.join(folder, name), { recursive: true, force: true });
+  }
+}
+
+/** Makes a rename durable. Windows cannot open a folder, and needs no such thing. */
+function flushFolder(path: string): void {
+  if (process.platform === "win32") return;
+  const fd = fs.openSync(path, "r");
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Makes a folder, and those above it, where they are not there. */
+export function makeFolder(path: string): void {
+  attempt("make the folder", path, () => makeWithParents(absolutePath(path)));
+}
+
+// Not mkdirSync's `recursive`: Node 20 never comes back from it where the system says "no such folder" of a folder whose
+// parent is there, as under /proc.
+function makeWithParents(path: string): void {
+  if (fs.existsSync(path) && fs.statSync(path).isDirectory()) return;
+  const parent = absolutePath(joinPath(path, ".."));
+  if (parent !== path) makeWithParents(parent);
+  try {
+    fs.mkdirSync(path);
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST" || !fs.statSync(path).isDirectory()) throw error;
+  }
+}
+
+/** Names in a folder, sorted by code unit (the same on every machine). */
+export function listFolder(path: string): string[] {
+  return attempt("list", path, () => fs.readdirSync(path)).sort();
+}
+
+export const exists = (path: string): boolean => fs.existsSync(path);
+
+/** What a path is, its size, and when it was last written. FileError if there is nothing. */
+export function describePath(path: string): { kind: "file" | "folder"; sizeBytes: number; modifiedMs: number } {
+  const stat = attempt("read", path, () => fs.statSync(path));
+  return { kind: stat.isDirectory() ? "folder" : "file", sizeBytes: stat.size, modifiedMs: stat.mtimeMs };
+}
+
+/** Removes what killed processes left half-written in a folder; what running ones write stays. */
+export function sweepFolder(folder: string): void {
+  for (const name of listFolder(folder)) {
+    const pid = Number(/\.tmp-(\d+)-\d+$/.exec(name)?.[1] ?? Number.NaN);
+    if (pid > 0 && (pid === process.pid || !isRunning(pid))) removePath(joinPath(folder, name));
+  }
+}
+
+export function removePath(path: string): void {
+  attempt("remove", path, () => fs.rmSync(path, { recursive: true, force: true }));
+}
+
+/** Gives a file or folder another name on the same disk; a file that has that name is replaced. */
+export function movePath(from: string, to: string): void {
+  attempt("rename", from, () => fs.renameSync(from, to));
+}
+
+/** The user's own folder. */
+export const homeFolder = (): string => homedir();
+
+export const joinPath = (...parts: string[]): string => nodePath.join(...parts);
+export const absolutePath = (path: string): string => nodePath.resolve(path);
+export const baseName = (path: string): string => nodePath.basename(path);
+export const folderOf = (path: string): string => nodePath.dirname(path);

@@ -1,0 +1,198 @@
+// Oracles: the next-token loss alone, to the bit, for what must not change; the definition of a weighted sum of losses (each
+// computed alone) for the rest. The ops themselves are held to PyTorch in their folders.
+import { expect, test } from "vitest";
+import { type SmallRun, smallRun } from "../../test/support/small-run.ts";
+import { crossEntropy } from "../ops/cross-entropy/index.ts";
+import { DataError } from "../platform/errors.ts";
+import type { GradientsEvent, StepEvent } from "./events.ts";
+import { createObjectives } from "./objectives.ts";
+import { nextTokenObjective } from "./objectives/next-token.ts";
+import { type Objective, weightAt } from "./objectives/objective.ts";
+import { nextTokenLoss, type WeightedObjective } from "./objectives/weighted.ts";
+import { runTraining, type TrainerParts } from "./trainer.ts";
+
+interface Seen {
+  steps: StepEvent[];
+  gradients: GradientsEvent[];
+  run: SmallRun;
+}
+
+async function train(changes: Parameters<typeof smallRun>[0]): Promise<Seen> {
+  const seen: Omit<Seen, "run"> = { steps: [], gradients: [] };
+  const run = smallRun({
+    ...changes,
+    callbacks: [
+      {
+        name: "watcher",
+        on(event) {
+          if (event.type === "step") seen.steps.push(event);
+          if (event.type === "gradients") seen.gradients.push(event);
+        },
+      },
+    ],
+  });
+  await runTraining(run);
+  return { ...seen, run };
+}
+
+const named = (choices: Parameters<typeof createObjectives>[0], run = smallRun()) =>
+  createObjectives(choices, { runtime: run.runtime, model: run.model, steps: run.steps });
+
+test("the next-token loss by name is the run without objectives, to the bit, and logs no parts", async () => {
+  const plain = await train({ microBatch: 2 });
+  const by = await train({ microBatch: 2, objectives: await named([{ name: "next-token", weight: 1 }]) });
+  expect(by.run.losses).toEqual(plain.run.losses);
+  expect(by.steps.map(({ gradNorm }) => gradNorm)).toEqual(plain.steps.map(({ gradNorm }) => gradNorm));
+  expect(by.steps[0]).not.toHaveProperty("parts");
+});
+
+test("two losses: the loss is their weighted sum, the gradient that of the sum, and each is logged", async () => {
+  const objectives = await named([
+    { name: "next-token", weight: 1 },
+    { name: "z-loss", weight: 0.01 },
+  ]);
+  for (const microBatch of [4, 1]) {
+    const [plain, both, alone] = await Promise.all([
+      train({ steps: 1, microBatch }),
+      train({ steps: 1, microBatch, objectives }),
+      train({ steps: 1, microBatch, objectives: objectives.slice(1) }),
+    ]);
+    const { parts, loss } = both.steps[0];
+    expect(Object.keys(parts!)).toEqual(["next-token", "z-loss"]);
+    expect(parts!["next-token"]).toBe(plain.steps[0].loss);
+    expect(loss).toBeCloseTo(parts!["next-token"] + 0.01 * parts!["z-loss"], 5);
+    expect(alone.steps[0].loss).toBeCloseTo(0.01 * parts!["z-loss"], 6);
+    // ln² 17, near the start.
+    expect(parts!["z-loss"]).toBeCloseTo(Math.log(17) ** 2, 0);
+    expect(both.steps[0].gradNorm).not.toBe(plain.steps[0].gradNorm);
+  }
+});
+
+test("a weight of 0 leaves a loss out of the step, to the bit; a schedule lets it in", async () => {
+  const calls: number[] = [];
+  const counted: Objective = {
+    name: "counted",
+    loss(model, batch, forward) {
+      calls.push(forward.step);
+      return nextTokenObjective.loss(model, batch, forward);
+    },
+  };
+  const objectives: WeightedObjective[] = [
+    { objective: nextTokenObjective, weight: 1 },
+    { objective: counted, weight: (step) => (step < 4 ? 0 : 0.5) },
+  ];
+  const [plain, late] = [await train({ steps: 5 }), await train({ steps: 5, objectives })];
+  expect(calls).toEqual([4, 5]);
+  expect(late.run.losses.slice(0, 3)).toEqual(plain.run.losses.slice(0, 3));
+  expect(late.steps[3].loss).toBeCloseTo(1.5 * plain.run.losses[3], 5);
+  const none = train({ objectives: [{ objective: counted, weight: () => 0 }] });
+  await expect(none).rejects.toThrow("every objective has weight 0 at step 1");
+});
+
+test("weights move from one value to another, evenly or as a cosine, and then stay", () => {
+  const ramp = { from: 2, to: 0, start: 10, steps: 10 } as const;
+  expect([1, 10, 15, 20, 99].map((step) => weightAt(ramp, step))).toEqual([2, 2, 1, 0, 0]);
+  expect(weightAt({ ...ramp, shape: "cosine" }, 12.5)).toBeCloseTo(1 + Math.SQRT1_2, 12);
+  expect(weightAt(0.5, 7)).toBe(0.5);
+});
+
+test("label smoothing logs the plain loss, which perplexity is made of", async () => {
+  const objectives = await createObjectives([{ name: "label-smoothing", weight: 1, smoothing: 0.1 } as never], {
+    runtime: undefined as never,
+    model: undefined as never,
+    steps: 1,
+  });
+  const [plain, smooth] = [await train({ steps: 1 }), await train({ steps: 1, objectives })];
+  const { parts, loss } = smooth.steps[0];
+  expect(parts).toEqual({ "label-smoothing": loss, "label-smoothing.next-token": plain.steps[0].loss });
+  expect(nextTokenLoss(parts!)).toBe(plain.steps[0].loss);
+});
+
+test("objectives share one forward pass, and every order of them has the same gradient", async () => {
+  const pair = await named([
+    { name: "next-token", weight: 1 },
+    { name: "z-loss", weight: 0.1 },
+  ]);
+  const norms: number[] = [];
+  for (const objectives of [pair, [...pair].reverse()]) {
+    const run = smallRun({ steps: 1, objectives });
+    const ops: string[] = [];
+    run.runtime.observe(({ op }) => ops.push(op));
+    run.callbacks = [{ name: "norm", on: (event) => void (event.type === "step" && norms.push(event.gradNorm)) }];
+    await runTraining(run as TrainerParts);
+    expect(ops.filter((op) => op === "embedding")).toHaveLength(1);
+    expect(ops.filter((op) => op === "cross-entropy" || op === "z-loss")).toHaveLength(2);
+  }
+  expect(Math.abs(norms[0] / norms[1] - 1)).toBeLessThan(1e-5);
+});
+
+test("memory is flat with several losses, and all of it comes back", async () => {
+  const live: number[] = [];
+  const run = smallRun({
+    microBatch: 2,
+    objectives: await named([
+      { name: "z-loss", weight: 0.1 },
+      { name: "next-token", weight: 1 },
+    ]),
+    callbacks: [
+      {
+        name: "memory",
+        on(event, { runtime }) {
+          if (event.type === "step") live.push(runtime.backend.stats.liveBytes);
+        },
+      },
+    ],
+  });
+  await runTraining(run);
+  expect(new Set(live.slice(2)).size).toBe(1);
+  run.optimizer.dispose();
+  run.model.dispose();
+  expect(run.runtime.backend.stats.liveBytes).toBe(0);
+});
+
+test("an objective of one's own: only the second half of each sequence counts", async () => {
+  const late: Objective = {
+    name: "late-half",
+    loss(_model, batch, { runtime, logits }) {
+      const targets = batch.targets.map((target, i) => (i % batch.length < batch.length / 2 ? -100 : target));
+      const ids = runtime.upload([batch.batch, batch.length], "i32", targets);
+      return { loss: runtime.applyAll(crossEntropy, [logits(), ids], {})[0] };
+    },
+  };
+  const masking = smallRun({ steps: 3 });
+  const next = masking.data.next.bind(masking.data);
+  masking.data.next = async () => {
+    const batch = await next();
+    const { sequence: T } = masking.data;
+    return { ...batch, targets_BT: batch.targets_BT.map((t, i) => (i % T < T / 2 ? -100 : t)) };
+  };
+  await runTraining(masking);
+  const own = await train({ steps: 3, objectives: [{ objective: late, weight: 1 }] });
+  expect(own.run.losses).toEqual(masking.losses);
+  expect(own.steps[0].parts).toEqual({ "late-half": own.run.losses[0] });
+});
+
+test("refusals: no objective, two of a name, a loss that is not one number, a target outside the vocabulary", async () => {
+  await expect(train({ objectives: [] })).rejects.toThrow("there is no objective");
+  const one = { objective: nextTokenObjective, weight: 1 };
+  await expect(train({ objectives: [one, one] })).rejects.toThrow('two objectives are named "next-token"');
+  const wide: Objective = { name: "wide", loss: (_m, _b, { logits }) => ({ loss: logits() }) };
+  await expect(train({ objectives: [{ objective: wide, weight: 1 }] })).rejects.toThrow(
+    'objective "wide": its loss is [4,8,17]; expected one number',
+  );
+  await expect(named([{ name: "z-los", weight: 1 }])).rejects.toThrow(
+    'train.objectives[0].name is "z-los"; expected one of next-token, z-loss, label-smoothing; did you mean "z-loss"?',
+  );
+  for (const bad of [17, -7]) {
+    const run = smallRun();
+    run.data.next = () => ({
+      tokens_BT: new Int32Array(32),
+      targets_BT: new Int32Array(32).fill(bad),
+      epoch: 0,
+      index: 0,
+    });
+    const error = await runTraining(run).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(DataError);
+    expect((error as Error).message).toContain(`target ${bad} is outside the vocabulary of 17`);
+  }
+});

@@ -1,0 +1,48 @@
+/**
+ * The objectives that a config can name in `train.objectives`, one line each; objectives/objective.ts says what one is. A
+ * new one is a file in objectives/ and a line here; a program's own comes in beside these (extensions.ts).
+ */
+import { labelSmoothing } from "./objectives/label-smoothing.ts";
+import { nextToken } from "./objectives/next-token.ts";
+import {
+  type ObjectiveContext,
+  type ObjectiveDefinition,
+  type WeightConfig,
+  weightAt,
+} from "./objectives/objective.ts";
+import type { WeightedObjective } from "./objectives/weighted.ts";
+import { zLoss } from "./objectives/z-loss.ts";
+import { kindOf } from "./registry.ts";
+
+export const objectives = [nextToken, zLoss, labelSmoothing] as const;
+
+/** One entry of `train.objectives`: what every objective has; the rest are its own options. */
+export interface ObjectiveChoice {
+  name: string;
+  weight: WeightConfig;
+}
+
+/**
+ * The objectives that a config names, with their weights.
+ *
+ * @param more objectives beside those of the list
+ */
+export async function createObjectives(
+  choices: readonly ObjectiveChoice[],
+  context: ObjectiveContext,
+  more: readonly ObjectiveDefinition[] = [],
+): Promise<WeightedObjective[]> {
+  const made: WeightedObjective[] = [];
+  try {
+    for (const [i, choice] of choices.entries()) {
+      const definition = kindOf(`train.objectives[${i}].name`, choice.name, [...objectives, ...more]);
+      const objective = await definition.create(choice as never, context);
+      const { weight } = choice;
+      made.push({ objective, weight: typeof weight === "number" ? weight : (step) => weightAt(weight, step) });
+    }
+    return made;
+  } catch (error) {
+    for (const { objective } of made) objective.dispose?.();
+    throw error;
+  }
+}
