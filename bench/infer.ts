@@ -59,7 +59,8 @@ const machine = threadCounts.map((threads) => ({
   /** Of every round: what a shared machine's memory gives changes by the minute. */
   reads: [] as number[],
 }));
-for (const { threads, int8Gops } of machine) console.log(`${threads} threads: int8 ${int8Gops.toFixed(0)} GOP/s`);
+for (const { threads, int8Gops } of machine)
+  console.log(`${threads} threads: int8 ${int8Gops > 0 ? `${int8Gops.toFixed(0)} GOP/s` : "peak not known here"}`);
 
 /**
  * Our engine's int8 per token against llama.cpp's per 256, and its F16 cache: through many random layers they drift, and a
@@ -149,7 +150,9 @@ for (const shape of wanted) {
     const cacheBytes = (bytesForPosition ?? 0) * ((writtenTokens + 1) / 2);
     const decodeFloor = bytesForToken === null ? null : (readGBs * 1e9) / (bytesForToken + cacheBytes);
     const promptSeconds = operations.int8 / (int8Gops * 1e9) + operations.float / (floatGflops * 1e9);
-    const floors = { tg128: decodeFloor, pp512: program === "bitnet.ts" ? promptTokens / promptSeconds : null };
+    // A rate of 0 is one that this processor has no loop for: then there is no floor.
+    const known = program === "bitnet.ts" && int8Gops > 0 && floatGflops > 0;
+    const floors = { tg128: decodeFloor, pp512: known ? promptTokens / promptSeconds : null };
     results.push({
       ...{ shape, program, head, weights, threads, pp512, tg128, best, bytesForToken, cacheBytes, readGBs, floors },
     });

@@ -113,11 +113,19 @@ export function toHuggingFaceConfig(
   };
 }
 
-/** The content of generation_config.json: greedy unless the caller says otherwise, up to the context's end. */
-export function toGenerationConfig(config: ModelConfig, roles: TokenRoles): Record<string, unknown> {
+/**
+ * The content of generation_config.json: greedy unless the caller says otherwise, up to the context's end.
+ *
+ * @param endTokens every token that ends a text or an answer, where there are more than the tokenizer's own
+ */
+export function toGenerationConfig(
+  config: ModelConfig,
+  roles: TokenRoles,
+  endTokens: readonly number[] = [],
+): Record<string, unknown> {
   return {
     bos_token_id: roles.bos,
-    eos_token_id: roles.eos,
+    eos_token_id: endTokens.length > 1 ? endTokens : (endTokens[0] ?? roles.eos),
     max_length: config.contextLength,
     do_sample: false,
   };
@@ -136,6 +144,9 @@ const ropeSchema = z.looseObject({
   /** What older files call it. */
   type: z.string().optional(),
   rope_theta: z.number().positive().optional(),
+  factor: z.number().nullish(),
+  attention_factor: z.number().nullish(),
+  partial_rotary_factor: z.number().nullish(),
 });
 const foreignSchema = z.looseObject({
   model_type: z.string(),
@@ -217,12 +228,11 @@ function readForeign(content: unknown, where: string): ModelConfig {
     refuse(`hidden_act is ${show(found.hidden_act)}; only "silu" and "relu2" can be run`);
   if (found.attention_bias || found.mlp_bias) refuse("has biases; only models without can be run");
   for (const key of ["rope_scaling", "rope_parameters"] as const) {
-    const kind = found[key]?.rope_type ?? found[key]?.type;
-    if (kind !== undefined ? kind !== "default" : key === "rope_scaling" && found[key])
-      refuse(`${key} is of type ${show(kind ?? "unknown")}; only plain rotary positions can be run`);
+    const wrong = scalingOf(found[key] ?? {});
+    if (wrong) refuse(`${key} ${wrong}; only plain rotary positions can be run`);
   }
-  if ((found.partial_rotary_factor ?? 1) !== 1)
-    refuse(`partial_rotary_factor is ${found.partial_rotary_factor}; only 1 can be run`);
+  const partial = found.rope_parameters?.partial_rotary_factor ?? found.partial_rotary_factor ?? 1;
+  if (partial !== 1) refuse(`partial_rotary_factor is ${partial}; only 1 can be run`);
   if (found.head_dim && found.head_dim * found.num_attention_heads !== found.hidden_size)
     refuse(`head_dim is ${found.head_dim}; only hidden_size / num_attention_heads can be run`);
   const { initStd, requantizeEvery, recompute } = presets.tiny;
@@ -287,6 +297,22 @@ function excludedLayers(config: ModelConfig, entries: readonly string[], where: 
     for (const name of older) excluded.add(name);
   }
   return names.filter((name) => excluded.has(name));
+}
+
+/**
+ * Why rotary positions are not plain ones; null where they are: no scaling, or one by 1, which every type of transformers
+ * (linear, dynamic, yarn, llama3) makes into none within the model's context.
+ */
+function scalingOf(rope: z.infer<typeof ropeSchema>): string | null {
+  const type = rope.rope_type ?? rope.type ?? "default";
+  if (type === "default") {
+    // A factor without a type has none to be applied by; one of 1 asks for nothing.
+    return (rope.factor ?? 1) === 1 ? null : `has a factor of ${rope.factor} and no type`;
+  }
+  const known = ["linear", "dynamic", "yarn", "llama3"].includes(type);
+  if (!known || rope.factor !== 1)
+    return `is of type ${JSON.stringify(type)}${known ? `, factor ${rope.factor ?? "unknown"}` : ""}`;
+  return (rope.attention_factor ?? 1) === 1 ? null : `scales attention by ${rope.attention_factor}`;
 }
 
 /**

@@ -35,18 +35,23 @@ export const modelFiles = [
 export const holdsModelAlone = (folder: string): boolean =>
   listFolder(folder).every((name) => modelFiles.includes(name));
 
+export interface ModelFilesOptions {
+  /** The folder that the model came from: what its tokenizer's files say beyond ours, such as a chat template, is kept. */
+  source?: string;
+  /** Every token that ends a text or an answer, where there are more than the tokenizer's own. */
+  endTokens?: readonly number[];
+}
+
 /**
  * Writes the model's files into an existing folder (the caller makes the folder whole: see writeFolderAtomically).
  *
- * @param source the folder that the model came from: what its tokenizer's files say beyond ours, such as a chat template,
- *               is kept
  * @returns SHA-256 of each file
  */
 export async function writeModelFiles(
   folder: string,
   model: Transformer,
   tokenizer: Tokenizer | null,
-  source?: string,
+  { source, endTokens }: ModelFilesOptions = {},
 ): Promise<Record<string, string>> {
   const hashes: Record<string, string> = {};
   const { sha256 } = await writeSafetensors(
@@ -64,7 +69,7 @@ export async function writeModelFiles(
   const roles = { bos: tokenizer?.bos ?? null, eos: tokenizer?.eos ?? null };
   const texts: Record<string, string> = {
     [configFile]: jsonText(toHuggingFaceConfig(model.config, roles)),
-    [generationFile]: jsonText(toGenerationConfig(model.config, roles)),
+    [generationFile]: jsonText(toGenerationConfig(model.config, roles, endTokens)),
   };
   if (tokenizer) {
     texts[tokenizerFile] = formatTokenizerJson(tokenizer.toJson());

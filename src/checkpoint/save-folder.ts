@@ -17,7 +17,11 @@ export async function saveModelFolder(
   tokenizer: Tokenizer | null,
   source?: string,
 ): Promise<void> {
-  await writeFolderAtomically(path, async (folder) => void (await writeModelFiles(folder, model, tokenizer, source)), {
-    mayReplace: holdsModelAlone,
-  });
+  await writeFolderAtomically(
+    path,
+    async (folder) => void (await writeModelFiles(folder, model, tokenizer, { source })),
+    {
+      mayReplace: holdsModelAlone,
+    },
+  );
 }

@@ -4,6 +4,7 @@
  */
 import { exists, joinPath, readWhole } from "../platform/files.ts";
 import { formatTokenizerConfig, type Tokenizer } from "../tokenizer/index.ts";
+import { textAround } from "../tokenizer/tokenizer-json.ts";
 import { jsonText, readJson } from "./json-file.ts";
 
 const tokenizerConfigFile = "tokenizer_config.json";
@@ -26,6 +27,13 @@ export function tokenizerTexts(tokenizer: Tokenizer, source?: string): Record<st
     // Python code of the repository's own: it is not here, and none is needed.
     auto_map: undefined,
   };
+  // Some releases of transformers take these two over tokenizer.json's post-processor: they must say the same.
+  const said = textAround(tokenizer.toJson());
+  const around = typeof said === "string" ? null : said;
+  if (around && typeof config.add_bos_token === "boolean")
+    config.add_bos_token = tokenizer.bos !== null && around.prefix.includes(tokenizer.bos);
+  if (around && typeof config.add_eos_token === "boolean")
+    config.add_eos_token = tokenizer.eos !== null && around.suffix.includes(tokenizer.eos);
   const named = (id: number | null) => (id === null ? undefined : tokenizer.tokenOf(id));
   const text = (value: unknown) =>
     typeof value === "string" ? value : (value as { content?: string } | null | undefined)?.content;

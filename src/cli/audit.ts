@@ -3,11 +3,12 @@ import { Command } from "commander";
 import type { AuditReport } from "../analysis/index.ts";
 import { formatShare, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
-import { downloaded, noteRefused, startTokenOf, tokenizerOf } from "./support/model.ts";
+import { downloaded, noteOpened, startTokenFor, tokenizerOf } from "./support/model.ts";
+import { addModelOptions, type ModelFlags } from "./support/model-options.ts";
 import { addBackendOptions, type BackendOptions, backendChoice, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 
-interface Options extends BackendOptions {
+interface Options extends BackendOptions, ModelFlags {
   data?: string;
   maxTokens: number;
   json?: boolean;
@@ -27,7 +28,7 @@ export function auditCommand(): Command {
     .option("--layers", "print every matrix's shares of -1, 0 and +1 too")
     .option("--json", "print the result as JSON")
     .option("-o, --output <file>", "write the result there as JSON");
-  return addBackendOptions(command)
+  return addBackendOptions(addModelOptions(command))
     .addHelpText(
       "after",
       `
@@ -53,13 +54,13 @@ async function run(checkpoint: string, options: Options): Promise<void> {
   let failed = 0;
   try {
     const runtime = new Runtime(backend);
-    const opened = await loadModel(await downloaded(checkpoint), runtime);
-    noteRefused(opened.refused);
+    const opened = await loadModel(await downloaded(checkpoint), runtime, { pre: options.pre });
+    noteOpened(opened);
     const tokenizer = tokenizerOf(opened);
     let step = 0;
     const report = await auditModel(opened.model, runtime, tokenizer, {
       text,
-      startToken: startTokenOf(opened, tokenizer),
+      startToken: await startTokenFor(opened, tokenizer, options),
       maxTokens: options.maxTokens,
       signal: interruption.signal,
       onProgress: (what) => progress.update(step++, 14, what),

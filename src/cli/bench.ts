@@ -6,10 +6,11 @@ import { UsageError } from "../platform/errors.ts";
 import { formatBytes, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { modelName } from "./support/model-name.ts";
+import { addPreOption, type PreFlags } from "./support/model-options.ts";
 import { addBackendOptions, type BackendOptions, backendChoice, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
 
-interface Options extends BackendOptions {
+interface Options extends BackendOptions, PreFlags {
   model: string;
   compareModel?: string;
   variant?: ModelConfig["variant"];
@@ -40,7 +41,7 @@ export function benchCommand(): Command {
     .option("--samples <n>", "of each speed and model", wholeNumber(2), 6)
     .option("--json", "print the result as JSON")
     .option("-o, --output <file>", "write the result there as JSON");
-  return addBackendOptions(command)
+  return addBackendOptions(addPreOption(command))
     .addHelpText(
       "after",
       `
@@ -65,6 +66,8 @@ async function run(options: Options): Promise<void> {
   const models = [options.model, options.compareModel ?? ""];
   if (options.variant && !models.some((model) => Object.hasOwn(presets, model)))
     throw new UsageError("--variant is of a preset; a model has its own");
+  if (options.pre !== undefined && models.every((model) => model === "" || Object.hasOwn(presets, model)))
+    throw new UsageError("--pre is of GGUF files, and a preset has none; leave it out");
   const { timeModels } = await import("../report/index.ts");
   const { systemClock, describeMachine, packageVersion } = await import("../platform/system.ts");
   const interruption = listenForInterrupts();
@@ -114,11 +117,11 @@ async function open(what: string, options: Options): Promise<Opened> {
   if (Object.hasOwn(presets, what)) return openRandom(presetConfig(what, variant), variant, options, what);
   const { openTimed } = await import("../report/index.ts");
   const { loadModel } = await import("../exchange/index.ts");
-  const { downloaded, noteRefused } = await import("./support/model.ts");
+  const { downloaded, noteOpened } = await import("./support/model.ts");
   const timed = await openTimed(modelName(what), backendChoice(options), async (runtime) => {
-    const { model, refused } = await loadModel(await downloaded(what), runtime);
-    noteRefused(refused);
-    return model;
+    const opened = await loadModel(await downloaded(what), runtime, { pre: options.pre });
+    noteOpened(opened);
+    return opened.model;
   });
   return { ...timed, random: false };
 }

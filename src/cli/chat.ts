@@ -147,7 +147,7 @@ class Chat {
     const { generate } = await import("../infer/index.ts");
     const { systemClock } = await import("../platform/system.ts");
     const { engine, tokenizer, startToken, stopTokens } = this.opened;
-    const prompt = chatPrompt(this.template, tokenizer, this.system, this.messages);
+    const prompt = chatPrompt(this.template, this.opened, this.system, this.messages);
     const controller = new AbortController();
     const release = this.reader.onInterrupt(() => controller.abort());
     try {

@@ -8,6 +8,7 @@ import { addTaskOptions, runTasks, type TaskOptions } from "./support/eval-tasks
 import { formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
 import { type OpenedForUse, openModel, tokenizerOf } from "./support/model.ts";
+import { refuseOtherOptions } from "./support/eval-options.ts";
 import { addEngineOptions } from "./support/engine-options.ts";
 import { modelWords, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
@@ -95,16 +96,9 @@ async function run(argument: string | undefined, given: EvalOptions, command: Co
   if (named.length > 1) throw new UsageError(`eval takes one model, but ${named.join(" and ")} came`);
   const options: EvalOptions = { ...given, checkpoint: named[0] };
   if (options.task) {
-    const text = ["stride", "maxTokens", "maskDocuments", "separator", "field", "format"] as const;
-    const wrong = text.find((key) => options[key]);
-    if (wrong)
-      throw new UsageError(`--${kebab(wrong)} has no meaning for --task ${options.task.join(",")}; leave it out`);
-    return runTasks({ ...options, task: options.task });
+    return runTasks({ ...options, task: options.task }, command);
   }
-  const ofTasks = ["engine", "weightsType", "headType", "cacheType", "taskData", "limit"] as const;
-  const wrong = ofTasks.find((key) => command.getOptionValueSource(key) === "cli");
-  if (wrong)
-    throw new UsageError(`--${kebab(wrong)} is of --task: a text is scored by the training-time model; leave it out`);
+  await refuseOtherOptions(command, []);
   return runText(options);
 }
 
@@ -139,8 +133,6 @@ async function runText(given: EvalOptions): Promise<void> {
     opened.close();
   }
 }
-
-const kebab = (name: string) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 
 async function scoreText(
   { model }: OpenedForUse,

@@ -2,9 +2,10 @@
 import { Command, Option } from "commander";
 import { exportFormats } from "./support/export-formats.ts";
 import { ownOptions } from "./support/format-options.ts";
+import { addModelOptions, type ModelFlags } from "./support/model-options.ts";
 import { addBackendOptions, type BackendOptions, modelWords, readBackendOptions } from "./support/options.ts";
 
-interface ExportOptions extends BackendOptions {
+interface ExportOptions extends BackendOptions, ModelFlags {
   format: string;
   type?: string;
   output?: string;
@@ -21,7 +22,7 @@ export function exportCommand(): Command {
     .option("-t, --type <name>", "how numbers are stored; each format has its own")
     .option("-o, --output <path>", "file or folder to write; without it, named after the model, here");
   for (const format of exportFormats) format.addOptions?.(command);
-  return addBackendOptions(command)
+  return addBackendOptions(addModelOptions(command))
     .addHelpText(
       "after",
       `
@@ -44,6 +45,7 @@ async function run(command: Command, input: string, options: ExportOptions): Pro
   const format = exportFormats.find(({ name }) => name === options.format)!;
   const own = ownOptions(command, format, exportFormats);
   const write = await format.load();
-  const { type, output } = options;
-  process.stdout.write(await write({ input, output, type, backend: readBackendOptions(options), options: own }));
+  const { type, output, pre, startToken } = options;
+  const backend = readBackendOptions(options);
+  process.stdout.write(await write({ input, output, type, backend, words: { pre, startToken }, options: own }));
 }

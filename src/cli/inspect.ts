@@ -4,10 +4,11 @@ import type { ModelConfig, ModelDescription, ParameterInfo, TernaryLayerInfo } f
 import type { ConfigLayer } from "../train/config.ts";
 import type { OptimizerChoice } from "../train/optimizers.ts";
 import { formatBytes, formatCount, formatShare, formatTable } from "./support/format.ts";
-import { downloaded, noteRefused, openModel } from "./support/model.ts";
-import { addBackendOptions, type BackendOptions, wholeNumber } from "./support/options.ts";
+import { downloaded, noteRefused, openModel, startTokenFor } from "./support/model.ts";
+import { addPreOption, type PreFlags } from "./support/model-options.ts";
+import { addBackendOptions, type BackendOptions, refuseBeside, wholeNumber } from "./support/options.ts";
 
-interface InspectOptions extends BackendOptions {
+interface InspectOptions extends BackendOptions, PreFlags {
   variant?: ModelConfig["variant"];
   optimizer?: string;
   batch?: number;
@@ -26,6 +27,10 @@ interface Subject {
   /** What it is, or would be, trained by. */
   optimizer: OptimizerChoice;
   checkpoint?: string;
+  /** What is said of how a file was read. */
+  notes?: readonly string[];
+  /** Keys of a file that have no effect here, each with its reason. */
+  ignored?: readonly string[];
 }
 
 /** The most that a config file has: far more than all its keys need. */
@@ -47,7 +52,7 @@ export function inspectCommand(): Command {
     .option("--sequence <n>", "tokens in each; default: the config's", wholeNumber(1))
     .option("--recompute", "as if blocks were computed again in backward (model.recompute)")
     .option("--json", "print everything as JSON");
-  return addBackendOptions(command)
+  return addBackendOptions(addPreOption(command))
     .addHelpText(
       "after",
       `
@@ -65,23 +70,35 @@ Examples:
     .action(run);
 }
 
-async function run(asked: string, options: InspectOptions): Promise<void> {
+/** Options that mean something, by what is inspected. */
+export const inspectOptions = {
+  presets: ["variant", "json"],
+  "a preset or config": ["variant", "optimizer", "batch", "sequence", "recompute", "json"],
+  "a checkpoint": ["optimizer", "batch", "sequence", "recompute", "json", "backend", "isa", "threads", "pre"],
+  "a compact file": ["json"],
+} as const satisfies Record<string, readonly string[]>;
+
+async function run(asked: string, options: InspectOptions, command: Command): Promise<void> {
+  const only = (what: keyof typeof inspectOptions) => refuseBeside(command, inspectOptions[what], what);
   const { inspectModel, presets } = await import("../model/index.ts");
   const { createDryBackend } = await import("../backends/dry.ts");
   const { Runtime } = await import("../tensor/index.ts");
   const dry = () => new Runtime(createDryBackend());
   const what = Object.hasOwn(presets, asked) || asked === "presets" ? asked : await downloaded(asked);
   if (what === "presets") {
+    only("presets");
     printPresets(presets, (config) => inspectModel(config, dry, { batch: 1, sequence: 1 }), options);
     return;
   }
   const { isCompactPath } = await import("../exchange/index.ts");
   if (!Object.hasOwn(presets, what) && isCompactPath(what)) {
+    only("a compact file");
     const { inspectCompact } = await import("./support/compact.ts");
     process.stdout.write(await inspectCompact(what, options.json === true));
     return;
   }
   const subject = await findSubject(what, options);
+  only(subject.checkpoint === undefined ? "a preset or config" : "a checkpoint");
   const config = options.recompute ? { ...subject.config, recompute: true } : subject.config;
   const batch = options.batch ?? subject.batch ?? 1;
   const sequence = options.sequence ?? subject.sequence;
@@ -93,15 +110,25 @@ async function run(asked: string, options: InspectOptions): Promise<void> {
     sequence,
     optimizerBytes: (parameter) => optimizerStateBytes(subject.optimizer, parameter),
   });
-  const layers = subject.checkpoint === undefined ? [] : await readLayers(subject.checkpoint, options);
+  const read = subject.checkpoint === undefined ? null : await readCheckpoint(subject.checkpoint, options);
+  const layers = read?.layers ?? [];
+  const { notes = [], ignored = [] } = subject;
   if (options.json) {
+    const about = read ? { tokens: read.tokens, notes, ignored } : {};
     process.stdout.write(
-      `${JSON.stringify({ name: subject.title, ...description, ternaryLayers: layers }, null, 2)}\n`,
+      `${JSON.stringify({ name: subject.title, ...description, ...about, ternaryLayers: layers }, null, 2)}\n`,
     );
     return;
   }
   process.stdout.write(
-    [heading(subject.title, description), shapes(description), memory(description, stateLabel), ternary(layers)]
+    [
+      heading(subject.title, description),
+      tokensText(read?.tokens ?? null),
+      remarks(notes, ignored),
+      shapes(description),
+      memory(description, stateLabel),
+      ternary(layers),
+    ]
       .filter((text) => text !== "")
       .join("\n"),
   );
@@ -137,7 +164,7 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   if (describePath(what).kind === "folder" || isGgufPath(what)) {
     if (options.variant) throw new UsageError("--variant is of a preset or config; a checkpoint has its own");
     const { describeModel } = await import("../exchange/index.ts");
-    const { folder, step, config, refused, optimizer } = describeModel(what);
+    const { folder, step, config, refused, optimizer, notes, ignored } = describeModel(what, { pre: options.pre });
     noteRefused(refused);
     const trainedBy = kind ?? optimizer ?? "adamw";
     const known = optimizers.find((definition) => definition.kind === trainedBy);
@@ -150,6 +177,7 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
       config,
       optimizer: { kind: known.kind, ...known.defaults },
       checkpoint: folder,
+      ...{ notes, ignored },
     };
   }
   const { sizeBytes } = describePath(what);
@@ -162,15 +190,58 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   return subjectOf([{ from: what, patch: parseConfig(text, what) }]);
 }
 
-async function readLayers(checkpoint: string, options: InspectOptions): Promise<TernaryLayerInfo[]> {
+/** What a tokenizer puts around a text, and what ends one. */
+interface TokensInfo {
+  tokens: number;
+  start: NamedToken | null;
+  behind: NamedToken[];
+  ends: NamedToken[];
+}
+interface NamedToken {
+  id: number;
+  token: string | null;
+}
+
+/** The checkpoint's matrices, and its tokenizer where it has one. */
+async function readCheckpoint(
+  checkpoint: string,
+  options: InspectOptions,
+): Promise<{ layers: TernaryLayerInfo[]; tokens: TokensInfo | null }> {
   const { inspectTernaryLayers } = await import("../model/index.ts");
+  const { aroundText, endTokensOf } = await import("../infer/index.ts");
   const opened = await openModel(checkpoint, options);
   try {
-    return await inspectTernaryLayers(opened.model);
+    const { tokenizer, folder, endTokens } = opened;
+    const layers = await inspectTernaryLayers(opened.model);
+    if (!tokenizer) return { layers, tokens: null };
+    const named = (id: number): NamedToken => ({ id, token: tokenizer.tokenOf(id) ?? null });
+    const start = await startTokenFor(opened, tokenizer, {});
+    const tokens: TokensInfo = {
+      tokens: tokenizer.vocabSize,
+      start: start === null ? null : named(start),
+      behind: aroundText(tokenizer).suffix.map(named),
+      ends: endTokensOf(tokenizer, endTokens ?? folder).map(named),
+    };
+    return { layers, tokens };
   } finally {
     opened.close();
   }
 }
+
+function tokensText(info: TokensInfo | null): string {
+  if (!info) return "";
+  const word = ({ id, token }: NamedToken) => `${token ?? "?"} (${id})`;
+  const rows = [
+    ["tokenizer", `${formatCount(info.tokens)} tokens`],
+    ["before a text", info.start ? word(info.start) : "nothing"],
+    ...(info.behind.length > 0 ? [["behind a text", `nothing; its own rule: ${info.behind.map(word).join(" ")}`]] : []),
+    ["ends of a text", info.ends.map(word).join(", ") || "none"],
+  ];
+  return formatTable(rows);
+}
+
+const remarks = (notes: readonly string[], ignored: readonly string[]): string =>
+  [...notes.map((text) => `note: ${text}\n`), ...ignored.map((text) => `ignored: ${text}\n`)].join("");
 
 function printPresets(
   presets: Record<string, ModelConfig>,

@@ -91,5 +91,5 @@ async function promptOf(opened: OpenedEngine, text: string, options: RunOptions)
     return text;
   }
   const template = await templateFor(opened, { name: chatTemplate });
-  return chatPrompt(template, opened.tokenizer, systemPrompt, [{ role: "user", content: text }]);
+  return chatPrompt(template, opened, systemPrompt, [{ role: "user", content: text }]);
 }

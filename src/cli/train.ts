@@ -93,7 +93,7 @@ export function trainCommand(): Command {
     .option("--val-data <file>", "text to validate on; else some of the data is held out; may be repeated", collect)
     .option("--tokenizer <file>", "a tokenizer.json to use; else one is trained on the data")
     .addOption(new Option("--variant <name>", "ternary, or its full-precision twin").choices(["bitnet", "full"]))
-    .option("--steps <n>", "train for n steps in all", wholeNumber(1))
+    .option("--steps <n>", "train for n steps in all; 0: evaluate and save the initial weights", wholeNumber(0))
     .option("--epochs <x>", "or for x passes over the data", decimalNumber(1e-9))
     .option("--tokens <n>", "or for n tokens", wholeNumber(1))
     .option("--seed <n>", "names the initial weights and the order of the data", wholeNumber(0))

@@ -4,7 +4,7 @@
  * Packed: documents follow one another with an end-of-text token between, and the stream is cut into sequences of T + 1
  * tokens, T apart, so that each token is a target once an epoch. Only the sequences of one batch are ever in memory.
  */
-import { ignoreBeforeMarker, ignoredTarget } from "./loss-mask.ts";
+import { ignoreBeforeMarker, ignoredTarget, type LossMarker, nextCounted } from "./loss-mask.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
 import { createPermutation } from "./permutation.ts";
 import { sequencesOf } from "./sequences.ts";
@@ -28,6 +28,8 @@ export interface Batch {
   epoch: number;
   /** Of the batch in its epoch, from 0. */
   index: number;
+  /** Batches before this one that were skipped, since no target of theirs counts (`lossAfter`). */
+  passedOver?: number;
 }
 
 /** Where a batch source stands, and of what: plain JSON for a checkpoint. */
@@ -70,8 +72,8 @@ export interface BatchOptions {
   shuffle?: boolean;
   /** Adds documentStart_BT. */
   documentStarts?: boolean;
-  /** Tokens behind which targets count, to the end of their document; see loss-mask.ts. Absent: all count. */
-  lossAfter?: ArrayLike<number>;
+  /** A text after which targets count, to the end of their document; see loss-mask.ts. Absent: all count. */
+  lossAfter?: LossMarker;
 }
 
 function checkSizes(batch: number, sequence: number): void {
@@ -132,29 +134,31 @@ export function createBatches(options: BatchOptions): BatchSource {
     epoch,
     index,
   });
+  function nextBatch(): Batch {
+    if (index === batchesPerEpoch) {
+      epoch++;
+      index = 0;
+      sequenceAt = orderOf(epoch);
+    }
+    const tokens_BT = new Int32Array(batch * sequence);
+    const targets_BT = new Int32Array(batch * sequence);
+    for (let b = 0; b < batch; b++) {
+      const [from, to] = [b * sequence, (b + 1) * sequence];
+      reader.read(sequenceAt(index * batch + b), tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
+    }
+    const result: Batch = { tokens_BT, targets_BT, epoch, index };
+    if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, tokens.endOfText);
+    if (options.lossAfter) ignoreBeforeMarker(tokens_BT, targets_BT, sequence, options.lossAfter, tokens.endOfText);
+    index++;
+    return result;
+  }
+
   return {
     batch,
     sequence,
     batchesPerEpoch,
     tokensPerEpoch: batchesPerEpoch * batch * sequence,
-    next() {
-      if (index === batchesPerEpoch) {
-        epoch++;
-        index = 0;
-        sequenceAt = orderOf(epoch);
-      }
-      const tokens_BT = new Int32Array(batch * sequence);
-      const targets_BT = new Int32Array(batch * sequence);
-      for (let b = 0; b < batch; b++) {
-        const [from, to] = [b * sequence, (b + 1) * sequence];
-        reader.read(sequenceAt(index * batch + b), tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
-      }
-      const result: Batch = { tokens_BT, targets_BT, epoch, index };
-      if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, tokens.endOfText);
-      if (options.lossAfter) ignoreBeforeMarker(tokens_BT, targets_BT, sequence, options.lossAfter, tokens.endOfText);
-      index++;
-      return result;
-    },
+    next: () => (options.lossAfter ? nextCounted(nextBatch, batchesPerEpoch) : nextBatch()),
     state,
     restore(saved) {
       const own = state();
@@ -207,7 +211,7 @@ export function sequentialBatches(options: {
   scoreEndOfText?: boolean;
   documentStarts?: boolean;
   /** Tokens behind which targets count; tokenCount and textBytes are then of the whole text all the same. */
-  lossAfter?: ArrayLike<number>;
+  lossAfter?: LossMarker;
 }): SequentialBatches {
   const { tokens, batch, sequence, stride = sequence, scoreEndOfText = true } = options;
   checkSizes(batch, sequence);

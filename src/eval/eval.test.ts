@@ -7,6 +7,7 @@ import { createReferenceBackend } from "../backends/reference.ts";
 import { streamOfTokens } from "../data/index.ts";
 import { type ModelConfig, presets, Transformer } from "../model/index.ts";
 import { Runtime } from "../tensor/index.ts";
+import { TransformerEngine } from "../infer/index.ts";
 import { evaluateLoss, evaluateWikiText, type Progress, rollingWindows } from "./index.ts";
 
 const V = 29;
@@ -218,6 +219,12 @@ test("WikiText: nats are summed over rolling windows of pages, words and bytes a
     expect(result.bitsPerByte).toBeCloseTo(sum / bytes / Math.LN2, 5);
     expect(Math.log(result.tokenPerplexity)).toBeCloseTo(sum / tokens, 5);
   }
+  // By an engine as it writes: the same windows.
+  const engine = new TransformerEngine(model);
+  const byEngine = await evaluateWikiText(engine, tokenizer, pages, { batch: 2 });
+  expect(byEngine).toMatchObject({ tokens, words, bytes, pages: 2, sequence: 12 });
+  expect(Math.log(byEngine.wordPerplexity)).toBeCloseTo(sum / words, 5);
+  engine.dispose();
   await expect(evaluateWikiText(model, tokenizer, [], { batch: 1 })).rejects.toThrow("no page to score");
   await expect(evaluateWikiText(model, { ...tokenizer, endOfText: null }, pages, { batch: 1 })).rejects.toThrow(
     "neither a begin-of-text nor an end-of-text",

@@ -62,6 +62,7 @@ export {
 } from "./task-runner.ts";
 export { type HubOptions, openTaskData, type TaskData, type TaskFiles } from "./task-source.ts";
 export { type HumanEvalProblem, humaneval } from "./tasks/humaneval.ts";
+export { type RollingWindow, rollingWindows } from "./rolling-windows.ts";
 export {
   type ChoiceItem,
   type ContinuationItem,
@@ -77,8 +78,7 @@ export {
 } from "./tasks/index.ts";
 export {
   evaluateWikiText,
-  type RollingWindow,
-  rollingWindows,
+  pageStartOf,
   type WikiTextOptions,
   type WikiTextResult,
 } from "./wikitext.ts";

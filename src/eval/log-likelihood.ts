@@ -8,7 +8,7 @@ import { DataError } from "../platform/errors.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { rstrip } from "./python.ts";
-import { rollingWindows } from "./wikitext.ts";
+import { type RollingWindow, rollingWindows } from "./rolling-windows.ts";
 
 export interface LikelihoodRequest {
   context: string;
@@ -49,7 +49,7 @@ export interface LikelihoodProgress {
   tokens: number;
 }
 
-type TextEncoder = Pick<Tokenizer, "encode" | "vocabSize">;
+type TextEncoder = Pick<Tokenizer, "encode" | "vocabSize"> & Partial<Pick<Tokenizer, "bos" | "endOfText">>;
 
 /** A request's tokens, or a window's of one: what goes in, and how many of its last places predict the continuation. */
 interface Encoded {
@@ -94,6 +94,12 @@ function encodeRequest(
       `${where}: the continuation ${JSON.stringify(continuation.slice(0, 60))} has no tokens of its own`,
     );
   const tokens = startToken === null ? before : [startToken, ...before];
+  // An empty context is one token, begin-of-text or else end-of-text, as in the harness.
+  const first = tokenizer.bos ?? tokenizer.endOfText;
+  if (tokens.length === 0 && first != null) {
+    if (targets[0] !== first) tokens.push(first);
+    else if (targets.length > 1) tokens.push(targets.shift()!);
+  }
   if (tokens.length === 0) throw new DataError(`${where}: the context is empty and there is no token to start from`);
   if (targets.length > contextLength)
     return Array.from(rollingWindows(targets, tokens[tokens.length - 1], contextLength), (window) => ({
@@ -152,6 +158,17 @@ export async function scoreLikelihoods(
     await nextTurn();
   }
   return results;
+}
+
+/** Nats of all the windows' targets. @throws DataError for logits that are not finite */
+export async function scoreWindowsByEngine(engine: Engine, windows: readonly RollingWindow[]): Promise<number> {
+  await nextTurn();
+  const items = windows.map((window): Encoded[] => [{ request: 0, ...window, truncated: false }]);
+  const { likelihoods } = await scoreBatchOfItems(engine, items);
+  const nats = likelihoods.reduce((sum, [{ logProbability }]) => sum - logProbability, 0);
+  if (!Number.isFinite(nats))
+    throw new DataError("the model's logits are not finite; was its training cut short by NaN?");
+  return nats;
 }
 
 /** Windows of one request as one. */

@@ -28,7 +28,7 @@ import { humaneval } from "./tasks/humaneval.ts";
 import { findTask, taskNames } from "./tasks/index.ts";
 import { evaluateWikiText, type WikiTextResult } from "./wikitext.ts";
 
-/** A model with what stands before its texts; null: nothing. */
+/** A tokenizer with the token before a text; null: none. */
 interface Read {
   tokenizer: Tokenizer;
   startToken: number | null;
@@ -38,8 +38,8 @@ interface Read {
 export interface TaskModels {
   /** For "writing" a text is written token by token; for "scoring" likelihoods are read, many at once. */
   engine(use: "scoring" | "writing"): Promise<Read & { engine: Engine }>;
-  /** WikiText is scored by the model as it was trained. */
-  model(): Promise<Read & { model: ScoringModel }>;
+  /** For WikiText: the model as it was trained, or an engine. `startToken` is as pageStartOf gives it; null: the harness's rule. */
+  model(): Promise<Read & { model: ScoringModel | Engine }>;
 }
 
 /** HumanEval's programs. */

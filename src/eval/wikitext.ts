@@ -5,34 +5,11 @@
  */
 import { countBytes, countWords, detokenizeWikiText } from "../corpus/index.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
+import type { Engine } from "../infer/engine.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { scoreWindowsByEngine } from "./log-likelihood.ts";
+import { type RollingWindow, rollingWindows } from "./rolling-windows.ts";
 import { type Progress, type ScoringModel, scoreBatch, unscored } from "./score.ts";
-
-/** Tokens that go in, and those of them at the end whose next tokens are scored. */
-export interface RollingWindow {
-  input: number[];
-  targets: number[];
-}
-
-/**
- * The harness's rolling windows with one token of context: each token is a target once; the first is predicted from
- * `prefix`; every window but the last begins with the last token of the one before, and the last is full where the text
- * is long enough, so that its targets see more.
- *
- * @param window T: tokens of input at most
- */
-export function* rollingWindows(tokens: ArrayLike<number>, prefix: number, window: number): Generator<RollingWindow> {
-  const piece = (from: number, to: number): number[] => Array.prototype.slice.call(tokens, from, to);
-  const n = tokens.length;
-  if (n === 0) return;
-  const first = Math.min(window, n);
-  yield { input: [prefix, ...piece(0, first - 1)], targets: piece(0, first) };
-  for (let done = first; done < n; ) {
-    const end = Math.min(done + window, n);
-    yield { input: piece(end - window - 1, end - 1), targets: piece(done, end) };
-    done = end;
-  }
-}
 
 export interface WikiTextOptions {
   /** Windows at once. */
@@ -63,26 +40,34 @@ export interface WikiTextResult {
 }
 
 /**
+ * What a page's first token is predicted from, as WikiTextOptions.startToken: end-of-text for a model trained here, else null,
+ * which leaves it to the harness's rule.
+ */
+export const pageStartOf = (step: number | null, { endOfText }: Pick<Tokenizer, "endOfText">): number | null =>
+  step === null ? null : endOfText;
+
+/**
+ * @param by    the training-time model, or an engine as it writes: with its types of head and cache
  * @param pages of readPages or readDocuments, as they stand in the file
  * @throws DataError for no page, a tokenizer with neither end-of-text nor bos, or a loss that is not finite; UsageError for
  *   a sequence over the model's context
  */
 export async function evaluateWikiText(
-  model: ScoringModel,
+  by: ScoringModel | Engine,
   tokenizer: Pick<Tokenizer, "encode" | "bos" | "endOfText" | "vocabSize">,
   pages: AsyncIterable<string> | Iterable<string>,
   options: WikiTextOptions,
 ): Promise<WikiTextResult> {
-  const { config } = model;
-  const { batch, sequence = config.contextLength, signal, onProgress } = options;
+  const { contextLength, vocabSize } = "loss" in by ? by.config : by;
+  const { batch, sequence = contextLength, signal, onProgress } = options;
   for (const [name, value] of Object.entries({ batch, sequence }))
     if (!(Number.isInteger(value) && value >= 1))
       throw new UsageError(`${name} is ${value}; expected a whole number from 1`);
-  if (sequence > config.contextLength)
-    throw new UsageError(`sequence is ${sequence}, but the model's context is ${config.contextLength}`);
-  if (tokenizer.vocabSize > config.vocabSize)
+  if (sequence > contextLength)
+    throw new UsageError(`sequence is ${sequence}, but the model's context is ${contextLength}`);
+  if (tokenizer.vocabSize > vocabSize)
     throw new DataError(
-      `the tokenizer has ${tokenizer.vocabSize} tokens, the model ${config.vocabSize}; use the tokenizer that the model was trained with`,
+      `the tokenizer has ${tokenizer.vocabSize} tokens, the model ${vocabSize}; use the tokenizer that the model was trained with`,
     );
   const prefix = options.startToken ?? tokenizer.bos ?? tokenizer.endOfText;
   if (prefix === null)
@@ -96,7 +81,7 @@ export async function evaluateWikiText(
   let waiting: RollingWindow[] = [];
   const score = async () => {
     signal?.throwIfAborted();
-    nats += await scoreWindows(model, waiting, prefix);
+    nats += "loss" in by ? await scoreWindows(by, waiting, prefix) : await scoreWindowsByEngine(by, waiting);
     for (const { targets } of waiting) tokens += targets.length;
     waiting = [];
     onProgress?.({ tokens, totalTokens: undefined });

@@ -7,7 +7,7 @@
  */
 import { hasSafetensors, writeSafetensorsFolder } from "../formats/safetensors-shards.ts";
 import type { SafetensorsTensor } from "../formats/safetensors.ts";
-import { describeLayer, type ModelConfig, type Transformer } from "../model/index.ts";
+import { describeLayer, finalNormEpsOf, type ModelConfig, type Transformer } from "../model/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { exists, joinPath, listFolder, writeAtomically, writeFolderAtomically } from "../platform/files.ts";
 import { quantizeWeights } from "../ops/weight-quant/reference.ts";
@@ -16,7 +16,7 @@ import { bfloat16Grid, fitTernary, float16Grid, float32Grid, type NumberGrid } f
 import { toFloat16Bits } from "../quant/float16.ts";
 import { canPackRows, packHuggingFace } from "../quant/hf-pack.ts";
 import type { Parameter } from "../tensor/index.ts";
-import { formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
+import { formatTokenizerJson, type Tokenizer, withPrefixToken } from "../tokenizer/index.ts";
 import {
   type FloatDType,
   huggingFaceScale,
@@ -43,6 +43,10 @@ export interface HuggingFaceExport {
   card?: (written: Omit<HuggingFaceWritten, "files">) => string;
   /** The folder that the model came from: what its tokenizer_config.json says beyond ours (a chat template) is kept. */
   source?: string;
+  /** The token that the tokenizer's files put before a text; null: none; absent: as they do already. */
+  startToken?: number | null;
+  /** Every token that ends a text, for generation_config.json, where there are more than the tokenizer's own. */
+  endTokens?: readonly number[];
   signal?: AbortSignal;
 }
 
@@ -76,17 +80,22 @@ const defaultShardBytes = 5e9;
  */
 export async function exportHuggingFace(
   model: Transformer,
-  tokenizer: Tokenizer | null,
+  own: Tokenizer | null,
   path: string,
   options: HuggingFaceExport,
 ): Promise<HuggingFaceWritten> {
-  const { type, shardBytes = defaultShardBytes, source, signal } = options;
+  const { type, shardBytes = defaultShardBytes, source, startToken, endTokens, signal } = options;
+  const tokenizer = own && startToken !== undefined ? withPrefixToken(own, startToken) : own;
   const { plan } = model;
   checkAbsmean(plan, "hf");
   const other = plan.layers.find((layer) => !transformersRuns(layer));
   if (other)
     throw new UnsupportedError(
       `hf: layer ${other.name} is ${describeLayer(other)}, which transformers' BitNet quantizer does not run; it has ternary weights with int8 inputs, and float layers. Export it as gguf, onnx or compact`,
+    );
+  if (finalNormEpsOf(model.config) !== model.config.normEps)
+    throw new UnsupportedError(
+      `config.json has one epsilon for all norms (rms_norm_eps), and this model's last norm has its own (finalNormEps ${model.config.finalNormEps}); it cannot be written for transformers`,
     );
   if (type === "packed" && !plan.anyTernary)
     throw new UsageError(
@@ -108,7 +117,7 @@ export async function exportHuggingFace(
       const layout = type === "packed" ? "packed" : "float";
       const texts: Record<string, string> = {
         [configFile]: jsonText(toHuggingFaceConfig(config, roles, { layout, dtype: floats[floatType].name })),
-        [generationFile]: jsonText(toGenerationConfig(config, roles)),
+        [generationFile]: jsonText(toGenerationConfig(config, roles, endTokens)),
         ...(tokenizer
           ? { "tokenizer.json": formatTokenizerJson(tokenizer.toJson()), ...tokenizerTexts(tokenizer, source) }
           : {}),

@@ -14,6 +14,7 @@ import { roundToBfloat16 } from "../quant/bfloat16.ts";
 import { roundToFloat16 } from "../quant/float16.ts";
 import { Runtime } from "../tensor/index.ts";
 import { trainCharacters } from "../tokenizer/index.ts";
+import { startTokenOf } from "../infer/start-token.ts";
 import { convertToBitnet } from "./convert.ts";
 import { exportHuggingFace, type HuggingFaceExport } from "./hf-export.ts";
 import { loadModel, modelCard } from "./index.ts";
@@ -108,6 +109,13 @@ test("float weights by Hugging Face's own rule are written as they are, to the l
   const back = await load(folder);
   for (const [i, { tensor }] of back.parameters.entries())
     expect(await back.runtime.readFloats(tensor)).toEqual(await model.runtime.readFloats(model.parameters[i].tensor));
+});
+
+test.for(["bf16", "f16", "f32"] as const)("a model that came from packed weights goes out as %s", async (type) => {
+  const { folder } = await exported(make({ initStd: 0.1 }), { type: "packed" });
+  const packed = await load(folder);
+  const again = await exported(packed, { type });
+  expect(await ternaryOf(await load(again.folder))).toEqual(await ternaryOf(packed));
 });
 
 test("the full-precision twin goes out as a LLaMA model and comes back the same", async () => {
@@ -321,6 +329,45 @@ test("a chat template and what else the tokenizer's config said go out again", a
   expect(JSON.parse(read("tokenizer_config.json"))).toMatchObject({ chat_template: "{{ x }}", pad_token: "<p>" });
   expect(JSON.parse(read("special_tokens_map.json"))).toMatchObject({ pad_token: "<p>", eos_token: "<|endoftext|>" });
   expect(read("chat_template.jinja")).toBe("{{ y }}");
+});
+
+test("the token before a text goes out in the tokenizer's files, and every end of a text in generation_config.json", async () => {
+  const start = tokenizer.endOfText!;
+  const source = temporaryFolder();
+  writeFileSync(join(source, "tokenizer_config.json"), JSON.stringify({ add_bos_token: false }));
+  const { folder } = await exported(make(), { type: "f32", startToken: start, endTokens: [start, 5], source });
+  const read = (name: string) => JSON.parse(readFileSync(join(folder, name), "utf8"));
+  expect(read("tokenizer_config.json")).toMatchObject({ bos_token: "<|endoftext|>", add_bos_token: true });
+  expect(read("config.json")).toMatchObject({ bos_token_id: start });
+  expect(read("generation_config.json")).toMatchObject({ bos_token_id: start, eos_token_id: [start, 5] });
+  const { tokenizer: back } = await loadModel(folder, new Runtime(createReferenceBackend()));
+  expect([...back!.encode("abc", { addSpecialTokens: true })]).toEqual([start, ...tokenizer.encode("abc")]);
+  expect(startTokenOf(null, back!)).toBe(startTokenOf(100, tokenizer));
+});
+
+test.for<[object, boolean]>([
+  [{ rope_scaling: null }, true],
+  [{ rope_scaling: {} }, true],
+  [{ rope_scaling: { type: "linear", factor: 1.0 } }, true],
+  [{ rope_scaling: { rope_type: "default" } }, true],
+  [{ rope_scaling: { rope_type: "dynamic", factor: 1 } }, true],
+  [{ rope_scaling: { rope_type: "yarn", factor: 1, original_max_position_embeddings: 16 } }, true],
+  [{ rope_scaling: { rope_type: "llama3", factor: 1, low_freq_factor: 1, high_freq_factor: 4 } }, true],
+  [{ rope_parameters: { rope_type: "default", rope_theta: 10000, partial_rotary_factor: 1 } }, true],
+  [{ rope_scaling: { type: "linear", factor: 2 } }, false],
+  [{ rope_scaling: { factor: 2 } }, false],
+  [{ rope_scaling: { rope_type: "yarn", factor: 1, attention_factor: 1.5 } }, false],
+  [{ rope_scaling: { rope_type: "longrope", factor: 1 } }, false],
+  [{ rope_scaling: { rope_type: "mine", factor: 1 } }, false],
+  [{ rope_parameters: { rope_type: "linear", factor: 8 } }, false],
+  [{ rope_parameters: { rope_type: "default", partial_rotary_factor: 0.5 } }, false],
+])("rotary settings of config.json %j: run %s", async ([keys, fine]) => {
+  const { folder } = await exported(make(), { type: "f32" });
+  const path = join(folder, "config.json");
+  const { bitnet_ts: _, ...foreign } = JSON.parse(readFileSync(path, "utf8"));
+  writeFileSync(path, JSON.stringify({ ...foreign, ...keys }));
+  if (fine) await expect(load(folder)).resolves.toBeDefined();
+  else await expect(load(folder)).rejects.toThrow(/can be run/);
 });
 
 test("a folder of other things is not overwritten; one that was exported is", async () => {

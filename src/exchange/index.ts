@@ -10,9 +10,11 @@ export {
   saveCompact,
 } from "./compact.ts";
 export {
+  endNames,
   exportGguf,
   type GgufExportOptions,
   type GgufExportReport,
+  type GgufOptions,
   ggufExportTypes,
   ggufNameOf,
   importGguf,
@@ -23,6 +25,7 @@ export {
   pairedHeads,
   readGgufTernary,
   scaleFactorOf,
+  withoutTextEnds,
 } from "./gguf/index.ts";
 export { convertToBitnet } from "./convert.ts";
 export {
@@ -36,4 +39,14 @@ export {
 export { downloadModel, type HubOptions, type HubProgress, hubCacheFolder, isHubName } from "./hub.ts";
 export { type CardFacts, modelCard, type TrainingFacts } from "./model-card.ts";
 export { type OnnxWeights, onnxWeights, type SaveOnnxOptions, saveOnnx } from "./onnx.ts";
-export { describeModel, isCompactPath, isGgufPath, loadModel, localModel, type OpenedModel } from "./open-model.ts";
+export {
+  describeModel,
+  isCompactPath,
+  isGgufPath,
+  type LoadOptions,
+  loadModel,
+  localModel,
+  type OpenedModel,
+  refusePre,
+} from "./open-model.ts";
+export { saveTransformersJs, type TransformersJsOptions } from "./transformers-js.ts";

@@ -17,6 +17,7 @@
 import { Graph, writeOnnx } from "../formats/onnx/index.ts";
 import {
   embeddingName,
+  finalNormEpsOf,
   finalNormName,
   headName,
   headWidth,
@@ -47,6 +48,12 @@ export interface SaveOnnxOptions {
   opset?: number;
   /** Weights in `<path>.data`; default: where one file would pass 2 GiB. */
   externalData?: boolean;
+  /**
+   * Keys and values of earlier tokens go in and out: inputs attention_mask [B, P + T], position_ids [B, T] and
+   * past_key_values.L.key and .value [B, G, P, D], outputs present.L.key and .value [B, G, P + T, D], as Hugging Face's
+   * exports have them.
+   */
+  cache?: boolean;
   /** Steps of training behind the model, for its metadata. */
   step?: number | null;
   /** Of bitnet.ts, for its metadata. */
@@ -100,7 +107,7 @@ export async function saveOnnx(
     ...(tokenizer?.bos == null ? {} : { bos_token_id: String(tokenizer.bos) }),
     ...(tokenizer?.eos == null ? {} : { eos_token_id: String(tokenizer.eos) }),
   };
-  const graph = new TransformerGraph(model, weights).graph;
+  const graph = new TransformerGraph(model, weights, options.cache === true).graph;
   return writeOnnx(path, graph, { opset, irVersion, producerVersion, metadata, externalData, signal });
 }
 
@@ -119,21 +126,36 @@ class TransformerGraph {
   constructor(
     private readonly model: Transformer,
     private readonly weights: OnnxWeights,
+    private readonly cache: boolean,
   ) {
     const { config } = model;
+    const past = (name: string, length: string) =>
+      Array.from({ length: cache ? 2 * config.layers : 0 }, (_, i) => ({
+        name: `${name}.${i >> 1}.${i % 2 === 0 ? "key" : "value"}`,
+        type: "float" as const,
+        dims: ["batch", config.kvHeads, length, headWidth(config)],
+      }));
+    const masks = [
+      { name: "attention_mask", type: "int64" as const, dims: ["batch", "total"] },
+      { name: "position_ids", type: "int64" as const, dims: ["batch", "tokens"] },
+    ];
     this.parameters = new Map(model.parameters.map((parameter) => [parameter.name, parameter]));
     this.graph = new Graph(
       "bitnet",
-      [{ name: "input_ids", type: "int64", dims: ["batch", "tokens"] }],
-      [{ name: "logits", type: "float", dims: ["batch", "tokens", config.vocabSize] }],
+      [
+        { name: "input_ids", type: "int64", dims: ["batch", "tokens"] },
+        ...(cache ? masks : []),
+        ...past("past_key_values", "past"),
+      ],
+      [{ name: "logits", type: "float", dims: ["batch", "tokens", config.vocabSize] }, ...past("present", "total")],
     );
     const { graph } = this;
     const embedding = this.floats(embeddingName);
-    const positions = this.positions();
+    const positions = cache ? this.cachedPositions() : this.positions();
     let x = graph.node("Gather", [embedding, "input_ids"], {}, "embedded");
     for (let layer = 0; layer < config.layers; layer++)
       x = graph.within(`layers.${layer}`, () => this.block(layer, x, positions));
-    const normed = graph.within("norm", () => this.norm(x, finalNormName));
+    const normed = graph.within("norm", () => this.norm(x, finalNormName, finalNormEpsOf(config)));
     const head = config.tiedHead ? graph.node("Transpose", [embedding], { perm: [1, 0] }) : this.transposed(headName);
     graph.node("MatMul", [normed, head], {}, "logits");
   }
@@ -141,17 +163,14 @@ class TransformerGraph {
   /** What all blocks share: rows of the rotary table for T tokens, and which keys a query sees. */
   private positions(): { cos: string; sin: string; visible: string } {
     const { graph } = this;
-    const { contextLength, ropeBase } = this.model.config;
+    const { contextLength } = this.model.config;
     const D = headWidth(this.model.config);
     return graph.within("positions", () => {
       const tokens = graph.node("Shape", ["input_ids"], { start: 1, end: 2 });
       const rows = (name: string, half: 0 | 1) => {
-        const table = rotaryTable(contextLength, D, ropeBase);
-        const data = new Float32Array((contextLength * D) / 2);
-        for (let t = 0; t < contextLength; t++)
-          data.set(table.subarray(t * D + (half * D) / 2, t * D + ((half + 1) * D) / 2), (t * D) / 2);
+        const data = () => this.rotaryHalf(half);
         // [S, 1, 1, D / 2], against [B, T, G, H / G, D / 2].
-        graph.initializer({ name, type: "float", dims: [contextLength, 1, 1, D / 2], data: () => data });
+        graph.initializer({ name, type: "float", dims: [contextLength, 1, 1, D / 2], data });
         return graph.node("Slice", [name, graph.constant("int64", [0]), tokens, graph.constant("int64", [0])]);
       };
       const count = graph.node("Squeeze", [tokens]);
@@ -161,6 +180,50 @@ class TransformerGraph {
         cos: rows("rotary.cos", 0),
         sin: rows("rotary.sin", 1),
         visible: graph.node("GreaterOrEqual", [queries, range]),
+      };
+    });
+  }
+
+  /** The rotary table's half, cosines or sines, [S, D / 2]. */
+  private rotaryHalf(half: 0 | 1): Float32Array {
+    const { contextLength, ropeBase } = this.model.config;
+    const D = headWidth(this.model.config);
+    const table = rotaryTable(contextLength, D, ropeBase);
+    const data = new Float32Array((contextLength * D) / 2);
+    for (let t = 0; t < contextLength; t++)
+      data.set(table.subarray(t * D + (half * D) / 2, t * D + ((half + 1) * D) / 2), (t * D) / 2);
+    return data;
+  }
+
+  /** The same where tokens stand behind P earlier ones: positions are told, and padding is never seen. */
+  private cachedPositions(): { cos: string; sin: string; visible: string } {
+    const { graph } = this;
+    const { contextLength } = this.model.config;
+    const D = headWidth(this.model.config);
+    const ints = (...values: number[]) => graph.constant("int64", values);
+    const one = graph.constant("int64", [1], []);
+    return graph.within("positions", () => {
+      const rows = (name: string, half: 0 | 1) => {
+        graph.initializer({
+          name,
+          type: "float",
+          dims: [contextLength, D / 2],
+          data: () => this.rotaryHalf(half),
+        });
+        // [B, T, 1, 1, D / 2], against [B, T, G, H / G, D / 2].
+        return graph.node("Unsqueeze", [graph.node("Gather", [name, "position_ids"]), ints(2, 3)]);
+      };
+      const sizeOf = (name: string) => graph.node("Squeeze", [graph.node("Shape", [name], { start: 1, end: 2 })]);
+      const [tokens, total] = [sizeOf("input_ids"), sizeOf("attention_mask")];
+      const keys = graph.node("Range", [graph.constant("int64", [0], []), total, one]);
+      const queries = graph.node("Range", [graph.node("Sub", [total, tokens]), total, one]);
+      const causal = graph.node("GreaterOrEqual", [graph.node("Unsqueeze", [queries, ints(1)]), keys]);
+      // [B, 1, 1, 1, S]: a key of padding is 0 in the mask.
+      const present = graph.node("Unsqueeze", [graph.node("Cast", ["attention_mask"], { to: 9 }), ints(1, 2, 3)]);
+      return {
+        cos: rows("rotary.cos", 0),
+        sin: rows("rotary.sin", 1),
+        visible: graph.node("And", [causal, present]),
       };
     });
   }
@@ -188,15 +251,39 @@ class TransformerGraph {
       return graph.node("Reshape", [y, graph.constant("int64", [0, 0, G, perHead, D])]);
     };
     const q = graph.node("Transpose", [this.rotated(headsOf("query", H / G), cos, sin)], { perm: [0, 2, 3, 1, 4] });
-    const k = graph.node("Transpose", [this.rotated(headsOf("key", 1), cos, sin)], { perm: [0, 2, 3, 4, 1] });
-    const v = graph.node("Transpose", [headsOf("value", 1)], { perm: [0, 2, 3, 1, 4] });
+    const keys = this.rotated(headsOf("key", 1), cos, sin);
+    const k = this.cache
+      ? graph.node("Transpose", [this.withPast(block, "key", keys)], { perm: [0, 1, 2, 4, 3] })
+      : graph.node("Transpose", [keys], { perm: [0, 2, 3, 4, 1] });
+    const values = headsOf("value", 1);
+    const v = this.cache
+      ? this.withPast(block, "value", values)
+      : graph.node("Transpose", [values], { perm: [0, 2, 3, 1, 4] });
     const scores = graph.node("Mul", [graph.node("MatMul", [q, k]), graph.constant("float", [1 / Math.sqrt(D)], [])]);
-    const masked = graph.node("Where", [visible, scores, graph.constant("float", [Number.NEGATIVE_INFINITY], [])]);
+    // A query of padding sees nothing: with -infinity its row would be NaN, and reach the others by way of present.
+    const hidden = this.cache ? -3.4028234663852886e38 : Number.NEGATIVE_INFINITY;
+    const masked = graph.node("Where", [visible, scores, graph.constant("float", [hidden], [])]);
     const mixed = graph.node("MatMul", [graph.node("Softmax", [masked], { axis: -1 }), v]);
     const rows = graph.node("Transpose", [mixed], { perm: [0, 3, 1, 2, 4] });
     let y = graph.node("Reshape", [rows, graph.constant("int64", [0, 0, H * D])]);
     if (this.model.plan.subNorms) y = this.blockNorm(y, block, "attentionSub");
     return this.linear({ x: y }, block, "output");
+  }
+
+  /** Keys or values [B, T, G, 1, D] behind those of earlier tokens: present.L.part, and as [B, G, 1, P + T, D]. */
+  private withPast(layer: number, part: "key" | "value", own: string): string {
+    const { graph } = this;
+    const { kvHeads: G } = this.model.config;
+    const D = headWidth(this.model.config);
+    const rows = graph.node("Reshape", [own, graph.constant("int64", [0, 0, G, D])]);
+    const mine = graph.node("Transpose", [rows], { perm: [0, 2, 1, 3] });
+    const all = graph.node(
+      "Concat",
+      [`past_key_values.${layer}.${part}`, mine],
+      { axis: 2 },
+      `present.${layer}.${part}`,
+    );
+    return graph.node("Unsqueeze", [all, graph.constant("int64", [2])]);
   }
 
   /** Half-split rotary positions of [B, T, G, *, D]. */
@@ -227,13 +314,11 @@ class TransformerGraph {
   }
 
   /** y = gain · (x / sqrt(mean(x²) + eps)). */
-  private norm(x: string, gain: string): string {
+  private norm(x: string, gain: string, eps = this.model.config.normEps): string {
     const { graph } = this;
     const axis = graph.constant("int64", [-1]);
     const mean = graph.node("ReduceMean", [graph.node("Mul", [x, x]), axis], { keepdims: 1 });
-    const root = graph.node("Sqrt", [
-      graph.node("Add", [mean, graph.constant("float", [this.model.config.normEps], [])]),
-    ]);
+    const root = graph.node("Sqrt", [graph.node("Add", [mean, graph.constant("float", [eps], [])])]);
     const inverse = graph.node("Div", [graph.constant("float", [1], []), root]);
     return graph.node("Mul", [this.floats(gain), graph.node("Mul", [x, inverse])]);
   }

@@ -6,10 +6,11 @@ import { resolveModelFolder } from "../checkpoint/find.ts";
 import { checkModelFolder, type LoadedModel, loadModelFolder, readModelConfig } from "../checkpoint/model-folder.ts";
 import { stateFile, verifyCheckpoint } from "../checkpoint/training-state.ts";
 import { isCompactFile } from "../formats/compact/index.ts";
+import { UsageError } from "../platform/errors.ts";
 import { describePath, exists, joinPath } from "../platform/files.ts";
 import type { Runtime } from "../tensor/index.ts";
 import { loadCompact, openCompactModel } from "./compact.ts";
-import { isGgufFile, loadGguf, readGgufConfig } from "./gguf/index.ts";
+import { describeGguf, type GgufOptions, isGgufFile, loadGguf } from "./gguf/index.ts";
 import { downloadModel, type HubOptions, isHubName } from "./hub.ts";
 
 export interface OpenedModel extends LoadedModel {
@@ -21,6 +22,15 @@ export interface OpenedModel extends LoadedModel {
   refused: { path: string; reason: string }[];
   /** The chat template (Jinja) of a file that holds one in itself, null where it has none; absent: look beside the model. */
   chatTemplate?: string | null;
+  /** Tokens that a file names as ends of a text or an answer; absent: look beside the model. */
+  endTokens?: readonly number[];
+  /** What a user should know of how the model was read. */
+  notes?: readonly string[];
+}
+
+export interface LoadOptions extends HubOptions {
+  /** Of a GGUF file: how its byte-level BPE cuts text, by a name of tokenizer.ggml.pre. */
+  pre?: string;
 }
 
 /**
@@ -30,10 +40,12 @@ export interface OpenedModel extends LoadedModel {
  *
  * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
  */
-export async function loadModel(nameOrPath: string, runtime: Runtime, options: HubOptions = {}): Promise<OpenedModel> {
-  const path = await localModel(nameOrPath, options);
+export async function loadModel(nameOrPath: string, runtime: Runtime, options: LoadOptions = {}): Promise<OpenedModel> {
+  const { pre, ...hub } = options;
+  const path = await localModel(nameOrPath, hub);
+  if (isGgufPath(path)) return { ...(await loadGguf(path, runtime, { pre })), folder: path, step: null, refused: [] };
+  refusePre(path, pre);
   if (isCompactPath(path)) return { ...(await loadCompact(path, runtime)), folder: path, refused: [] };
-  if (isGgufPath(path)) return { ...(await loadGguf(path, runtime)), folder: path, step: null, refused: [] };
   const { folder, step, refused } = checkedFolder(path);
   return { ...(await loadModelFolder(folder, runtime)), folder, step, refused };
 }
@@ -55,19 +67,33 @@ export const isCompactPath = (path: string): boolean =>
 export const isGgufPath = (path: string): boolean =>
   exists(path) && describePath(path).kind === "file" && (/\.gguf$/i.test(path) || isGgufFile(path));
 
+/** @throws UsageError for a `pre` that the model has no use for */
+export function refusePre(path: string, pre: string | undefined): void {
+  if (pre !== undefined)
+    throw new UsageError(`${path}: --pre is of GGUF files; this is another kind of model, whose tokenizer says it all`);
+}
+
 /** What a path's model is, without its weights: for `inspect`. @throws as loadModel */
-export function describeModel(path: string): Pick<OpenedModel, "folder" | "step" | "refused" | "config"> & {
+export function describeModel(
+  path: string,
+  { pre }: GgufOptions = {},
+): Pick<OpenedModel, "folder" | "step" | "refused" | "config"> & {
   /** Kind of the optimiser that trained it; null where that is not known. */
   optimizer: string | null;
+  /** What a user should know of how the model is read, and a file's keys that have no effect, each with its reason. */
+  notes: string[];
+  ignored: string[];
 } {
+  if (isGgufPath(path))
+    return { folder: path, step: null, refused: [], optimizer: null, ...describeGguf(path, { pre }) };
+  refusePre(path, pre);
   if (isCompactPath(path)) {
     const { file, config, step } = openCompactModel(path);
     file.close();
-    return { folder: path, step, refused: [], config, optimizer: null };
+    return { folder: path, step, refused: [], config, optimizer: null, notes: [], ignored: [] };
   }
-  if (isGgufPath(path)) return { folder: path, step: null, refused: [], config: readGgufConfig(path), optimizer: null };
   const found = checkedFolder(path);
-  return { ...found, config: readModelConfig(found.folder) };
+  return { ...found, config: readModelConfig(found.folder), notes: [], ignored: [] };
 }
 
 function checkedFolder(path: string): Pick<OpenedModel, "folder" | "step" | "refused"> & { optimizer: string | null } {

@@ -103,7 +103,7 @@ test("the signal's reason is thrown, sequences are freed, and bad settings are r
   await expect(search({ beams: 0 })).rejects.toThrow("beams is 0");
   await expect(search({ lengthPenalty: Number.NaN })).rejects.toThrow("lengthPenalty is NaN");
   await expect(beamSearch(engine, tokenizer, new Array(30).fill(1), { beams: 2, maxTokens: 5 })).rejects.toThrow(
-    "the prompt has 31 tokens, the model's context 20",
+    "the prompt has 30 tokens, the model's context 20",
   );
   expect(engine.open()).toBe(0);
 });

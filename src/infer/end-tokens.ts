@@ -2,41 +2,26 @@
  * Tokens that end a text or an answer: what the tokenizer says, what generation_config.json lists (LLaMA-3: three), and
  * special tokens of well-known names, as llama.cpp finds them. Called by open-engine.ts and whatever opens other files.
  */
+import { endNames, withoutTextEnds } from "../exchange/index.ts";
 import { FormatError } from "../platform/errors.ts";
 import { show, showText } from "../platform/show.ts";
 import { exists, joinPath, readWhole } from "../platform/files.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
-/** Names of end-of-turn tokens (llama.cpp, llama-vocab.cpp, special_eog_ids). */
-const endOfTurnNames = [
-  "<|eot_id|>",
-  "<|im_end|>",
-  "<|end|>",
-  "<|end_of_turn|>",
-  "<end_of_turn>",
-  "<|endoftext|>",
-  "<|end_of_text|>",
-  "<|eom_id|>",
-  "<EOT>",
-  "_<EOT>",
-];
-
 /**
- * @param folder the model's, with a generation_config.json or none; null: no folder
+ * @param from the model's folder, with a generation_config.json or none; the tokens that a file names; null: neither
  * @throws FormatError for a generation_config.json that is no JSON or lists tokens that there are not
  */
 export function endTokensOf(
   tokenizer: Pick<Tokenizer, "eos" | "endOfText" | "specialTokens" | "vocabSize">,
-  folder: string | null,
+  from: string | readonly number[] | null,
 ): number[] {
   const ids = new Set<number>();
   for (const id of [tokenizer.endOfText, tokenizer.eos]) if (id !== null) ids.add(id);
-  for (const name of endOfTurnNames) {
-    const id = tokenizer.specialTokens.get(name);
-    if (id !== undefined) ids.add(id);
-  }
-  for (const id of folder === null ? [] : listed(joinPath(folder, "generation_config.json"), tokenizer.vocabSize))
-    ids.add(id);
+  const named = [...endNames, "<|end_of_turn|>"].flatMap((name) => tokenizer.specialTokens.get(name) ?? []);
+  for (const id of withoutTextEnds(named, (name) => tokenizer.specialTokens.get(name))) ids.add(id);
+  const more = typeof from === "string" ? listed(joinPath(from, "generation_config.json"), tokenizer.vocabSize) : from;
+  for (const id of more ?? []) ids.add(id);
   return [...ids].sort((a, b) => a - b);
 }
 

@@ -61,10 +61,16 @@ describe("what is fed", () => {
     expect(fed).toEqual([[7, 97], [97]]);
   });
 
+  test("a prompt given as ids as it is: no start token before it", async () => {
+    const { model, fed } = scripted(idsOf("x"), 20);
+    await generateText(model, bytes, [65, 66], { ...options, maxTokens: 1, startToken: 256 });
+    expect(fed.flat()).toEqual([65, 66]);
+  });
+
   test("a long prompt goes through in pieces of 512", async () => {
     const { model, fed } = scripted(idsOf("x"), 2000);
     await generateText(model, bytes, new Array(1100).fill(65), { ...options, maxTokens: 1 });
-    expect(fed.map((piece) => piece.length)).toEqual([512, 512, 77]);
+    expect(fed.map((piece) => piece.length)).toEqual([512, 512, 76]);
   });
 });
 
@@ -228,11 +234,11 @@ forEachBackend((backend) => {
         withCache.push(logits[0].slice());
         return logits;
       };
-      const prompt = [...integers(7, 3, 256)];
+      const prompt = [256, ...integers(7, 3, 256)];
       const { ids } = await generateText(engine, bytes, prompt, { ...options, stopTokens: [] });
       expect(ids.length).toBe(33); // 40 in the context, 8 of the prompt, and one that is not read back
 
-      const text = [256, ...prompt];
+      const text = [...prompt];
       for (const [i, id] of ids.entries()) {
         const logits = model.lastLogits({ tokens: Int32Array.from(text), batch: 1, length: text.length });
         const values = await runtime.readFloats(logits);

@@ -41,6 +41,7 @@ export {
   type SchedulerOptions,
   type SchedulerStats,
 } from "./scheduler.ts";
+export { aroundText, type StartTokenChoice, startTokenOf, withStartToken } from "./start-token.ts";
 export { createStopStrings, type StopStrings } from "./stop-strings.ts";
 export { createTextStream, type TextStream } from "./text-stream.ts";
 export { TransformerEngine } from "./transformer-engine.ts";

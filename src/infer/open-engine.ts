@@ -13,6 +13,7 @@ import {
   openCompactModel,
   type OpenedModel,
   openGgufModel,
+  refusePre,
 } from "../exchange/index.ts";
 import { type ModelConfig, planModel } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
@@ -24,6 +25,7 @@ import { endTokensOf } from "./end-tokens.ts";
 import { createPackedEngine, type PackedEngineOptions, packModel } from "./packed/engine.ts";
 import { weightsOfCompact, weightsOfGguf } from "./packed/file-weights.ts";
 import type { WeightSource } from "./packed/weights.ts";
+import { type StartTokenChoice, startTokenOf } from "./start-token.ts";
 import { TransformerEngine } from "./transformer-engine.ts";
 
 export interface OpenEngineOptions {
@@ -38,6 +40,10 @@ export interface OpenEngineOptions {
   packed?: PackedEngineOptions;
   /** Of a download, where the path is a name on the hub. */
   hub?: HubOptions;
+  /** The token before a text, by name or id, null for none; by default what the model wants (start-token.ts). */
+  startToken?: StartTokenChoice;
+  /** Of a GGUF file: how its byte-level BPE cuts text, by a name of tokenizer.ggml.pre. */
+  pre?: string;
 }
 
 export interface OpenedEngine {
@@ -52,15 +58,14 @@ export interface OpenedEngine {
   step: number | null;
   /** Newer checkpoints of the run that were not whole, and why. */
   refused: OpenedModel["refused"];
-  /**
-   * The token before a text: for a model that was trained here end-of-text, which stood before every document in its
-   * training; for one from elsewhere what its tokenizer says (begin-of-text, where it has one).
-   */
+  /** The token before a text that is given as text; null: none. */
   startToken: number | null;
   /** Tokens that end a text or an answer. */
   stopTokens: number[];
   /** The model's own chat template (Jinja), null where it has none. */
   chatTemplate: string | null;
+  /** What a user should know of how the model was read. */
+  notes: readonly string[];
   backend: Pick<Backend, "name" | "isa" | "threads">;
   close(): void;
 }
@@ -72,7 +77,7 @@ export interface OpenedEngine {
  * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
  */
 export async function openEngine(path: string, options: OpenEngineOptions = {}): Promise<OpenedEngine> {
-  const { engine: wanted = "auto", packed } = options;
+  const { engine: wanted = "auto", packed, pre } = options;
   if (wanted === "float" && packed && Object.values(packed).some((value) => value !== undefined))
     throw new UsageError(
       "open: options of the packed engine were given, and the float engine asked for; leave out one",
@@ -83,14 +88,16 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
     const kindOf = (config: ModelConfig) =>
       wanted === "auto" ? (planModel(config).anyTernary || packed ? "packed" : "float") : wanted;
     const opened =
-      (await openFileDirectly(found, kindOf, backend, packed)) ?? (await openModel(found, kindOf, backend, packed));
+      (await openFileDirectly(found, kindOf, backend, { packed, pre })) ??
+      (await openModel(found, kindOf, backend, { packed, pre }));
     const { engine, free, kind, config, folder, step, refused } = opened;
     const tokenizer = tokenizerOf(opened);
     return {
       ...{ engine, kind, config, tokenizer, folder, step, refused },
-      startToken: startTokenOf(step, tokenizer),
-      stopTokens: endTokensOf(tokenizer, folder),
+      startToken: startTokenOf(step, tokenizer, options.startToken),
+      stopTokens: endTokensOf(tokenizer, opened.endTokens ?? folder),
       chatTemplate: opened.chatTemplate === undefined ? readChatTemplate(folder) : opened.chatTemplate,
+      notes: opened.notes ?? [],
       backend,
       close() {
         free();
@@ -105,18 +112,19 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
 
 type Opened = Omit<OpenedModel, "model"> & { engine: Engine; kind: OpenedEngine["kind"]; free(): void };
 type KindOf = (config: ModelConfig) => OpenedEngine["kind"];
+type How = Pick<OpenEngineOptions, "packed" | "pre">;
 
 /** The packed engine over a GGUF or compact file, without a model in between; null for what else there is. */
 async function openFileDirectly(
   path: string,
   kindOf: KindOf,
   backend: Backend,
-  packed: PackedEngineOptions | undefined,
+  { packed, pre }: How,
 ): Promise<Opened | null> {
   const of = async (
     { file, config }: { file: { close(): void }; config: ModelConfig },
     source: () => WeightSource,
-    rest: () => Pick<OpenedModel, "tokenizer" | "step" | "chatTemplate">,
+    rest: () => Pick<OpenedModel, "tokenizer" | "step" | "chatTemplate" | "endTokens" | "notes">,
   ): Promise<Opened | null> => {
     try {
       if (kindOf(config) === "float") return null;
@@ -128,6 +136,7 @@ async function openFileDirectly(
     }
   };
   if (isCompactPath(path)) {
+    refusePre(path, pre);
     const opened = openCompactModel(path);
     const { step, chatTemplate } = opened;
     return of(
@@ -137,25 +146,20 @@ async function openFileDirectly(
     );
   }
   if (isGgufPath(path)) {
-    const opened = openGgufModel(path);
-    const { tokenizer, chatTemplate } = opened;
+    const opened = openGgufModel(path, { pre });
+    const { tokenizer, chatTemplate, endTokens, notes } = opened;
     return of(
       opened,
       () => weightsOfGguf(opened),
-      () => ({ tokenizer, step: null, chatTemplate }),
+      () => ({ tokenizer, step: null, chatTemplate, endTokens, notes }),
     );
   }
   return null;
 }
 
 /** Whatever path it is: a model is loaded, and packed if that is wanted. */
-async function openModel(
-  path: string,
-  kindOf: KindOf,
-  backend: Backend,
-  packed: PackedEngineOptions | undefined,
-): Promise<Opened> {
-  const { model, ...opened } = await loadModel(path, new Runtime(backend));
+async function openModel(path: string, kindOf: KindOf, backend: Backend, { packed, pre }: How): Promise<Opened> {
+  const { model, ...opened } = await loadModel(path, new Runtime(backend), { pre });
   const kind = kindOf(opened.config);
   if (kind === "packed") {
     const engine = await packModel(model, packed);
@@ -181,7 +185,3 @@ function tokenizerOf({ tokenizer, folder }: Pick<OpenedModel, "tokenizer" | "fol
     );
   return tokenizer;
 }
-
-/** @param step null for a model from elsewhere */
-export const startTokenOf = (step: number | null, tokenizer: Pick<Tokenizer, "bos" | "endOfText">): number | null =>
-  step === null ? (tokenizer.bos ?? tokenizer.endOfText) : tokenizer.endOfText;

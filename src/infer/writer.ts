@@ -10,6 +10,7 @@ import type { Engine } from "./engine.ts";
 import type { MatcherState } from "./grammar/matcher.ts";
 import type { Grammar, TokenGrammar } from "./grammar/token-mask.ts";
 import { checkSampling, largestIds, logSumExp, pickSampling, type SamplingOptions, sampleToken } from "./samplers.ts";
+import { withStartToken } from "./start-token.ts";
 import { createStopStrings, type StopStrings } from "./stop-strings.ts";
 import { createTextStream, type TextStream } from "./text-stream.ts";
 import { tokenlessMask } from "./tokenless.ts";
@@ -257,17 +258,16 @@ function randomOf({ random, seed }: GenerateOptions, temperature: number): Pick<
   return createRandom(0);
 }
 
-/** The prompt's tokens behind the start token. */
+/** The prompt's tokens: a text's behind the start token, ids as they are. */
 export function promptTokens(
   tokenizer: TextTokenizer,
   prompt: string | ArrayLike<number>,
   startToken: number | null = tokenizer.bos ?? tokenizer.endOfText,
 ): number[] {
-  const ids = Array.from(typeof prompt === "string" ? tokenizer.encode(prompt) : prompt);
-  if (startToken !== null && ids[0] !== startToken) ids.unshift(startToken);
+  const ids = typeof prompt === "string" ? withStartToken(tokenizer.encode(prompt), startToken) : Array.from(prompt);
   if (ids.length === 0)
     throw new DataError(
-      "generate: the prompt is empty and the tokenizer has neither a begin-of-text nor an end-of-text token to start from; give a prompt",
+      "generate: the prompt is empty and there is no token to start from; give a prompt, or a start token",
     );
   return ids;
 }

@@ -39,6 +39,8 @@ export const modelConfigSchema = z
     ropeBase: z.number().positive(),
     /** Inside the root of every RMSNorm. */
     normEps: z.number().positive(),
+    /** Inside the root of the last RMSNorm, before the head; absent: normEps. */
+    finalNormEps: z.number().positive().optional(),
     /** Standard deviation of the initial weights; embeddings too. */
     initStd: z.number().positive(),
     /** Scale of ternary weights: add, s = mean|W| + eps (the paper); clamp, s = max(mean|W|, eps) (Hugging Face). */
@@ -75,6 +77,11 @@ export const shapeKeys = [
 /** Whether the model has norms in front of its output and down projections. */
 export function hasSubNorms({ variant, subNorms }: Pick<ModelConfig, "variant" | "subNorms">): boolean {
   return variant === "bitnet" && subNorms;
+}
+
+/** Inside the root of the last RMSNorm. */
+export function finalNormEpsOf({ normEps, finalNormEps }: Pick<ModelConfig, "normEps" | "finalNormEps">): number {
+  return finalNormEps ?? normEps;
 }
 
 /** D: width of one head. */

@@ -1,6 +1,7 @@
 /** Models: config, presets, the transformer. */
 export {
   hasSubNorms,
+  finalNormEpsOf,
   headWidth,
   type ModelConfig,
   modelConfigSchema,

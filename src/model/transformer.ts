@@ -20,7 +20,7 @@ import { matmul } from "../ops/matmul/index.ts";
 import { DataError, ShapeError } from "../platform/errors.ts";
 import { createRandom } from "../platform/random.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
-import { headWidth, type ModelConfig } from "./config.ts";
+import { finalNormEpsOf, headWidth, type ModelConfig } from "./config.ts";
 import { embeddingName, finalNorm, headName, moduleName, normNames } from "./names.ts";
 import { type ModelPlan, planModel } from "./plan.ts";
 
@@ -124,7 +124,7 @@ export class Transformer {
     this.quantizedLayers = this.linearLayers.filter(({ spec }) => spec.weights || spec.activations);
     this.byWeight = new Map(this.linearLayers.map((layer) => [layer.weight.name, layer]));
     this.ternaryLayers = this.linearLayers.filter(({ spec }) => hasTernaryWeights(spec));
-    this.finalNorm = new RmsNorm(factory, finalNorm, width, config.normEps);
+    this.finalNorm = new RmsNorm(factory, finalNorm, width, finalNormEpsOf(config));
     this.head = config.tiedHead
       ? this.embeddingTable
       : factory.create(headName, "head", [vocabSize, width], { std: initStd });

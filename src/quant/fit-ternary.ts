@@ -108,9 +108,15 @@ export function fitTernary(
 
   /**
    * Numbers lie closest near 0: one small weight takes what is missing, rounded down, and the smallest of all takes what
-   * that leaves.
+   * that leaves. Zeros need not be 0. Where too much is there and they have nothing to give, as those of packed weights, which
+   * all are 0, a weight of code 0 or 2 goes one number down first.
    */
   function absorb(): boolean {
+    if (missing < 0) {
+      const give = bits.findIndex((own, i) => codes[i] !== 1 && own > lowest(i) && stepDown(own) >= -missing);
+      const have = codes.some((code, i) => code === 1 && grid.fromBits(bits[i]) + missing >= 0);
+      if (!have && give >= 0) move(give, bits[give] - 1);
+    }
     let smallest = -1;
     for (let i = 0; i < size; i++) if (codes[i] === 1 && (smallest < 0 || bits[i] < bits[smallest])) smallest = i;
     if (smallest < 0) return false;
@@ -119,7 +125,12 @@ export function fitTernary(
     for (let i = 0; i < size; i++)
       if (codes[i] === 1 && i !== smallest && grid.fromBits(bits[i]) + missing >= 0)
         if (taker < 0 || bits[i] < bits[taker]) taker = i;
-    if (taker < 0) return false;
+    if (taker < 0) {
+      const only = missing >= 0 ? grid.toBits(missing) : zeroEnd + 1;
+      if (only > zeroEnd) return false;
+      move(smallest, only);
+      return Math.abs(missing) <= enough;
+    }
     const wanted = grid.fromBits(bits[taker]) + missing;
     const nearest = grid.toBits(wanted);
     const below = grid.fromBits(nearest) > wanted ? nearest - 1 : nearest;
@@ -129,5 +140,9 @@ export function fitTernary(
     if (rest > zeroEnd) return false;
     move(smallest, rest);
     return Math.abs(missing) <= enough;
+  }
+
+  function stepDown(own: number): number {
+    return grid.fromBits(own) - grid.fromBits(own - 1);
   }
 }

@@ -7,6 +7,7 @@ import {
   checkRows,
   checkTaskNames,
   openTask,
+  pageStartOf,
   readHarnessResults,
   type ReadScore,
   runTask,
@@ -16,7 +17,7 @@ import {
   type TaskOutcome,
 } from "../eval/index.ts";
 import { type Engine, packModel, TransformerEngine } from "../infer/index.ts";
-import { startTokenOf } from "../infer/open-engine.ts";
+import { startTokenOf } from "../infer/start-token.ts";
 import { UsageError } from "../platform/errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { TaskScore } from "./measurement.ts";
@@ -101,7 +102,7 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
       open.set(packed, engine);
       return { engine, tokenizer, startToken };
     },
-    model: async () => ({ model: opened.model, tokenizer, startToken }),
+    model: async () => ({ model: opened.model, tokenizer, startToken: pageStartOf(opened.step, tokenizer) }),
   };
   try {
     for (const name of plan.names) {

@@ -13,6 +13,7 @@ import {
   type ScheduledText,
   Scheduler,
 } from "../infer/index.ts";
+import { withStartToken } from "../infer/index.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import type { Service } from "../platform/service-worker.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -209,7 +210,7 @@ export class EngineHost implements Service<ToHost> {
       throw new UnsupportedError(
         "this model has no chat template: it continues texts (/v1/completions). Start the server with --chat-template to talk with it all the same",
       );
-    return this.template.encode(prompt.messages, this.model.tokenizer);
+    return withStartToken(this.template.encode(prompt.messages, this.model.tokenizer), this.model.startToken);
   }
 
   private grammarOf(constraint: Constraint): Grammar {
@@ -276,8 +277,9 @@ export class EngineHost implements Service<ToHost> {
       let promptTokens = 0;
       for (const prompt of prompts) {
         const source = this.promptOf(prompt);
-        const ids = typeof source === "string" ? this.model.tokenizer.encode(source) : source;
-        const { states, tokens } = await embedText(this.engine, ids, this.model.startToken, signal);
+        const [ids, start] =
+          typeof source === "string" ? [this.model.tokenizer.encode(source), this.model.startToken] : [source, null];
+        const { states, tokens } = await embedText(this.engine, ids, start, signal);
         vectors.push(meanPooled(states, tokens));
         promptTokens += tokens;
         this.embeddedTexts++;

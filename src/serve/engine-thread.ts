@@ -7,17 +7,20 @@ import type { FromHost, HostSetup, ModelFacts } from "./messages.ts";
 export const threadUrl = import.meta.url;
 
 export async function createService(setup: HostSetup, post: (message: FromHost) => void): Promise<EngineHost> {
-  const { model, backend, engine, packed, chatTemplate, limits } = setup;
+  const { model, backend, engine, packed, startToken, pre, chatTemplate, limits } = setup;
   const opened = await openEngine(model, {
     backend,
     engine,
     packed,
+    startToken,
+    pre,
     hub: {
       onProgress: ({ file, doneBytes, totalBytes }) => post({ type: "progress", file, doneBytes, totalBytes }),
       onNote: (text) => post({ type: "note", text }),
     },
   });
   try {
+    for (const text of opened.notes) post({ type: "note", text });
     return hostModel({ ...opened, chatTemplate: chatTemplate ?? opened.chatTemplate }, limits, post);
   } catch (error) {
     opened.close();

@@ -40,6 +40,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     backend,
     engine,
     packed,
+    startToken,
+    pre,
     chatTemplate,
     onNote,
     onProgress,
@@ -52,7 +54,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     maxTokens: options.maxTokens ?? null,
     cacheTokens: options.cacheTokens ?? null,
   };
-  const setup: HostSetup = { model, backend, engine, packed, chatTemplate, limits };
+  const setup: HostSetup = { model, backend, engine, packed, startToken, pre, chatTemplate, limits };
   const client = await EngineClient.open({ url: threadUrl, createService }, setup, { onNote, onProgress, stuckMs });
   const server = createServer(client, { ...options, modelName });
   try {

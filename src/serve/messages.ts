@@ -12,6 +12,8 @@ export interface HostSetup {
   backend?: BackendChoice;
   engine?: OpenEngineOptions["engine"];
   packed?: OpenEngineOptions["packed"];
+  startToken?: OpenEngineOptions["startToken"];
+  pre?: OpenEngineOptions["pre"];
   /** In place of the model's own chat template: its Jinja source. */
   chatTemplate?: string;
   limits: HostLimits;

@@ -1,4 +1,5 @@
 /** Tokenizers: training, running, saving. The public door (`bitnet.ts/tokenizer`); docs/tokenizers.md tells how. */
+export { withPrefixToken } from "./prefix-token.ts";
 export {
   createDocumentEncoder,
   type DocumentEncoder,

@@ -58,7 +58,7 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
   },
   evaluation: { every: 100, batches: 8, patience: null, minDelta: 0 },
   samples: { every: 100, prompts: [""], tokens: 60, temperature: 0.8 },
-  checkpoints: { every: 100, keepLast: 2, keepBest: true },
+  checkpoints: { every: 100, first: false, keepLast: 2, keepBest: true },
   metrics: { every: 1, layersEvery: 50, smoothing: 0.98, tensorboard: true },
   backend: { name: "auto", isa: "auto", threads: 0 },
 };

@@ -75,8 +75,8 @@ const schemaOf = ({ optimizer, schedule, objective }: Kinds) =>
         sequence: count,
         /** Sequences computed at once, their gradients added up: less memory, the same step. null: the whole batch. */
         microBatch: countOrNone,
-        /** The budget, one of three: updates, */
-        steps: countOrNone,
+        /** The budget, one of three: updates (0: the initial weights are evaluated and saved), */
+        steps: z.int().min(0).nullable(),
         /** passes over the training text, */
         epochs: positive.nullable(),
         /** or tokens. */
@@ -130,6 +130,8 @@ const schemaOf = ({ optimizer, schedule, objective }: Kinds) =>
     checkpoints: z.strictObject({
       /** Steps between checkpoints; null: only at the end. */
       every: countOrNone,
+      /** Save the weights before the first step too, as step 0, and keep them. */
+      first: z.boolean(),
       /** The newest ones kept. */
       keepLast: count,
       /** Keep the one of the lowest val_loss too, and save whenever there is a new one. */

@@ -151,7 +151,8 @@ export function deriveRun(config: RunConfig, stepsPerEpoch: number, { schedules:
   const { batch, sequence, microBatch, steps, epochs, tokens } = config.train;
   const tokensPerStep = batch * sequence;
   const total = steps ?? (tokens !== null ? Math.ceil(tokens / tokensPerStep) : Math.round(epochs! * stepsPerEpoch));
-  const N = Math.max(1, total);
+  // A budget in epochs or tokens is one step at least; no steps are what was asked for.
+  const N = steps === 0 ? 0 : Math.max(1, total);
   const { warmupSteps: asked, kind } = config.schedule;
   const warmupSteps = asked === "auto" ? autoWarmupSteps(kind, N, more) : asked;
   const { learningRate, weightDecay } = config.optimizer;

@@ -50,6 +50,8 @@ export interface StepEvent {
   elapsedMs: number;
   /** Of that, waiting for the batch. */
   dataWaitMs: number;
+  /** Batches skipped before this one, since no target of theirs counts in the loss; absent: none. */
+  passedOver?: number;
   /** How far quantisation was let in, as a mean over layers; absent without a ramp. */
   quantLambda?: number;
   /** What each source of a mixture has given so far; absent for one text. */

@@ -18,6 +18,7 @@ import {
   streamOfShards,
   type TokenStream,
 } from "../data/index.ts";
+import type { LossMarker } from "../data/loss-mask.ts";
 import { createTextMemory, type SharedText } from "../corpus/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { sha256Of } from "../platform/hash.ts";
@@ -192,7 +193,7 @@ function describe(feed: MixtureFeedSpec): Pick<TrainingData, "about"> {
 function validationOfSources(
   config: RunConfig,
   tokenizer: Tokenizer,
-  { sources, marker }: { sources: readonly PreparedSource[]; marker: Int32Array | undefined },
+  { sources, marker }: { sources: readonly PreparedSource[]; marker: LossMarker | undefined },
 ): Pick<TrainingData, "validation" | "close"> {
   if (config.data.validFraction === 0) return { validation: null, close() {} };
   const holding = (folders: readonly string[]) => folders.filter((folder) => readManifest(folder).splits.valid);

@@ -406,6 +406,22 @@ describe("checkpoints", () => {
     expect(new Set(kept)).toEqual(new Set(["step_000010", "step_000012", best]));
   });
 
+  test("the weights before the first step are kept where that is asked for, and training goes on from them", async () => {
+    const folder = fresh();
+    const few = { train: { steps: 3 }, checkpoints: { every: 1, first: true, keepLast: 1, keepBest: false } };
+    const whole = await run({ runFolder: folder }, few);
+    expect(readdirSync(join(folder, "checkpoints")).sort()).toEqual(["step_000000", "step_000003"]);
+    const none = await run({ runFolder: fresh() }, { train: { steps: 0 } });
+    expect(none).toMatchObject({ step: 0, totalTokens: 0, checkpoint: expect.stringMatching(/step_000000$/) });
+    expect(none.before!.loss).toBe(whole.before!.loss);
+    const weights = (report: TrainReport) => readFileSync(join(report.checkpoint!, "model.safetensors"));
+    expect(weights(none).equals(readFileSync(join(folder, "checkpoints", "step_000000", "model.safetensors")))).toBe(
+      true,
+    );
+    const on = await run({ resume: none.folder }, { train: { steps: 3 } });
+    expect(weights(on).equals(weights(whole))).toBe(true);
+  });
+
   test("early stopping ends the run after the evaluations allowed", async () => {
     const folder = fresh();
     const report = await run({ runFolder: folder }, { evaluation: { every: 1, patience: 2, minDelta: 10 } });

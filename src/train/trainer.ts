@@ -177,6 +177,7 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
       skippedSteps,
       elapsedMs: clock.monotonicMs() - startMs,
       dataWaitMs,
+      ...optional("passedOver", batch.passedOver),
       ...optional("quantLambda", lambdaOf ? meanLambda(model, lambdaOf, ramp) : undefined),
       ...(data.use ? { sources: data.use() } : {}),
     };

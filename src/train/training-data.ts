@@ -1,5 +1,6 @@
 /** What a run reads, of whatever it is made (corpus.ts: one text; mixed-corpus.ts: a mixture), and checks that both share. */
 import { type FeedSpec, openSplit, readManifest } from "../data/index.ts";
+import type { LossMarker } from "../data/loss-mask.ts";
 import { UsageError } from "../platform/errors.ts";
 import { exists, joinPath } from "../platform/files.ts";
 import { nextTurn } from "../platform/turn.ts";
@@ -24,10 +25,10 @@ export interface CorpusOptions extends TextOptions {
   tokenizer?: Tokenizer;
 }
 
-/** What is the same for every kind of feed. @param marker the tokens of data.lossAfter (validation.ts) */
-export function feedSettings({ train, data }: RunConfig, marker: Int32Array | undefined) {
+/** What is the same for every kind of feed. @param marker of data.lossAfter (validation.ts) */
+export function feedSettings({ train, data }: RunConfig, marker: LossMarker | undefined) {
   const { batch, sequence, seed } = train;
-  return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter: marker ? Array.from(marker) : null };
+  return { batch, sequence, seed, documentStarts: data.maskDocuments, lossAfter: marker ?? null };
 }
 
 /**

@@ -1,4 +1,5 @@
 /** Validation batches of one held-out text, or of those of a mixture's sources, with the bytes behind them. */
+import { createLossMarker, type LossMarker } from "../data/loss-mask.ts";
 import {
   type HeldOutSource,
   mixedSequentialBatches,
@@ -6,7 +7,6 @@ import {
   sequentialBatches,
   type TokenStream,
 } from "../data/index.ts";
-import { UsageError } from "../platform/errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { RunConfig } from "./config-schema.ts";
 import type { ValidationData } from "./evaluate.ts";
@@ -25,15 +25,12 @@ export interface Validation extends ValidationData {
   stream: TokenStream;
 }
 
-/** The tokens of `data.lossAfter`. @throws UsageError for text that the tokenizer makes no tokens of */
-export function lossMarker({ data }: Pick<RunConfig, "data">, tokenizer: Tokenizer): Int32Array | undefined {
-  if (data.lossAfter === null) return undefined;
-  const marker = tokenizer.encode(data.lossAfter, { parseSpecialTokens: false });
-  if (marker.length === 0) throw new UsageError(`data.lossAfter: "${data.lossAfter}" has no tokens`);
-  return marker;
+/** The text of `data.lossAfter`, to be found in tokens. @throws UsageError for a tokenizer whose tokens spell no text */
+export function lossMarker({ data }: Pick<RunConfig, "data">, tokenizer: Tokenizer): LossMarker | undefined {
+  return data.lossAfter === null ? undefined : createLossMarker(data.lossAfter, tokenizer);
 }
 
-function settingsOf({ train, data }: RunConfig, marker: Int32Array | undefined) {
+function settingsOf({ train, data }: RunConfig, marker: LossMarker | undefined) {
   return {
     batch: Math.min(train.microBatch ?? train.batch, train.batch),
     sequence: train.sequence,
@@ -42,11 +39,11 @@ function settingsOf({ train, data }: RunConfig, marker: Int32Array | undefined) 
   };
 }
 
-/** @param text the held-out text, where it comes from, and the tokens of data.lossAfter */
+/** @param text the held-out text, where it comes from, and the marker of data.lossAfter */
 export function validationOf(
   config: RunConfig,
   tokenizer: Tokenizer,
-  { stream, source, marker }: { stream: TokenStream; source: ValidationSource; marker: Int32Array | undefined },
+  { stream, source, marker }: { stream: TokenStream; source: ValidationSource; marker: LossMarker | undefined },
 ): Validation {
   const { train, evaluation, data } = config;
   const settings = settingsOf(config, marker);
@@ -59,7 +56,7 @@ export function validationOf(
   return { ...settings, batches, textBytes, tokens: batches.tokenCount, source, stream };
 }
 
-/** @param text what the sources hold out, as one stream too, and the tokens of data.lossAfter */
+/** @param text what the sources hold out, as one stream too, and the marker of data.lossAfter */
 export function mixedValidationOf(
   config: RunConfig,
   tokenizer: Tokenizer,
@@ -67,7 +64,7 @@ export function mixedValidationOf(
     sources,
     stream,
     marker,
-  }: { sources: readonly HeldOutSource[]; stream: TokenStream; marker: Int32Array | undefined },
+  }: { sources: readonly HeldOutSource[]; stream: TokenStream; marker: LossMarker | undefined },
 ): Validation {
   const { train, evaluation, data } = config;
   const settings = settingsOf(config, marker);

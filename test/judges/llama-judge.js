@@ -31,11 +31,12 @@ const contextOptions = {
   experimentalKvCacheValueType: "F32",
 };
 
-async function answer({ model: modelPath, vocabOnly, contextSize = 256, lines, greedy, logits }) {
+async function answer({ model: modelPath, vocabOnly, contextSize = 256, lines, ends, greedy, logits }) {
   llama ??= await load();
   const model = await llama.loadModel({ modelPath, vocabOnly: vocabOnly === true });
   const found = { architecture: model.fileInfo.metadata.general.architecture };
   if (lines) found.tokens = lines.map((line) => model.tokenize(line, false));
+  if (ends) found.ends = Array.from({ length: ends }, (_, id) => id).filter((id) => model.isEogToken(id));
   if (greedy || logits) {
     const context = await model.createContext({ ...contextOptions, contextSize, batchSize: contextSize });
     const sequence = context.getSequence();

@@ -4,10 +4,11 @@ import type { Progress } from "../../eval/index.ts";
 import type { PreparedSplit, ScoresName, SplitName } from "../../data/index.ts";
 import { formatCount, formatDuration, formatTable } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
+import { addPreOption, type PreFlags } from "../support/model-options.ts";
 import { addBackendOptions, type BackendOptions, readBackendOptions, wholeNumber } from "../support/options.ts";
 import { createProgressLine, type ProgressLine } from "../support/progress.ts";
 
-interface ScoreOptions extends BackendOptions {
+interface ScoreOptions extends BackendOptions, PreFlags {
   by: "length" | "score" | "loss";
   model?: string;
   name?: string;
@@ -40,7 +41,7 @@ export function scoreCommand(): Command {
     .option("--mask-documents", "for loss: attention stays within documents")
     .option("--restart", "for loss: throw away an unfinished scoring of other data or another model")
     .option("--json", "print what was written as JSON");
-  return addBackendOptions(command)
+  return addBackendOptions(addPreOption(command))
     .addHelpText(
       "after",
       `
@@ -154,7 +155,7 @@ async function lossOfModel(
   const { sequenceLosses } = await import("../../eval/index.ts");
   const { FormatError } = await import("../../platform/errors.ts");
   const { openModel, tokenizerOf } = await import("../support/model.ts");
-  const opened = await openModel(options.model!, readBackendOptions(options));
+  const opened = await openModel(options.model!, { ...readBackendOptions(options), pre: options.pre });
   try {
     const tokenizer = tokenizerOf(opened);
     const { manifest, tokens } = split;

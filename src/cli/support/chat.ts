@@ -25,8 +25,11 @@ export async function templateFor(
 /** The prompt's tokens; what messages say is plain text in it. */
 export const chatPrompt = (
   template: ChatTemplate,
-  tokenizer: OpenedEngine["tokenizer"],
+  { tokenizer, startToken }: Pick<OpenedEngine, "tokenizer" | "startToken">,
   system: string | undefined,
   messages: readonly ChatMessage[],
-): number[] =>
-  template.encode([...(system ? [{ role: "system" as const, content: system }] : []), ...messages], tokenizer);
+): number[] => {
+  const turns = [...(system ? [{ role: "system" as const, content: system }] : []), ...messages];
+  const ids = template.encode(turns, tokenizer);
+  return startToken === null || ids[0] === startToken ? ids : [startToken, ...ids];
+};

@@ -8,6 +8,7 @@ import type { ExportRequest, ImportRequest } from "./format-requests.ts";
 import { formatBytes, formatCount, formatShare, formatTable } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";
+import { refuseStartToken } from "./model-options.ts";
 import { modelName } from "./model-name.ts";
 import { backendChoice } from "./options.ts";
 
@@ -40,8 +41,9 @@ export async function exportCompact(request: ExportRequest): Promise<string> {
   if (!encodings.includes(ternary))
     throw new UsageError(`--type ${ternary} is unknown to --format compact; types are: ${encodings.join(", ")}`);
   const chosen = (part: keyof CompactTypes) => request.options[optionNames[part]] as RowTypeName;
+  refuseStartToken(request.words, "compact");
   const interruption = listenForInterrupts();
-  const opened = await openModel(input, request.backend);
+  const opened = await openModel(input, { ...request.backend, ...request.words });
   try {
     const { model, tokenizer, step, folder } = opened;
     const output = request.output ?? `${modelName(folder)}.bitnet`;

@@ -1,9 +1,10 @@
 /** Options of the commands that run a model on the packed engine: which engine, and how it holds what it reads. */
 import { type Command, Option } from "commander";
 import type { OpenEngineOptions } from "../../infer/index.ts";
+import { addModelOptions, type ModelFlags, startTokenChoice } from "./model-options.ts";
 import { addBackendOptions, type BackendOptions } from "./options.ts";
 
-export interface EngineFlags extends BackendOptions {
+export interface EngineFlags extends BackendOptions, ModelFlags {
   engine: NonNullable<OpenEngineOptions["engine"]>;
   weightsType?: NonNullable<OpenEngineOptions["packed"]>["weights"];
   headType?: NonNullable<OpenEngineOptions["packed"]>["head"];
@@ -11,7 +12,7 @@ export interface EngineFlags extends BackendOptions {
   contextRing?: boolean;
 }
 
-/** --engine, --weights-type, --head-type, --cache-type, --context-ring; --backend, --isa, --threads. */
+/** --engine, --weights-type, --head-type, --cache-type, --context-ring; those of models and backends. */
 export function addEngineOptions(command: Command): Command {
   command
     .addOption(
@@ -46,7 +47,7 @@ export function addEngineOptions(command: Command): Command {
       "--context-ring",
       "past the end of the context go on: each token sees the last ones that fit (packed engine)",
     );
-  return addBackendOptions(command);
+  return addBackendOptions(addModelOptions(command));
 }
 
 export function engineOptions({
@@ -55,6 +56,8 @@ export function engineOptions({
   headType,
   cacheType,
   contextRing,
+  pre,
+  startToken,
 }: EngineFlags): OpenEngineOptions {
   const packed = {
     ...(weightsType ? { weights: weightsType } : {}),
@@ -62,5 +65,10 @@ export function engineOptions({
     ...(cacheType ? { cache: cacheType } : {}),
     ...(contextRing ? { overflow: "slide" as const } : {}),
   };
-  return { engine, ...(Object.keys(packed).length > 0 ? { packed } : {}) };
+  return {
+    engine,
+    ...(Object.keys(packed).length > 0 ? { packed } : {}),
+    ...(pre === undefined ? {} : { pre }),
+    ...startTokenChoice({ startToken }),
+  };
 }

@@ -3,9 +3,10 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { SandboxReport, TaskModels, TaskOutcome, TaskPhaseProgress } from "../../eval/index.ts";
 import type { OpenedEngine } from "../../infer/index.ts";
 import { formatCount, formatDuration, formatRate, formatShare, formatTable } from "./format.ts";
+import { refuseOtherOptions } from "./eval-options.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import type { EngineFlags } from "./engine-options.ts";
-import { type OpenedForUse, openModel, startTokenOf, tokenizerOf } from "./model.ts";
+import { type OpenedForUse, openModel, tokenizerOf } from "./model.ts";
 import { decimalNumber, wholeNumber } from "./options.ts";
 import { createProgressLine, type ProgressLine } from "./progress.ts";
 import { openForWriting } from "./writing.ts";
@@ -25,7 +26,6 @@ export interface TaskOptions extends EngineFlags {
   limit?: number;
   numFewshot: number;
   fewshotSeed: number;
-  startToken: boolean;
   logSamples?: string;
   hubUrl?: string;
   allowCodeExecution?: boolean;
@@ -66,7 +66,6 @@ export function addTaskOptions(command: Command): Command {
     .option("--limit <n>", "only a task's first n items", wholeNumber(1))
     .option("--num-fewshot <n>", "examples before each item", wholeNumber(0), 0)
     .option("--fewshot-seed <n>", "of their draw", wholeNumber(0, 2 ** 32 - 1), 1234)
-    .option("--no-start-token", "put no begin-of-text or end-of-text token before an item")
     .option("--log-samples <folder>", "write each item's requests and answers there")
     .option("--hub-url <url>", "of the Hugging Face hub or a mirror (default: HF_ENDPOINT, or huggingface.co)")
     .option("--allow-code-execution", "run the programs that humaneval's model writes, shut in")
@@ -91,7 +90,7 @@ interface Models extends TaskModels {
   close(): void;
 }
 
-export async function runTasks(options: Options): Promise<void> {
+export async function runTasks(options: Options, command: Command): Promise<void> {
   const { UsageError } = await import("../../platform/errors.ts");
   const { systemClock } = await import("../../platform/system.ts");
   const { checkTaskNames, openTask, runTask, taskNames } = await import("../../eval/index.ts");
@@ -99,6 +98,7 @@ export async function runTasks(options: Options): Promise<void> {
   if (names.length === 0) throw new UsageError(`--task names no task; tasks are: ${taskNames.join(", ")}`);
   // What is wrong is said before the model is loaded, not hours later.
   checkTaskNames(names, options.allowCodeExecution === true);
+  await refuseOtherOptions(command, names);
   const wikiFiles = options.data ?? (names.includes("wikitext") ? await wikiTextIn(options.taskData) : undefined);
   if (names.includes("wikitext") && !wikiFiles)
     throw new UsageError("--task wikitext needs the file: --data wiki.test.raw (or wiki.valid.raw)");
@@ -200,6 +200,10 @@ async function wikiTextIn(places: readonly string[] = []): Promise<string[] | un
   return found === null ? undefined : [found];
 }
 
+/** WikiText is scored by the training-time model, unless an engine is asked for, or how it holds what it reads. */
+const wantsEngine = ({ engine, weightsType, headType, cacheType }: Options): boolean =>
+  engine === "packed" || [weightsType, headType, cacheType].some((type) => type !== undefined);
+
 function openOnDemand(path: string, options: Options): Models {
   let open: { kind: "engine"; opened: OpenedEngine } | { kind: "model"; opened: OpenedForUse } | null = null;
   const close = () => {
@@ -207,21 +211,25 @@ function openOnDemand(path: string, options: Options): Models {
     open?.opened.close();
     open = null;
   };
+  const openedEngine = async (): Promise<OpenedEngine> => {
+    if (open?.kind === "engine") return open.opened;
+    close();
+    const opened = await openForWriting(path, options);
+    const { folder, step, config, backend, kind } = opened;
+    models.about = about(folder, step, config.variant, backend, kind);
+    open = { kind: "engine", opened };
+    return opened;
+  };
   const models: Models = {
     about: null,
     close,
-    async engine() {
-      if (open?.kind !== "engine") {
-        close();
-        const opened = await openForWriting(path, options);
-        const { folder, step, config, backend, kind } = opened;
-        models.about = about(folder, step, config.variant, backend, kind);
-        open = { kind: "engine", opened };
-      }
-      const { engine, tokenizer, startToken } = open.opened;
-      return { engine, tokenizer, startToken: options.startToken ? startToken : null };
-    },
+    engine: openedEngine,
     async model() {
+      const { pageStartOf } = await import("../../eval/index.ts");
+      if (wantsEngine(options)) {
+        const { engine, tokenizer, step } = await openedEngine();
+        return { model: engine, tokenizer, startToken: pageStartOf(step, tokenizer) };
+      }
       if (open?.kind !== "model") {
         close();
         const opened = await openModel(path, options);
@@ -230,7 +238,7 @@ function openOnDemand(path: string, options: Options): Models {
       }
       const { opened } = open;
       const tokenizer = tokenizerOf(opened);
-      return { model: opened.model, tokenizer, startToken: startTokenOf(opened, tokenizer) };
+      return { model: opened.model, tokenizer, startToken: pageStartOf(opened.step, tokenizer) };
     },
   };
   return models;

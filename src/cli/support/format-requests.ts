@@ -1,4 +1,5 @@
 /** What a format's writer or reader is asked for, by `bitnet export` and `bitnet import`. The lists of formats are beside this. */
+import type { ModelFlags } from "./model-options.ts";
 import type { BackendOptions } from "./options.ts";
 
 export interface ExportRequest {
@@ -9,6 +10,8 @@ export interface ExportRequest {
   /** The kind of numbers; where none was named, the format's own. */
   type?: string;
   backend: BackendOptions;
+  /** How the model's tokenizer is read, and the token before a text. */
+  words: ModelFlags;
   /** The options of the format's own, by commander's names. */
   options: Record<string, unknown>;
 }

@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import type { ExportRequest, ImportRequest } from "./format-requests.ts";
 import { formatBytes } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
-import { openModel, startTokenOf } from "./model.ts";
+import { openModel, startTokenFor } from "./model.ts";
 import { modelName } from "./model-name.ts";
 
 /** --embedding-type, --linear-type and --arch. */
@@ -32,12 +32,12 @@ export async function exportGguf(request: ExportRequest): Promise<string> {
   const { exportGguf: write, ggufExportTypes, isGgufFile } = await import("../../exchange/gguf/index.ts");
   const { UsageError } = await import("../../platform/errors.ts");
   const { describePath, exists } = await import("../../platform/files.ts");
-  const { input, backend, options } = request;
+  const { input, backend, words, options } = request;
   const type = ggufExportTypes.find((known) => known === (request.type ?? "f16").toLowerCase());
   if (!type)
     throw new UsageError(`--type ${request.type} is not written to GGUF; types are: ${ggufExportTypes.join(", ")}`);
   const interruption = listenForInterrupts();
-  const opened = await openModel(input, backend);
+  const opened = await openModel(input, { ...backend, ...words });
   try {
     const name = modelName(opened.folder);
     const output = request.output ?? `${name}-${type}.gguf`;
@@ -50,7 +50,7 @@ export async function exportGguf(request: ExportRequest): Promise<string> {
       embeddingType: options.embeddingType as never,
       linearType: options.linearType as never,
       architecture: options.arch as never,
-      ...(tokenizer ? { startToken: startTokenOf(opened, tokenizer) } : {}),
+      ...(tokenizer ? { startToken: await startTokenFor(opened, tokenizer, words) } : {}),
       chatTemplate: await templateOf(opened),
       signal: interruption.signal,
     });
@@ -72,7 +72,7 @@ async function templateOf(opened: { folder: string; chatTemplate?: string | null
   return readChatTemplate(opened.folder);
 }
 
-export async function importGguf({ input, output, backend }: ImportRequest): Promise<string> {
+export async function importGguf({ input, output, backend, options }: ImportRequest): Promise<string> {
   const { createBackend } = await import("../../backends/index.ts");
   const { importGguf: read } = await import("../../exchange/gguf/index.ts");
   const { Runtime } = await import("../../tensor/index.ts");
@@ -80,7 +80,10 @@ export async function importGguf({ input, output, backend }: ImportRequest): Pro
   const { formatCount } = await import("./format.ts");
   const device = await createBackend(backendChoice(backend));
   try {
-    const { config, parameters, tokenizer } = await read(input, output, new Runtime(device));
+    const { config, parameters, tokenizer, notes } = await read(input, output, new Runtime(device), {
+      pre: options.pre as string | undefined,
+    });
+    for (const note of notes) process.stderr.write(`bitnet: ${input}: ${note}\n`);
     const words = tokenizer
       ? `a tokenizer of ${formatCount(tokenizer.vocabSize)} tokens`
       : "no tokenizer (the file has none)";

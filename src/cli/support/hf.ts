@@ -22,23 +22,30 @@ export function addHfExportOptions(command: Command): void {
 export async function exportHf(request: ExportRequest): Promise<string> {
   const { exportHuggingFace, huggingFaceTypes, modelCard } = await import("../../exchange/index.ts");
   const { absolutePath, baseName } = await import("../../platform/files.ts");
-  const { openModel } = await import("./model.ts");
+  const { openModel, startTokenFor } = await import("./model.ts");
   const { type = "f32", options } = request;
   if (!huggingFaceTypes.includes(type as HuggingFaceType))
     throw new UsageError(`--type ${type} is none of the hf format's: ${huggingFaceTypes.join(", ")}`);
   const shardBytes = options.shardSize === undefined ? undefined : parseBytes(String(options.shardSize));
   const interruption = listenForInterrupts();
-  const opened = await openModel(request.input, request.backend);
+  const opened = await openModel(request.input, { ...request.backend, ...request.words });
   try {
     const output = request.output ?? `${baseName(absolutePath(request.input))}-hf`;
     const { trainingFacts } = await import("../../train/index.ts");
     const facts = trainingFacts(opened);
     const { tokenizer } = opened;
+    const { words } = request;
+    const { endTokensOf } = await import("../../infer/index.ts");
+    // A model from elsewhere keeps its tokenizer's own files; one trained here tells others what stood before its texts.
+    const carries = opened.step !== null || words.startToken !== undefined;
+    const startToken = tokenizer && carries ? await startTokenFor(opened, tokenizer, words) : undefined;
     const written = await exportHuggingFace(opened.model, tokenizer, output, {
       type: type as HuggingFaceType,
       floatType: options.floatType as HuggingFaceFloatType | undefined,
       shardBytes,
       source: opened.folder,
+      ...(startToken === undefined ? {} : { startToken }),
+      ...(tokenizer ? { endTokens: endTokensOf(tokenizer, opened.endTokens ?? opened.folder) } : {}),
       signal: interruption.signal,
       card:
         options.card === false
@@ -57,6 +64,10 @@ export async function exportHf(request: ExportRequest): Promise<string> {
     if (written.ternaryWeights > 0)
       lines.push(
         `ternary: ${formatCount(written.ternaryWeights)} weights; codes and scales are those of the model${written.fittedMatrices > 0 ? `; float weights of ${written.fittedMatrices} matrices were fitted so that transformers makes the same` : ""}`,
+      );
+    if (tokenizer && startToken != null)
+      lines.push(
+        `before a text: ${tokenizer.tokenOf(startToken)}, which the tokenizer's files tell other programs too`,
       );
     if (!tokenizer) lines.push("no tokenizer: the model came without one");
     return `${lines.join("\n")}\n`;

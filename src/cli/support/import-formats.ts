@@ -5,6 +5,7 @@
 import type { Command } from "commander";
 import { acceptsHf, addHfImportOptions } from "./hf.ts";
 import type { ImportRequest } from "./format-requests.ts";
+import { addPreOption } from "./model-options.ts";
 
 export interface ImportFormat {
   name: string;
@@ -23,6 +24,7 @@ export const importFormats: readonly ImportFormat[] = [
     name: "gguf",
     summary: "a file of llama.cpp's or bitnet.cpp's kind (.gguf)",
     accepts: (path) => /\.gguf$/i.test(path),
+    addOptions: addPreOption,
     load: async () => (await import("./gguf.ts")).importGguf,
   },
   {

@@ -3,6 +3,7 @@ import type { OpenedModel } from "../../exchange/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { Runtime } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
+import { type ModelFlags, type StartTokenFlags, startTokenChoice } from "./model-options.ts";
 import { type BackendOptions, backendChoice } from "./options.ts";
 import { createProgressLine } from "./progress.ts";
 
@@ -11,16 +12,19 @@ export interface OpenedForUse extends OpenedModel {
   close(): void;
 }
 
-/** Says on the standard error which newer checkpoints were passed over, and why. */
-export async function openModel(path: string, options: BackendOptions): Promise<OpenedForUse> {
+/** Says on the standard error which newer checkpoints were passed over, and why; and how a file was read, if that was a guess. */
+export async function openModel(
+  path: string,
+  options: BackendOptions & Pick<ModelFlags, "pre">,
+): Promise<OpenedForUse> {
   const { createBackend } = await import("../../backends/index.ts");
   const { loadModel } = await import("../../exchange/index.ts");
   const { Runtime } = await import("../../tensor/index.ts");
   const backend = await createBackend(backendChoice(options));
   try {
     const runtime = new Runtime(backend);
-    const opened = await loadModel(await downloaded(path), runtime);
-    noteRefused(opened.refused);
+    const opened = await loadModel(await downloaded(path), runtime, { pre: options.pre });
+    noteOpened(opened);
     return { ...opened, runtime, close: () => backend.close() };
   } catch (error) {
     backend.close();
@@ -42,6 +46,12 @@ export function noteRefused(refused: OpenedModel["refused"]): void {
   for (const { path, reason } of refused) process.stderr.write(`bitnet: not using ${path}: ${reason}\n`);
 }
 
+/** What is said of a model that was opened, on the standard error. */
+export function noteOpened({ refused, notes = [], folder }: Pick<OpenedModel, "refused" | "notes" | "folder">): void {
+  noteRefused(refused);
+  for (const note of notes) process.stderr.write(`bitnet: ${folder}: ${note}\n`);
+}
+
 /** @throws UsageError where the model came without one */
 export function tokenizerOf({ tokenizer, folder }: OpenedModel): Tokenizer {
   if (!tokenizer)
@@ -51,10 +61,12 @@ export function tokenizerOf({ tokenizer, folder }: OpenedModel): Tokenizer {
   return tokenizer;
 }
 
-/**
- * The token before a text: for a model that was trained here end-of-text, which stood before every document in its
- * training; for one from elsewhere what its tokenizer says (begin-of-text, where it has one).
- */
-export function startTokenOf({ step }: OpenedModel, tokenizer: Tokenizer): number | null {
-  return step === null ? (tokenizer.bos ?? tokenizer.endOfText) : tokenizer.endOfText;
+/** The token before a text: the one named on the command line, else what the model wants. */
+export async function startTokenFor(
+  { step }: Pick<OpenedModel, "step">,
+  tokenizer: Tokenizer,
+  flags: StartTokenFlags,
+): Promise<number | null> {
+  const { startTokenOf } = await import("../../infer/index.ts");
+  return startTokenOf(step, tokenizer, startTokenChoice(flags).startToken);
 }

@@ -1,5 +1,6 @@
 /** Options that several commands share, and how words of the command line become numbers. */
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { UsageError } from "../../platform/errors.ts";
 import type { BackendChoice } from "../../backends/index.ts";
 import { backendNames } from "../../backends/registry.ts";
 import { parseShare, type Share } from "../../data/share.ts";
@@ -72,3 +73,17 @@ export const readBackendOptions = ({ backend, isa, threads }: BackendOptions): B
 });
 
 export const backendChoice = ({ backend, isa, threads }: BackendOptions): BackendChoice => ({ backend, isa, threads });
+
+/** The long names of the options given by hand that are none of `known` (attributes). */
+export const givenBeside = (command: Command, known: readonly string[]): { long: string; attribute: string }[] =>
+  command.options
+    // Of --start-token and --no-start-token the one that was given.
+    .filter((option) => option.negate === (command.getOptionValue(option.attributeName()) === false))
+    .map((option) => ({ long: option.long!, attribute: option.attributeName() }))
+    .filter(({ attribute }) => !known.includes(attribute) && command.getOptionValueSource(attribute) === "cli");
+
+/** @throws UsageError for an option given by hand that means nothing for what was asked */
+export function refuseBeside(command: Command, known: readonly string[], what: string): void {
+  const [wrong] = givenBeside(command, known);
+  if (wrong) throw new UsageError(`${wrong.long} has no meaning for ${what}; leave it out`);
+}

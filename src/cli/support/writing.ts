@@ -2,7 +2,7 @@
 import type { FinishReason, Generation, GenerationReport, OpenedEngine } from "../../infer/index.ts";
 import { escapeControls } from "../../platform/show.ts";
 import { formatCount, formatRate } from "./format.ts";
-import { downloaded, noteRefused } from "./model.ts";
+import { downloaded, noteOpened } from "./model.ts";
 import { type EngineFlags, engineOptions } from "./engine-options.ts";
 import { backendChoice } from "./options.ts";
 
@@ -13,7 +13,7 @@ export async function openForWriting(path: string, options: EngineFlags): Promis
     ...engineOptions(options),
     backend: backendChoice(options),
   });
-  noteRefused(opened.refused);
+  noteOpened(opened);
   return opened;
 }
 

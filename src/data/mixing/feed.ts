@@ -2,6 +2,7 @@
  * Batches for training from prepared folders, as one thing whatever they are made of: one text (batches.ts) or a mixture
  * (mixture.ts). Described by plain data, so that a worker thread can open the same (prefetch.ts).
  */
+import type { LossMarker } from "../loss-mask.ts";
 import { createBatches, type Batch, type BatchPosition } from "../batches.ts";
 import { openShards, readManifest, type SplitName } from "../dataset.ts";
 import { FormatError } from "../../platform/errors.ts";
@@ -42,7 +43,7 @@ interface FeedSettings {
   sequence: number;
   seed: number;
   documentStarts: boolean;
-  lossAfter: readonly number[] | null;
+  lossAfter: LossMarker | null;
 }
 
 /** Prepared folders one behind another, or the tokens [from, to) of them. */

@@ -13,7 +13,7 @@
  * Step n of W processes takes the draws from n · B · W on: process r the B of them from r · B. So processes share no draw,
  * and together they have them all.
  */
-import { ignoreBeforeMarker } from "../loss-mask.ts";
+import { ignoreBeforeMarker, type LossMarker, nextCounted } from "../loss-mask.ts";
 import { type Batch, documentStarts } from "../batches.ts";
 import { DataError, FormatError, UsageError } from "../../platform/errors.ts";
 import { createHasher } from "../../platform/hash.ts";
@@ -60,8 +60,8 @@ export interface MixtureOptions {
   world?: number;
   /** Adds documentStart_BT. */
   documentStarts?: boolean;
-  /** Tokens behind which targets count; see loss-mask.ts. */
-  lossAfter?: ArrayLike<number>;
+  /** A text after which targets count; see loss-mask.ts. */
+  lossAfter?: LossMarker;
 }
 
 /** Where a mixture stands: plain JSON of a few hundred bytes a source, for a checkpoint. */
@@ -178,34 +178,37 @@ export function createMixture(options: MixtureOptions): Mixture {
   });
   const batchesPerEpoch = Math.max(1, Math.floor(inAll / (batch * count)));
 
+  function nextBatch(): MixtureBatch {
+    const tokens_BT = new Int32Array(batch * sequence);
+    const targets_BT = new Int32Array(batch * sequence);
+    const source_B = new Uint16Array(batch);
+    const epoch = Math.floor(shares.draws / inAll);
+    index = epoch === epochOf ? index : 0;
+    epochOf = epoch;
+    for (let slot = 0; slot < batch * count; slot++) {
+      const share = allowed ? allowed(shares.draws * sequence) : 1;
+      const s = shares.next();
+      const c = shares.counts[s] - 1;
+      if (share < 1 && sources[s].order) paced[s]++;
+      const b = slot - part * batch;
+      if (b < 0 || b >= batch) continue;
+      const [from, to] = [b * sequence, (b + 1) * sequence];
+      sources[s].sequences.read(sequenceOf(s, c, share), tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
+      source_B[b] = s;
+    }
+    const result: MixtureBatch = { tokens_BT, targets_BT, source_B, epoch, index: index++ };
+    if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, endOfText);
+    if (options.lossAfter) ignoreBeforeMarker(tokens_BT, targets_BT, sequence, options.lossAfter, endOfText);
+    return result;
+  }
+
   return {
     batch,
     sequence,
     batchesPerEpoch,
     tokensPerEpoch: batchesPerEpoch * batch * sequence,
-    next() {
-      const tokens_BT = new Int32Array(batch * sequence);
-      const targets_BT = new Int32Array(batch * sequence);
-      const source_B = new Uint16Array(batch);
-      const epoch = Math.floor(shares.draws / inAll);
-      index = epoch === epochOf ? index : 0;
-      epochOf = epoch;
-      for (let slot = 0; slot < batch * count; slot++) {
-        const share = allowed ? allowed(shares.draws * sequence) : 1;
-        const s = shares.next();
-        const c = shares.counts[s] - 1;
-        if (share < 1 && sources[s].order) paced[s]++;
-        const b = slot - part * batch;
-        if (b < 0 || b >= batch) continue;
-        const [from, to] = [b * sequence, (b + 1) * sequence];
-        sources[s].sequences.read(sequenceOf(s, c, share), tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
-        source_B[b] = s;
-      }
-      const result: MixtureBatch = { tokens_BT, targets_BT, source_B, epoch, index: index++ };
-      if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, endOfText);
-      if (options.lossAfter) ignoreBeforeMarker(tokens_BT, targets_BT, sequence, options.lossAfter, endOfText);
-      return result;
-    },
+    // Where several processes share the draws, each has to draw as often as the others: there nothing is skipped.
+    next: () => (options.lossAfter && count === 1 ? nextCounted(nextBatch, batchesPerEpoch) : nextBatch()),
     state,
     restore(saved) {
       checkPosition(saved, state());

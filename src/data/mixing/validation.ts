@@ -2,6 +2,7 @@
  * Validation over a mixture: the first windows of each source's held-out text, as many as its share, each token a target
  * once. Where all of it is wanted, all of each.
  */
+import type { LossMarker } from "../loss-mask.ts";
 import { type Batch, type SequentialBatches, sequentialBatches } from "../batches.ts";
 import type { TokenStream } from "../token-stream.ts";
 import { createShares, partsOf } from "./shares.ts";
@@ -44,7 +45,7 @@ export function mixedSequentialBatches(
     sequence: number;
     windows: number | null;
     documentStarts: boolean;
-    lossAfter?: ArrayLike<number>;
+    lossAfter?: LossMarker;
   },
 ): SequentialBatches & { parts: { source: HeldOutSource; maxTokens: number }[] } {
   const { batch, sequence, windows, documentStarts, lossAfter } = options;

@@ -2,7 +2,14 @@
  * Which GGUF architecture and tensor formats a model can be written in, and which programs then load it. What cannot be is
  * refused with its reason: a file that loads and computes something else would be worse than none.
  */
-import { describePlan, headWidth, type ModelConfig, type ModelPlan, planModel } from "../../model/index.ts";
+import {
+  describePlan,
+  finalNormEpsOf,
+  headWidth,
+  type ModelConfig,
+  type ModelPlan,
+  planModel,
+} from "../../model/index.ts";
 import { hasTernaryWeights } from "../../nn/index.ts";
 import { UnsupportedError, UsageError } from "../../platform/errors.ts";
 import { type GgmlTypeName, rowMultiple } from "../../quant/ggml-types.ts";
@@ -49,7 +56,12 @@ export interface GgufPlan {
   scaleTensors: boolean;
   /** For people: the programs that load it. */
   loadsIn: string;
+  /** For people: what else does not read the type, and what type of this size it reads. */
+  notes: string[];
 }
+
+/** Ternary types that gguf, the Python package from PyPI (0.19.0), has no number for: it refuses the whole file. */
+const unknownToPython: readonly GgufExportType[] = ["q2_0", "i2_s"];
 
 /**
  * @param where names the model, for messages
@@ -102,7 +114,20 @@ export function planGguf(
     // float32 holds the products exactly, I2_S has a scale of its own; the other architectures know no such tensor.
     scaleTensors: architecture === "bitnet" && type !== "f32" && type !== "i2_s",
     loadsIn,
+    notes: pythonNotes(config, architecture, type),
   };
+}
+
+/** A type that both gguf's Python package and llama.cpp read, where the widths allow one. */
+function pythonNotes(config: ModelConfig, architecture: GgufArchitecture, type: GgufExportType): string[] {
+  if (!unknownToPython.includes(type)) return [];
+  const others = (["tq2_0", "tq1_0", "q8_0", "f16"] as const).filter((other) =>
+    [config.width, config.hiddenWidth].every((width) => width % rowMultiple(ggmlNameOf(other)) === 0),
+  );
+  const both = architecture === "bitnet-b1.58" || architecture === "bitnet-25" ? "bitnet.cpp" : "llama.cpp";
+  return [
+    `gguf, the Python package, does not know ${type.toUpperCase()} and refuses the file; it and ${both} both read ${others.join(", ")} at these widths`,
+  ];
 }
 
 function checkArchitecture(
@@ -115,6 +140,10 @@ function checkArchitecture(
   const refuse = (why: string) => {
     throw new UnsupportedError(`${where}: cannot be written as GGUF architecture "${architecture}": ${why}`);
   };
+  if (finalNormEpsOf(config) !== config.normEps)
+    refuse(
+      `it has one epsilon for all norms, and this model's last norm has its own (finalNormEps ${config.finalNormEps})`,
+    );
   if (!model.subNorms) {
     if (architecture !== "llama") refuse("it has sub-norms, and this model has none; use llama");
     if (config.activation !== "silu")

@@ -90,7 +90,7 @@ export async function exportGguf(
     sha256,
     tensors: tensors.length,
     bitsPerWeight: (8 * tensorBytes) / model.parameters.reduce((sum, { size }) => sum + size, 0),
-    notes: [...notesOf(model.plan, plan), ...layerNotes(model.plan, plan), ...vocabulary.notes],
+    notes: [...plan.notes, ...notesOf(model.plan, plan), ...layerNotes(model.plan, plan), ...vocabulary.notes],
   };
 }
 

@@ -130,7 +130,11 @@ test.for<GgufExportType>(["f32", "f16", "bf16", "q8_0", "tq2_0", "tq1_0", "q2_0"
 test("squared ReLU goes to bitnet-b1.58, for bitnet.cpp: codes in I2_S as its layout has them, the scale in the tensor", async () => {
   const model = modelOf({ activation: "relu2" });
   const { file, report } = await write(model, { type: "i2_s", embeddingType: "f32" });
-  expect(report).toMatchObject({ architecture: "bitnet-b1.58", tensors: 13, notes: [] });
+  expect(report).toMatchObject({
+    architecture: "bitnet-b1.58",
+    tensors: 13,
+    notes: [expect.stringMatching(/does not know I2_S/)],
+  });
   expect(report.loadsIn).toMatch(/^bitnet.cpp \(not llama.cpp/);
   const gguf = readGguf(file);
   expect(gguf.metadata.get("general.file_type")).toEqual(u32(40));
@@ -406,7 +410,7 @@ test.for<[string, Parameters<typeof tampered>[0], RegExp]>([
   [
     "rotary scaling",
     (keys) => keys.set("bitnet.rope.scaling.type", text("linear")).set("bitnet.rope.scaling.factor", float(4)),
-    /rotary scaling \(linear, 4\) is not supported/,
+    /rotary scaling \(bitnet.rope.scaling.type linear, bitnet.rope.scaling.factor 4\) is not supported/,
   ],
   ["a missing tensor", (_, tensors) => tensors.delete("blk.0.ffn_up.weight"), /has no tensor "blk.0.ffn_up.weight"/],
   [
@@ -421,8 +425,8 @@ test.for<[string, Parameters<typeof tampered>[0], RegExp]>([
   ],
   [
     "an unknown pre-tokenizer",
-    (keys) => keys.set("tokenizer.ggml.pre", text("qwen2")),
-    /tokenizer.ggml.pre is "qwen2"; these can be run: gpt-2, llama-bpe/,
+    (keys) => keys.set("tokenizer.ggml.pre", text("tekken")),
+    /tokenizer.ggml.pre is "tekken", which cuts text in a way that is not supported.*--pre: gpt-2/,
   ],
   [
     "an end of text outside the vocabulary",
@@ -447,4 +451,16 @@ test("a file called .gguf that is none is told so, and an empty one", async () =
   await expect(loadModel(file, runtime)).rejects.toThrow(/the magic at byte 0 is not "GGUF"/);
   writeFileSync(file, "");
   await expect(loadModel(file, runtime)).rejects.toThrow(/has 0 bytes; a GGUF file has at least 24/);
+});
+
+test("a type that Python's gguf does not know is said, with those that it and llama.cpp read at these widths", async () => {
+  const notesOf = async (type: GgufExportType, changes: Partial<ModelConfig> = {}) =>
+    (await write(modelOf(changes), { type })).report.notes.filter((note) =>
+      note.startsWith("gguf, the Python package"),
+    );
+  expect(await notesOf("q2_0")).toEqual([expect.stringMatching(/Q2_0.*llama.cpp both read tq2_0, tq1_0, q8_0, f16/)]);
+  expect(await notesOf("i2_s", { width: 128, hiddenWidth: 128, heads: 2 })).toEqual([
+    expect.stringMatching(/I2_S.*both read q8_0, f16/),
+  ]);
+  for (const type of ["tq2_0", "tq1_0", "q8_0", "f16", "bf16", "f32"] as const) expect(await notesOf(type)).toEqual([]);
 });

@@ -10,12 +10,13 @@ import { headWidth, type ModelConfig, modelConfigSchema, presets, Transformer } 
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
 import { show } from "../../platform/show.ts";
 import { issueWords } from "../../platform/issue.ts";
-import { joinPath, openFile, writeAtomically, writeFolderAtomically } from "../../platform/files.ts";
+import { exists, joinPath, openFile, writeAtomically, writeFolderAtomically } from "../../platform/files.ts";
 import { masterWeightsOf, ternaryOf } from "../../quant/ternary.ts";
 import { type Parameter, Runtime } from "../../tensor/index.ts";
-import type { Tokenizer } from "../../tokenizer/index.ts";
+import { loadTokenizer, type Tokenizer } from "../../tokenizer/index.ts";
 import { holdsModelAlone, writeModelFiles } from "../../checkpoint/model-folder.ts";
 import { ggufArchitectures } from "./architecture.ts";
+import { checkModelKeys, type GgufRemarks, layerCount } from "./keys.ts";
 import { readLayers } from "./layer-types.ts";
 import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } from "./names.ts";
 import { tokenizerFromGguf } from "./tokenizer-from-gguf.ts";
@@ -28,6 +29,15 @@ export interface LoadedGguf {
   tokenizer: Tokenizer | null;
   /** Jinja; null where the file has none. */
   chatTemplate: string | null;
+  /** Tokens that the metadata and their names make ends of a text or an answer, in ascending order. */
+  endTokens: number[];
+  /** What a user should know of how the file was read. */
+  notes: string[];
+}
+
+export interface GgufOptions {
+  /** How byte-level BPE cuts text, by a name of tokenizer.ggml.pre, in place of what the file says. */
+  pre?: string;
 }
 
 /** The longest published context (2^24 tokens or so) with heads of 16 to 128. */
@@ -46,14 +56,15 @@ export function isGgufFile(path: string): boolean {
   }
 }
 
-/** The config of the model in a file, without its weights. @throws as loadGguf */
-export function readGgufConfig(path: string): ModelConfig {
-  const file = readGguf(path);
-  try {
-    return configOf(file);
-  } finally {
-    file.close();
-  }
+/**
+ * The config of the model in a file, without its weights; what a user should know of it; and its keys that have no effect.
+ *
+ * @throws as loadGguf
+ */
+export function describeGguf(path: string, options: GgufOptions = {}): GgufRemarks & { config: ModelConfig } {
+  const { file, config, notes, ignored } = openGgufModel(path, options);
+  file.close();
+  return { config, notes, ignored };
 }
 
 /** A file whose tensors are those of the model that it describes, and what it says beside them. */
@@ -64,27 +75,48 @@ export interface OpenedGguf {
   tokenizer: Tokenizer | null;
   /** Jinja; null where the file has none. */
   chatTemplate: string | null;
+  /** Tokens that the metadata and their names make ends of a text or an answer, in ascending order. */
+  endTokens: number[];
+  /** What a user should know of how the file was read, and its keys that have no effect here, each with its reason. */
+  notes: string[];
+  ignored: string[];
   /** Names, shapes and roles, without memory behind them. */
   parameters: readonly Pick<Parameter, "name" | "shape" | "role">[];
 }
 
 /** Opens a file to read a model's tensors from. @throws as loadGguf */
-export function openGgufModel(path: string): OpenedGguf {
+export function openGgufModel(path: string, options: GgufOptions = {}): OpenedGguf {
   const file = readGguf(path);
   try {
     const config = configOf(file);
-    const tokenizer = tokenizerFromGguf(file.metadata, path);
+    const remarks = checkModelKeys(file.metadata, {
+      ...{ architecture: file.metadata.text("general.architecture"), headWidth: headWidth(config) },
+      ...{ contextLength: config.contextLength, width: config.width },
+    });
+    const found = tokenizerFromGguf(file.metadata, path, { ...options, beside: () => tokenizerBeside(path) });
+    const tokenizer = found?.tokenizer ?? null;
     if (tokenizer && tokenizer.vocabSize > config.vocabSize)
       throw new FormatError(`${path}: has ${tokenizer.vocabSize} tokens, but embeddings of ${config.vocabSize}`);
     const chatTemplate = file.metadata.findText("tokenizer.chat_template") ?? null;
     // Shapes are held against the file before anything of their size is allocated.
     const { parameters } = new Transformer(new Runtime(createDryBackend()), config, null);
     checkTensors(file, parameters);
-    return { file, config, tokenizer, chatTemplate, parameters };
+    return {
+      ...{ file, config, tokenizer, chatTemplate, parameters },
+      endTokens: found?.endTokens ?? [],
+      notes: [...remarks.notes, ...(found?.notes ?? [])],
+      ignored: [...remarks.ignored, ...(found?.ignored ?? [])],
+    };
   } catch (error) {
     file.close();
     throw error;
   }
+}
+
+/** A tokenizer.json in the file's folder; null where there is none. */
+function tokenizerBeside(path: string): Tokenizer | null {
+  const beside = joinPath(path, "..", "tokenizer.json");
+  return exists(beside) ? loadTokenizer(beside) : null;
 }
 
 /**
@@ -93,8 +125,8 @@ export function openGgufModel(path: string): OpenedGguf {
  * @throws FileError; FormatError naming what is missing or wrong; UnsupportedError for an architecture, a setting, a
  *         tokenizer or a number format that we do not run
  */
-export async function loadGguf(path: string, runtime: Runtime): Promise<LoadedGguf> {
-  const { file, config, tokenizer, chatTemplate } = openGgufModel(path);
+export async function loadGguf(path: string, runtime: Runtime, options: GgufOptions = {}): Promise<LoadedGguf> {
+  const { file, config, tokenizer, chatTemplate, endTokens, notes } = openGgufModel(path, options);
   try {
     const model = new Transformer(runtime, config, null);
     try {
@@ -103,7 +135,7 @@ export async function loadGguf(path: string, runtime: Runtime): Promise<LoadedGg
         parameter.changed();
       }
       for (const layer of model.ternaryLayers) layer.forgetQuantized();
-      return { model, config, tokenizer, chatTemplate };
+      return { model, config, tokenizer, chatTemplate, endTokens, notes };
     } catch (error) {
       model.dispose();
       throw error;
@@ -132,15 +164,10 @@ function configOf(file: GgufFile): ModelConfig {
     refuse(`is of architecture ${show(arch)}; these can be read: ${ggufArchitectures.join(", ")}`);
   const key = (name: string) => `${arch}.${name}`;
   const count = (name: string) => metadata.count(key(name));
-  const heads = count("attention.head_count");
+  const heads = layerCount(metadata, key("attention.head_count")) ?? count("attention.head_count");
   const embedding = tensors.get("token_embd.weight");
   if (!embedding) throw new FormatError(`${path}: has no tensor "token_embd.weight"; a vocabulary alone is no model`);
-  const scaling = metadata.findText(key("rope.scaling.type"));
-  const factor = metadata.findNumber(key("rope.scaling.factor")) ?? 1;
-  if (scaling !== undefined && scaling !== "none" && factor !== 1)
-    refuse(`rotary scaling (${scaling}, ${factor}) is not supported`);
   if (tensors.has("rope_freqs.weight")) refuse("rotary scaling (rope_freqs.weight) is not supported");
-  if ((metadata.findCount(key("expert_count")) ?? 0) > 0) refuse("mixtures of experts are not supported");
   const { initStd, requantizeEvery, recompute } = presets.tiny;
   const ternary = arch !== "llama" || isTernaryLlama(file);
   const config: ModelConfig = {
@@ -150,8 +177,8 @@ function configOf(file: GgufFile): ModelConfig {
     width: count("embedding_length"),
     layers: count("block_count"),
     heads,
-    kvHeads: metadata.findCount(key("attention.head_count_kv"), 1) ?? heads,
-    hiddenWidth: count("feed_forward_length"),
+    kvHeads: layerCount(metadata, key("attention.head_count_kv")) ?? heads,
+    hiddenWidth: layerCount(metadata, key("feed_forward_length")) ?? count("feed_forward_length"),
     contextLength: count("context_length"),
     tiedHead: !tensors.has("output.weight"),
     activation: arch === "llama" || arch === "bitnet" ? "silu" : "relu2",
@@ -280,19 +307,20 @@ export async function importGguf(
   path: string,
   folder: string,
   runtime: Runtime,
-): Promise<Pick<LoadedGguf, "config" | "tokenizer" | "chatTemplate"> & { parameters: number }> {
-  const { model, config, tokenizer, chatTemplate } = await loadGguf(path, runtime);
+  options: GgufOptions = {},
+): Promise<Pick<LoadedGguf, "config" | "tokenizer" | "chatTemplate" | "notes"> & { parameters: number }> {
+  const { model, config, tokenizer, chatTemplate, endTokens, notes } = await loadGguf(path, runtime, options);
   try {
     await writeFolderAtomically(
       folder,
       async (temporary) => {
-        await writeModelFiles(temporary, model, tokenizer);
+        await writeModelFiles(temporary, model, tokenizer, { endTokens });
         if (chatTemplate !== null) writeAtomically(joinPath(temporary, "chat_template.jinja"), chatTemplate);
       },
       { mayReplace: holdsModelAlone },
     );
     const parameters = model.parameters.reduce((sum, { size }) => sum + size, 0);
-    return { config, tokenizer, chatTemplate, parameters };
+    return { config, tokenizer, chatTemplate, notes, parameters };
   } finally {
     model.dispose();
   }

@@ -9,7 +9,10 @@ export {
   ggufLinearTypes,
 } from "./architecture.ts";
 export { exportGguf, type GgufExportOptions, type GgufExportReport, sizeKeys } from "./export.ts";
+export { endNames, withoutTextEnds } from "./end-tokens.ts";
 export {
+  describeGguf,
+  type GgufOptions,
   importGguf,
   isGgufFile,
   type LoadedGguf,
@@ -17,7 +20,6 @@ export {
   type OpenedGguf,
   openGgufModel,
   pairedHeads,
-  readGgufConfig,
   readGgufTernary,
   scaleFactorOf,
 } from "./import.ts";

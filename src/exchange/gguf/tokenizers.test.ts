@@ -23,7 +23,7 @@ async function through(own: Tokenizer, startToken: number | null = own.bos ?? ow
   const file = path();
   await writeGguf(file, entries, []);
   const gguf = readGguf(file);
-  const back = tokenizerFromGguf(gguf.metadata, file)!;
+  const back = tokenizerFromGguf(gguf.metadata, file)!.tokenizer;
   const keys = gguf.metadata;
   gguf.close();
   return { back, keys, notes };
@@ -120,7 +120,7 @@ for (const [name, file] of [
     [file, ...ggmlFiles(name)],
     () => {
       const gguf = readGguf(sharedPath(file));
-      const back = tokenizerFromGguf(gguf.metadata, name)!;
+      const back = tokenizerFromGguf(gguf.metadata, name)!.tokenizer;
       gguf.close();
       for (const { text: sample, ids } of ggmlCases(name))
         expect([...back.encode(sample)], JSON.stringify(sample)).toEqual(ids);

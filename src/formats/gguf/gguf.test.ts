@@ -265,7 +265,7 @@ test.for<[string, Uint8Array, RegExp]>([
   [
     "a wild alignment",
     handMade({ key: [...str("general.alignment"), ...le32(4), ...le32(48)] }),
-    /general.alignment is 48; expected a power of two/,
+    /general.alignment is u32 48; expected a whole number, a power of two/,
   ],
   ["five dimensions", handMade({ info: info(0, 0, 1, 1, 1, 1, 1) }), /tensor "w" at byte \d+ has 5 dimensions/],
   [

@@ -283,13 +283,15 @@ export function readGgufHeader(file: ReadableFile): GgufHeader {
 function alignmentOf(metadata: ReadonlyMap<string, GgufValue>, where: string): number {
   const value = metadata.get("general.alignment");
   if (!value) return 32;
-  const ok =
-    value.type === "u32" && value.value >= 8 && value.value <= maxAlignment && Number.isInteger(Math.log2(value.value));
-  if (!ok)
+  // u32 by the specification; some writers have other widths.
+  const size = ["array", "bool", "string", "f32", "f64"].includes(value.type)
+    ? Number.NaN
+    : Number((value as { value: number | bigint }).value);
+  if (!(size >= 8 && size <= maxAlignment && Number.isInteger(Math.log2(size))))
     throw new FormatError(
-      `${where}: gguf: general.alignment is ${value.type === "array" ? "an array" : value.value}; expected a power of two from 8 to ${maxAlignment}`,
+      `${where}: gguf: general.alignment is ${value.type === "array" ? "an array" : `${value.type} ${value.value}`}; expected a whole number, a power of two from 8 to ${maxAlignment}`,
     );
-  return value.value as number;
+  return size;
 }
 
 /** A tensor's info; `offset` is still counted from the start of the data. */

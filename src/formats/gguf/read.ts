@@ -4,10 +4,11 @@
  */
 import { FormatError, UnsupportedError } from "../../platform/errors.ts";
 import { show } from "../../platform/show.ts";
-import { openFile, type ReadableFile } from "../../platform/files.ts";
+import type { ReadableFile } from "../../platform/files.ts";
 import { codecOf } from "../../quant/ggml-types.ts";
 import { decodeI2S } from "../../quant/i2-s.ts";
-import { describeTensor, type GgufTensor, readGgufHeader } from "./header.ts";
+import { describeTensor, type GgufTensor } from "./header.ts";
+import { openParts } from "./parts.ts";
 import { GgufMetadata } from "./values.ts";
 
 /** The caller closes it. */
@@ -18,7 +19,7 @@ export interface GgufFile {
   readonly alignment: number;
   readonly metadata: GgufMetadata;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
-  /** Where a tensor lies. @throws FormatError if there is none of this name */
+  /** Where a tensor lies in its file. @throws FormatError if there is none of this name */
   tensor(name: string): GgufTensor;
   /**
    * Fills `target` with a tensor's bytes as they are in the file, from `from` (counted from the tensor's first).
@@ -35,24 +36,41 @@ export interface GgufFile {
   close(): void;
 }
 
-/** Opens a file and checks its header. @throws FileError, FormatError naming the field and byte, UnsupportedError */
+/**
+ * Opens a file and checks its header; of a file in parts, all of them, whichever is named.
+ *
+ * @throws FileError, FormatError naming the field and byte, UnsupportedError
+ */
 export function readGguf(path: string): GgufFile {
-  const file = openFile(path);
+  const parts = openParts(path);
+  const close = () => {
+    for (const { file } of parts) file.close();
+  };
   try {
-    const header = readGgufHeader(file);
-    const { tensors } = header;
+    const tensors = new Map<string, GgufTensor>();
+    const files = new Map<string, ReadableFile>();
+    for (const { file, header } of parts)
+      for (const [name, tensor] of header.tensors) {
+        if (files.has(name))
+          throw new FormatError(
+            `${file.path}: holds tensor ${JSON.stringify(name)}, which ${files.get(name)!.path} has too`,
+          );
+        tensors.set(name, tensor);
+        files.set(name, file);
+      }
+    const [first] = parts;
     const sizedTensor = (name: string) => {
       const found = self.tensor(name);
       if (found.type === null || found.bytes === null)
         throw new UnsupportedError(`${path}: ${describeTensor(found)} is of a format that cannot be read here`);
-      return { ...found, type: found.type, bytes: found.bytes };
+      return { ...found, type: found.type, bytes: found.bytes, file: files.get(name)! };
     };
     const self: GgufFile = {
       path,
-      version: header.version,
-      sizeBytes: file.sizeBytes,
-      alignment: header.alignment,
-      metadata: new GgufMetadata(header.metadata, path),
+      version: first.header.version,
+      sizeBytes: parts.reduce((sum, { file }) => sum + file.sizeBytes, 0),
+      alignment: first.header.alignment,
+      metadata: new GgufMetadata(first.header.metadata, path),
       tensors,
       tensor(name) {
         const found = tensors.get(name);
@@ -60,14 +78,17 @@ export function readGguf(path: string): GgufFile {
         return found;
       },
       readInto(name, from, target) {
-        const { offset, bytes } = sizedTensor(name);
+        const { offset, bytes, file } = sizedTensor(name);
         if (!(from >= 0 && from + target.length <= bytes))
           throw new FormatError(
             `${path}: tensor ${show(name)} has ${bytes} bytes; ${from} to ${from + target.length} were asked for`,
           );
         file.read(offset + from, target);
       },
-      locate: (name) => ({ file, offset: sizedTensor(name).offset }),
+      locate(name) {
+        const { file, offset } = sizedTensor(name);
+        return { file, offset };
+      },
       readBytes(name) {
         const bytes = new Uint8Array(sizedTensor(name).bytes);
         self.readInto(name, 0, bytes);
@@ -85,11 +106,11 @@ export function readGguf(path: string): GgufFile {
         codecOf(type).decode(bytes, values);
         return values;
       },
-      close: () => file.close(),
+      close,
     };
     return self;
   } catch (error) {
-    file.close();
+    close();
     throw error;
   }
 }

@@ -72,7 +72,7 @@ export class GgufMetadata {
   constructor(
     private readonly entries: ReadonlyMap<string, GgufValue>,
     /** The file's path, for messages. */
-    private readonly where: string,
+    readonly where: string,
   ) {}
 
   get keys(): string[] {
@@ -135,10 +135,13 @@ export class GgufMetadata {
     return value;
   }
 
+  /** True or false, also where a converter wrote 1 or 0 as a number. */
   findBool(key: string): boolean | undefined {
     const value = this.entries.get(key);
-    if (value && value.type !== "bool") throw this.refuse(key, "true or false");
-    return value?.value;
+    if (!value || value.type === "bool") return value?.value;
+    const number = value.type === "array" || value.type === "string" ? Number.NaN : Number(value.value);
+    if (number !== 0 && number !== 1) throw this.refuse(key, "true or false");
+    return number === 1;
   }
 
   texts(key: string): readonly string[] {
@@ -154,8 +157,8 @@ export class GgufMetadata {
     if (value.type !== "array" || value.of === "string" || value.of === "array")
       throw this.refuse(key, "an array of numbers");
     const { values } = value;
-    if (values instanceof BigUint64Array || values instanceof BigInt64Array)
-      throw this.refuse(key, "an array of numbers of at most 32 bits");
-    return values;
+    return values instanceof BigUint64Array || values instanceof BigInt64Array
+      ? Float64Array.from(values as ArrayLike<unknown> as ArrayLike<bigint>, Number)
+      : values;
   }
 }

@@ -14,7 +14,14 @@
  * What a token must read, and so the floor of its time: `report.bytesForToken`, over the machine's memory bandwidth.
  */
 import type { Backend, Program } from "../../backends/backend.ts";
-import { headWidth, type ModelConfig, type ModelPlan, planModel, type Transformer } from "../../model/index.ts";
+import {
+  finalNormEpsOf,
+  headWidth,
+  type ModelConfig,
+  type ModelPlan,
+  planModel,
+  type Transformer,
+} from "../../model/index.ts";
 import { RotaryAngles } from "../../ops/rotary/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import { checkBatch, type Engine, rowsWanted, type Sequence, type Work } from "../engine.ts";
@@ -124,7 +131,8 @@ export class PackedEngine implements Engine {
 
   /** The last layer's states are read back and normed here, in float64: of a text once, where the head would be far more. */
   async hiddenStates(sequence: Sequence, tokens: ArrayLike<number>): Promise<Float32Array> {
-    const { width, normEps } = this.config;
+    const { width } = this.config;
+    const normEps = finalNormEpsOf(this.config);
     const batch: Work[] = [{ sequence, tokens, logits: "none" }];
     checkBatch(this, batch, this.ring);
     const states = new Float32Array(tokens.length * width);

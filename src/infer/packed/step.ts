@@ -4,7 +4,7 @@
  * the steps of few rows and runs those of many.
  */
 import type { Backend, NDArray } from "../../backends/backend.ts";
-import { headWidth, type ModelConfig } from "../../model/index.ts";
+import { finalNormEpsOf, headWidth, type ModelConfig } from "../../model/index.ts";
 import { attention } from "../../ops/attention/index.ts";
 import { cacheAppend } from "../../ops/cache-append/index.ts";
 import { cachedAttention, gatherCache } from "../../ops/cached-attention/index.ts";
@@ -170,7 +170,8 @@ export class ModelStep {
    */
   runHead(w: Workspace, wanted: number, rows: number, chosen = false): void {
     const { backend, config, weights } = this.parts;
-    const { width, normEps, vocabSize } = config;
+    const { width, vocabSize } = config;
+    const normEps = finalNormEpsOf(config);
     const arrays = new DeviceArrays(backend);
     try {
       const cx = contextOver(wanted > programRows ? arrays : w.arrays);

@@ -1,6 +1,7 @@
 /**
- * Saves every n steps, at a new lowest validation loss, and at the end; keeps the newest few and the best. Comes last
- * among the callbacks that have a state, so that what it saves has what the others did at this step.
+ * Saves before the first step where that is asked for, every n steps, at a new lowest validation loss, and at the end;
+ * keeps the newest few and the best. Comes last among the callbacks that have a state, so that what it saves has what the
+ * others did at this step.
  */
 import { checkpointName, listCheckpoints } from "../../checkpoint/index.ts";
 import { joinPath, removePath } from "../../platform/files.ts";
@@ -8,6 +9,8 @@ import type { Callback, Training } from "../events.ts";
 
 export interface CheckpointsConfig {
   every: number | null;
+  /** The weights before the first step too, kept whatever comes after. */
+  first?: boolean;
   keepLast: number;
   keepBest: boolean;
 }
@@ -25,7 +28,7 @@ export interface CheckpointsCallback extends Callback {
 }
 
 export function checkpoints(config: CheckpointsConfig, folder: string, save: SaveCheckpoint): CheckpointsCallback {
-  const { every, keepLast, keepBest } = config;
+  const { every, first = false, keepLast, keepBest } = config;
   let state: State = { bestStep: null };
   let lastPath: string | null = null;
   // Whether something happened since the last save.
@@ -42,7 +45,9 @@ export function checkpoints(config: CheckpointsConfig, folder: string, save: Sav
 
   /** Of those up to this step; one beyond it is of a run that this one repeats, and may be the only copy of its end. */
   function removeOld(step: number): void {
-    const mine = listCheckpoints(folder).filter((checkpoint) => checkpoint.step <= step);
+    const mine = listCheckpoints(folder).filter(
+      (checkpoint) => checkpoint.step <= step && !(first && checkpoint.step === 0),
+    );
     for (const old of mine.slice(0, -keepLast)) if (!(keepBest && old.step === state.bestStep)) removePath(old.path);
   }
 
@@ -50,6 +55,10 @@ export function checkpoints(config: CheckpointsConfig, folder: string, save: Sav
     name: "checkpoints",
     async on(event, training) {
       switch (event.type) {
+        case "start":
+          // A run of no steps is saved as it is.
+          if (event.step === 0 && (first || event.steps === 0)) await saveNow(0, training);
+          break;
         case "evaluation":
           unsaved = true;
           if (event.best && event.step > 0) state = { bestStep: event.step };

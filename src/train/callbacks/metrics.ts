@@ -5,6 +5,7 @@
  *   step, epoch, loss, ppl_smoothed, learning_rate, weight_decay, grad_norm, tokens_per_sec, total_tokens, elapsed_ms,
  *   data_wait_ms, skipped_steps, memory_rss_bytes, backend_live_bytes, backend_peak_bytes, ternary_share
  *   of a mixture also: sources: { <name>: { tokens, epochs } }, drawn so far
+ *   where batches without a counted target were skipped since the last line also: skipped_batches
  *   of a quantisation ramp also: quant_lambda
  *   of objectives other than the next-token loss alone also: losses: { <objective>: its loss before its weight,
  *     <objective>.<part>: ... }; loss then is their weighted sum
@@ -42,6 +43,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
   let elapsedMs = 0;
   let dataWaitMs = 0;
   let totalTokens = 0;
+  let passedOver = 0;
   let ternaryShare = 0;
   const layers = layersEvery === null ? null : layerStatistics();
 
@@ -67,6 +69,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       backend_peak_bytes: stats.peakBytes,
       ternary_share: ternaryShare,
     };
+    if (passedOver > 0) line.skipped_batches = passedOver;
     if (event.parts) line.losses = event.parts;
     if (event.quantLambda !== undefined) line.quant_lambda = round(event.quantLambda, 6);
     if (event.sources)
@@ -76,6 +79,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
     tokens = 0;
     elapsedMs = 0;
     dataWaitMs = 0;
+    passedOver = 0;
     return line;
   }
 
@@ -91,6 +95,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
         tokens += event.tokens;
         elapsedMs += event.elapsedMs;
         dataWaitMs += event.dataWaitMs;
+        passedOver += event.passedOver ?? 0;
         totalTokens = event.totalTokens;
         if (!event.skipped) {
           const nats = event.parts ? nextTokenLoss(event.parts) : event.loss;

@@ -43,6 +43,8 @@ export interface JudgeRequest {
   contextSize?: number;
   /** Texts to tokenise, special tokens as ordinary text. */
   lines?: readonly string[];
+  /** Which of the first so many tokens end generation. */
+  ends?: number;
   /** Continue each prompt by the likeliest token, up to `count` or the end of text. */
   greedy?: { prompts: readonly (readonly number[])[]; count: number };
   /** Logits after every token of these texts. */
@@ -52,6 +54,7 @@ export interface JudgeRequest {
 export interface JudgeAnswer {
   architecture: string;
   tokens?: number[][];
+  ends?: number[];
   greedy?: number[][];
   logits?: number[][][];
 }

@@ -55,3 +55,42 @@ export async function openOnnx(path: string, { optimize = true } = {}): Promise<
     },
   };
 }
+
+/** A graph with a key-value cache, run as transformers.js does: masks, positions counted over them, present as the next past. */
+export interface CachedOnnx {
+  /**
+   * @param tokens rows of T ids, behind what was run before
+   * @param mask   rows of P + T: 0 for padding
+   * @returns logits [B, T, V]
+   */
+  step(tokens: readonly number[][], mask: readonly number[][]): Promise<OnnxTensor>;
+}
+
+/** @param cache layers, key/value heads and their width */
+export async function openCachedOnnx(path: string, cache: { L: number; G: number; D: number }): Promise<CachedOnnx> {
+  const { InferenceSession, Tensor } = runtime!;
+  const session = await InferenceSession.create(path, { intraOpNumThreads: 1 });
+  const names = Array.from({ length: 2 * cache.L }, (_, i) => `${i >> 1}.${i % 2 === 0 ? "key" : "value"}`);
+  const Floats = Tensor as unknown as new (type: string, data: Float32Array, dims: readonly number[]) => OnnxTensor;
+  let past: Record<string, OnnxTensor> | null = null;
+  return {
+    async step(tokens, mask) {
+      const B = tokens.length;
+      const ints = (rows: readonly number[][]) =>
+        new Tensor("int64", BigInt64Array.from(rows.flat(), BigInt), [B, rows[0].length]);
+      const positions = mask.map((row, b) => {
+        let seen = 0;
+        const all = row.map((one) => (one === 0 ? 1 : seen++));
+        return all.slice(-tokens[b].length);
+      });
+      past ??= Object.fromEntries(
+        names.map((name) => [name, new Floats("float32", new Float32Array(0), [B, cache.G, 0, cache.D])]),
+      );
+      const before = Object.entries(past).map(([name, tensor]) => [`past_key_values.${name}`, tensor]);
+      const feeds = { input_ids: ints(tokens), attention_mask: ints(mask), position_ids: ints(positions) };
+      const out = await session.run({ ...feeds, ...Object.fromEntries(before) });
+      past = Object.fromEntries(names.map((name) => [name, out[`present.${name}`]]));
+      return out.logits;
+    },
+  };
+}
