@@ -12,7 +12,9 @@ import {
   type Import,
   importsOf,
   pathsIn,
+  pictureIn,
   withoutComments,
+  wrongInPicture,
 } from "./support/walls.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -56,6 +58,12 @@ test("every path that CONTRIBUTING.md and ARCHITECTURE.md name is there", () => 
     expect(paths.length, name).toBeGreaterThan(5);
     expect(absent(paths, [...there, ...files, ...short]), name).toEqual([]);
   }
+});
+
+test("the picture of a training step shows files and rooms that are there, and arrows that are imports", () => {
+  const { boxes, arrows } = pictureIn(page("ARCHITECTURE.md"));
+  expect(boxes.length).toBeGreaterThan(10);
+  expect(wrongInPicture(boxes, arrows, files, all)).toEqual([]);
 });
 
 test("only platform/node/ touches node:, and it and cli/ the process", () => {
@@ -168,6 +176,19 @@ describe("the walls can fall", () => {
       }),
     );
     expect(told.sort()).toEqual([["a/1.ts", "a/2.ts"], ["b/3.ts", "b/4.ts", "b/5.ts"], ["c/7.ts"]]);
+  });
+
+  test("a box without a file, an arrow that no import has, and one without its box are told", () => {
+    const { boxes, arrows } = pictureIn(
+      '```mermaid\nflowchart TD\n  a["a/1.ts"] --> b["b/"]\n  b -->|calls| a\n  a --> c["c/"]\n  a --> d\n```\n',
+    );
+    const made = house({ "a/1.ts": 'import { x } from "../b/2.ts";', "b/2.ts": "" });
+    expect(wrongInPicture(boxes, arrows, ["a/1.ts", "b/2.ts"], made)).toEqual([
+      "c/: no such file or room",
+      "b/ does not import a/1.ts",
+      "a/1.ts does not import c/",
+      "a --> d: no such box",
+    ]);
   });
 
   test("a path that a page names and nobody has is told", () => {

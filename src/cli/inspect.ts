@@ -102,9 +102,9 @@ async function run(asked: string, options: InspectOptions, command: Command): Pr
   const config = options.recompute ? { ...subject.config, recompute: true } : subject.config;
   const batch = options.batch ?? subject.batch ?? 1;
   const sequence = options.sequence ?? subject.sequence;
-  const { optimizers, optimizerStateBytes } = await import("../train/optimizers.ts");
+  const { optimizerKinds, optimizerStateBytes } = await import("../train/optimizers.ts");
   const { kindOf } = await import("../train/registry.ts");
-  const { stateLabel } = kindOf("optimizer.kind", subject.optimizer.kind, optimizers);
+  const { stateLabel } = kindOf("optimizer.kind", subject.optimizer.kind, optimizerKinds.all);
   const description = inspectModel(config, dry, {
     batch,
     sequence,
@@ -139,10 +139,10 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   const { describePath, exists, readWhole } = await import("../platform/files.ts");
   const { presets } = await import("../model/index.ts");
   const { parseConfig, resolveConfig } = await import("../train/config.ts");
-  const { optimizers } = await import("../train/optimizers.ts");
+  const { optimizerKinds } = await import("../train/optimizers.ts");
   const { kindOf } = await import("../train/registry.ts");
   const variant = options.variant ? [{ from: "--variant", patch: { model: { variant: options.variant } } }] : [];
-  const kind = options.optimizer && kindOf("--optimizer", options.optimizer, optimizers).kind;
+  const kind = options.optimizer && kindOf("--optimizer", options.optimizer, optimizerKinds.all).kind;
   const asked = kind ? [{ from: "--optimizer", patch: { optimizer: { kind } } }] : [];
   const subjectOf = (layers: ConfigLayer[]): Subject => {
     const { model, train, optimizer } = resolveConfig([...layers, ...variant, ...asked]);
@@ -167,15 +167,15 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
     const { folder, step, config, refused, optimizer, notes, ignored } = describeModel(what, { pre: options.pre });
     noteRefused(refused);
     const trainedBy = kind ?? optimizer ?? "adamw";
-    const known = optimizers.find((definition) => definition.kind === trainedBy);
+    const known = optimizerKinds.all.find((definition) => definition.kind === trainedBy);
     if (!known)
       throw new UsageError(
-        `${folder}: was trained by optimizer "${trainedBy}", which is not known here; name one by --optimizer to count its memory`,
+        `${folder}: was trained by optimizer "${trainedBy}", which is not known here; load its module with --extension FILE, or name one by --optimizer to count its memory`,
       );
     return {
       title: `${folder}${step === null ? "" : `, step ${formatCount(step)}`}`,
       config,
-      optimizer: { kind: known.kind, ...known.defaults },
+      optimizer: { kind: known.kind, ...known.defaults } as OptimizerChoice,
       checkpoint: folder,
       ...{ notes, ignored },
     };

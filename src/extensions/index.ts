@@ -1,5 +1,6 @@
 /**
- * Parts that users write outside this package: quantizers, estimators, tasks, filters. An extension is an object of such
+ * Parts that users write outside this package: quantizers, estimators, objectives, optimizers, schedules,
+ * callbacks, tasks, filters. An extension is an object of such
  * parts. `useExtension` adds one to this thread; `loadExtensions` loads modules that export one as `default`, which worker
  * threads can load too. Afterwards each part has its name in configs and on the command line, as ours have.
  */
@@ -16,6 +17,11 @@ import {
 import { UsageError } from "../platform/errors.ts";
 import { absolutePath, importModule } from "../platform/modules.ts";
 import { setUpEveryWorker } from "../platform/workers.ts";
+import { type CallbackDefinition, callbackKinds } from "../train/callbacks.ts";
+import { objectiveKinds } from "../train/objectives.ts";
+import type { ObjectiveDefinition } from "../train/objectives/objective.ts";
+import { type OptimizerDefinition, optimizerKinds } from "../train/optimizers.ts";
+import { type ScheduleDefinition, scheduleKinds } from "../train/schedules.ts";
 
 // What authors of parts need besides, from one door (`bitnet.ts/extensions`).
 export { type Backend, defineKernel, type Kernel, type NDArray } from "../backends/index.ts";
@@ -41,6 +47,22 @@ export type {
 } from "../nn/index.ts";
 export type { BackwardContext, Op, OpContext } from "../ops/op.ts";
 export type { Runtime, Tensor } from "../tensor/index.ts";
+export { type CallbackDefinition, defineCallback } from "../train/callbacks.ts";
+export type { Callback, Training, TrainingEvent } from "../train/events.ts";
+export {
+  defineObjective,
+  type Objective,
+  type ObjectiveDefinition,
+  type StepForward,
+} from "../train/objectives/objective.ts";
+export {
+  assembleOptimizer,
+  type DecaySettings,
+  type Optimizer,
+  type OptimizerDefinition,
+  optimizerKeys,
+} from "../train/optimizers.ts";
+export { type Schedule, type ScheduleDefinition, scheduleKeys, warmedUp } from "../train/schedules.ts";
 /** The zod that schemas of settings are made with. */
 export { z } from "zod";
 
@@ -50,6 +72,14 @@ export interface Extension {
   activationQuantizers?: readonly ActivationQuantizer[];
   // biome-ignore lint/suspicious/noExplicitAny: estimators of any settings; their schema checks them.
   estimators?: readonly Estimator<any>[];
+  /** Of `train.objectives`, by name. */
+  objectives?: readonly ObjectiveDefinition[];
+  /** Of `optimizer.kind`. */
+  optimizers?: readonly OptimizerDefinition[];
+  /** Of `schedule.kind`. */
+  schedules?: readonly ScheduleDefinition[];
+  /** Of `train.callbacks`, by name. */
+  callbacks?: readonly CallbackDefinition[];
   /** Tasks of `bitnet eval --task`. */
   tasks?: readonly LikelihoodTask[];
   /** Filters of `bitnet data prepare` and `bitnet data filter`. */
@@ -66,12 +96,25 @@ type Adder<K extends keyof Extension> = (part: NonNullable<Extension[K]>[number]
 /** How each kind of part is added. */
 const adders: { [K in keyof Required<Extension>]: Adder<K> } = {
   weightQuantizers: (part) => weightQuantizers.register(part),
-  activationQuantizers: (part) => activationQuantizers.register(part),
+  activationQuantizers(part) {
+    // Layers of int8 codes have them from kernels that are absmax8's, and would pass this op over.
+    if (part.codes !== null)
+      throw new UsageError(
+        `activation quantizer "${part.name}": codes is ${JSON.stringify(part.codes)}, which is absmax8's alone; set codes: null`,
+      );
+    activationQuantizers.register(part);
+  },
   estimators: (part) => estimators.register(part),
+  objectives: (part) => objectiveKinds.register(part),
+  optimizers: (part) => optimizerKinds.register(part),
+  schedules: (part) => scheduleKinds.register(part),
+  callbacks: (part) => callbackKinds.register(part),
   tasks: registerTask,
   filters: (part, { inWorkers }) => registerFilter(part, inWorkers),
 };
 const kinds = Object.keys(adders) as (keyof Extension)[];
+/** Definitions of training, whose name is their `kind`. */
+const namedByKind: readonly (keyof Extension)[] = ["objectives", "optimizers", "schedules", "callbacks"];
 
 /**
  * Adds an extension's parts. A filter added so is run in this thread alone, since worker threads do not know it.
@@ -115,8 +158,9 @@ function add(extension: unknown, where: string, origin: Origin): void {
     const parts = (extension as Extension)[kind] ?? [];
     if (!Array.isArray(parts)) throw new UsageError(`${where}: ${kind} is ${typeof parts}; expected a list`);
     for (const part of parts) {
-      if (typeof part?.name !== "string" || part.name === "")
-        throw new UsageError(`${where}: a part of ${kind} has no name; expected a "name" of its own`);
+      const key = namedByKind.includes(kind) ? "kind" : "name";
+      if (typeof part?.[key] !== "string" || part[key] === "")
+        throw new UsageError(`${where}: a part of ${kind} has no ${key}; expected a "${key}" of its own`);
       (adders[kind] as (part: unknown, origin: Origin) => void)(part, origin);
     }
   }

@@ -37,5 +37,5 @@ export {
 } from "./names.ts";
 export { checkQuantization, type LayerChoice, maxPlannedBlocks, quantizationOf } from "./overrides.ts";
 export { inputGroups, type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
-export { matchesLayer, type QuantizationConfig, quantizationSchema } from "./quantization.ts";
+export { type QuantizationConfig, quantizationSchema } from "./quantization.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";

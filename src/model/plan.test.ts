@@ -1,8 +1,9 @@
 // Oracles: the names and shapes of a Hugging Face LLaMA checkpoint; the rule that the last override which matches decides.
 import { describe, expect, test } from "vitest";
 import { createDryBackend } from "../backends/dry.ts";
+import { matchesPattern } from "../platform/patterns.ts";
 import { Runtime } from "../tensor/index.ts";
-import { type ModelConfig, matchesLayer, modelConfigSchema, planModel, presets, Transformer } from "./index.ts";
+import { type ModelConfig, modelConfigSchema, planModel, presets, Transformer } from "./index.ts";
 
 const small: ModelConfig = { ...presets.arithmetic, layers: 3, width: 64, hiddenWidth: 96, heads: 4, kvHeads: 2 };
 const planned = (quantization: ModelConfig["quantization"], variant: ModelConfig["variant"] = "bitnet") =>
@@ -50,9 +51,9 @@ test("the last override that matches a layer decides each key; activations and e
 test("patterns know * alone, and the leading model. may be left out", () => {
   const name = "model.layers.10.mlp.up_proj";
   for (const pattern of ["*", "layers.10.*", "*.up_proj", "model.layers.10.mlp.up_proj", "*.10.*", "layers.*.mlp.*"])
-    expect(matchesLayer(pattern, name), pattern).toBe(true);
+    expect(matchesPattern(pattern, name), pattern).toBe(true);
   for (const pattern of ["layers.1.*", "up_proj", "layers.10", "*.up.proj", "layers.1?.*", "(*"])
-    expect(matchesLayer(pattern, name), pattern).toBe(false);
+    expect(matchesPattern(pattern, name), pattern).toBe(false);
 });
 
 describe("refuses", () => {

@@ -12,9 +12,10 @@ import {
   weightQuantizers,
 } from "../nn/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { matchesPattern } from "../platform/patterns.ts";
 import { hasSubNorms, headWidth, type ModelConfig } from "./config.ts";
 import { type LinearRole, linearNames, linearRoles, moduleName, weightName } from "./names.ts";
-import { checkPattern, matchesLayer, type PartChoice, resolveChoice } from "./quantization.ts";
+import { checkPattern, type PartChoice, resolveChoice } from "./quantization.ts";
 
 export type { LinearRole } from "./names.ts";
 
@@ -115,7 +116,7 @@ function quantizersOf(
   shape: { outputs: number; inputs: number },
 ): Pick<LinearSpec, "weights" | "activations" | "estimator"> {
   const { overrides = [], ...all } = config.quantization ?? {};
-  const own = overrides.filter(({ layers }) => matchesLayer(layers, name));
+  const own = overrides.filter(({ layers }) => matchesPattern(layers, name));
   const said = <K extends "weights" | "activations" | "estimator">(key: K): PartChoice | undefined =>
     own.findLast((override) => override[key] !== undefined)?.[key] ?? all[key];
   const weights = said("weights") ?? (config.variant === "bitnet" ? "absmean" : "none");

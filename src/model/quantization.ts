@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { activationQuantizers, estimators, weightQuantizers } from "../nn/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { matchesPattern } from "../platform/patterns.ts";
 import type { Registry } from "../platform/registry.ts";
 
 interface Part {
@@ -74,16 +75,9 @@ export function resolveChoice(choice: PartChoice, registry: Registry<Part>): { n
   return { name, settings: schema ? schema.parse(settings) : {} };
 }
 
-/** Whether a pattern with * matches a layer's name; the leading "model." may be left out. */
-export function matchesLayer(pattern: string, name: string): boolean {
-  const source = pattern.split("*").map((piece) => piece.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  const expression = new RegExp(`^${source.join(".*")}$`);
-  return expression.test(name) || expression.test(name.replace(/^model\./, ""));
-}
-
 /** @throws UsageError for a pattern that matches none of the layers */
 export function checkPattern(pattern: string, names: readonly string[], key: string): void {
-  if (names.some((name) => matchesLayer(pattern, name))) return;
+  if (names.some((name) => matchesPattern(pattern, name))) return;
   throw new UsageError(
     `${key} "${pattern}" matches no layer; layers are named as ${names[0].replace(/^model\./, "")} (patterns: layers.0.*, *.down_proj)`,
   );

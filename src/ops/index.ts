@@ -1,6 +1,6 @@
 /**
  * Ops for programs that build losses, layers and optimisers of their own (`bitnet.ts/ops`): what `runtime.apply` takes, and
- * what an op of one's own is made of (op.ts; a kernel beside those of this package runs on the reference backend alone).
+ * what an op of one's own is made of (op.ts; a kernel without C++ says `host: true`).
  * Code of this package imports an op from its own folder.
  */
 export { defineKernel, type NDArray } from "../backends/backend.ts";

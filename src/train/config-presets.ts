@@ -53,6 +53,7 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
     precision: "auto",
     quantRampSteps: 0,
     objectives: [{ name: "next-token", weight: 1 }],
+    callbacks: [],
     freeze: [],
     maxSkippedSteps: 5,
   },

@@ -6,29 +6,38 @@ import { z } from "zod";
 import { backendNames } from "../backends/registry.ts";
 import { mixtureSchema } from "../data/mixing/spec.ts";
 import { modelConfigSchema } from "../model/config.ts";
-import type { Extensions } from "./extensions.ts";
-import { objectives } from "./objectives.ts";
-import { optimizers } from "./optimizers.ts";
-import { schemaOfKinds } from "./registry.ts";
-import { schedules } from "./schedules.ts";
+import { callbackKinds } from "./callbacks.ts";
+import { objectiveKinds, type objectives } from "./objectives.ts";
+import { optimizerKinds, type optimizers } from "./optimizers.ts";
+import type { WeightConfig } from "./objectives/objective.ts";
+import { expectedKind, schemaOfKinds } from "./registry.ts";
+import { scheduleKinds, type schedules } from "./schedules.ts";
 
 const count = z.int().positive();
 const countOrNone = z.int().positive().nullable();
 const positive = z.number().positive();
 
-const optimizerSchema = schemaOfKinds("kind", optimizers);
-const scheduleSchema = schemaOfKinds("kind", schedules);
-const objectiveSchema = schemaOfKinds("name", objectives);
+/** Each kind with the keys of its own file, typed by the kinds of this package. */
+const kindSchemas = () => ({
+  optimizer: schemaOfKinds("kind", optimizerKinds.all as unknown as typeof optimizers),
+  schedule: schemaOfKinds("kind", scheduleKinds.all as unknown as typeof schedules),
+  objective: schemaOfKinds("name", objectiveKinds.all as unknown as typeof objectives),
+});
 
-/** The sections that have kinds, each with the keys of its own file. */
-interface Kinds {
-  optimizer: typeof optimizerSchema;
-  schedule: typeof scheduleSchema;
-  objective: typeof objectiveSchema;
-}
+/** A callback by name with its options, and their defaults; checked here, for there may be none to make a union of. */
+const callbackChoice = z.looseObject({ name: z.string() }).transform((choice, context) => {
+  const kind = callbackKinds.all.find((definition) => definition.kind === choice.name);
+  const checked = kind?.schema.safeParse(choice);
+  if (checked?.success) return checked.data as typeof choice;
+  const issue = checked?.error.issues[0];
+  const message = issue ? `callback "${choice.name}": ${issue.message}` : expectedKind(choice.name, callbackKinds.all);
+  context.addIssue({ code: "custom", message, path: issue ? issue.path : ["name"] });
+  return z.NEVER;
+});
 
-const schemaOf = ({ optimizer, schedule, objective }: Kinds) =>
-  z.strictObject({
+function makeSchema() {
+  const { optimizer, schedule, objective } = kindSchemas();
+  return z.strictObject({
     /** The preset whose values stand where nothing else is said. */
     preset: z.string(),
     /** The model's own sizes; `variant` chooses bitnet or its full-precision twin. */
@@ -98,6 +107,8 @@ const schemaOf = ({ optimizer, schedule, objective }: Kinds) =>
          * whatever stands here.
          */
         objectives: z.array(objective).min(1),
+        /** Callbacks by name, each with its options (docs/extending.md), told in this order. */
+        callbacks: z.array(callbackChoice),
         /** Parameters that are not trained, by patterns of their names such as "embed_tokens" or "layers.0.*". */
         freeze: z.array(z.string().min(1)),
         /** Steps in a row whose loss or gradient is not finite, all skipped, after which training gives up. */
@@ -156,26 +167,19 @@ const schemaOf = ({ optimizer, schedule, objective }: Kinds) =>
       threads: z.int().min(0),
     }),
   });
-
-export const runConfigSchema = schemaOf({
-  optimizer: optimizerSchema,
-  schedule: scheduleSchema,
-  objective: objectiveSchema,
-});
-
-/** The schema with what a program brings along. @throws UsageError for a name that is there already */
-export function runConfigSchemaWith(extensions: Extensions = {}): typeof runConfigSchema {
-  const more = Object.values(extensions).some((list) => list !== undefined && list.length > 0);
-  if (!more) return runConfigSchema;
-  const { optimizers: o = [], schedules: s = [], objectives: j = [] } = extensions;
-  return schemaOf({
-    optimizer: schemaOfKinds("kind", [...optimizers, ...o]) as typeof optimizerSchema,
-    schedule: schemaOfKinds("kind", [...schedules, ...s]) as typeof scheduleSchema,
-    objective: schemaOfKinds("name", [...objectives, ...j]) as typeof objectiveSchema,
-  });
 }
 
-export type RunConfig = z.infer<typeof runConfigSchema>;
+let made: { schema: RunConfigSchema; kinds: number } | undefined;
+export type RunConfigSchema = ReturnType<typeof makeSchema>;
+
+/** The schema of a run's config, with what extensions have added by now. */
+export function runConfigSchema(): RunConfigSchema {
+  const kinds = [optimizerKinds, scheduleKinds, objectiveKinds].reduce((sum, { all }) => sum + all.length, 0);
+  if (made?.kinds !== kinds) made = { schema: makeSchema(), kinds };
+  return made.schema;
+}
+
+export type RunConfig = z.infer<RunConfigSchema>;
 export type OptimizerConfig = RunConfig["optimizer"];
 
 /** A difference: any keys, at any depth. */
@@ -184,4 +188,18 @@ export type Partially<T> = T extends readonly unknown[]
   : T extends object
     ? { [K in keyof T]?: Partially<T[K]> }
     : T;
-export type RunConfigPatch = Partially<RunConfig>;
+
+/** What an extension brought: its keys are checked when the config is resolved. */
+type FromExtension<Key extends string> = { [K in Key]: string } & Record<string, unknown>;
+type Patch = Partially<RunConfig>;
+
+export interface RunConfigPatch extends Omit<Patch, "optimizer" | "schedule" | "train"> {
+  optimizer?: Patch["optimizer"] | FromExtension<"kind">;
+  schedule?: Patch["schedule"] | FromExtension<"kind">;
+  train?: Omit<NonNullable<Patch["train"]>, "objectives"> & {
+    objectives?: readonly (
+      | RunConfig["train"]["objectives"][number]
+      | (FromExtension<"name"> & { weight: WeightConfig })
+    )[];
+  };
+}

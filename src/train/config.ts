@@ -9,15 +9,12 @@ import { UsageError } from "../platform/errors.ts";
 import { show } from "../platform/show.ts";
 import { planModel } from "../model/plan.ts";
 import { presetRun } from "./config-presets.ts";
-import { type RunConfig, type RunConfigPatch, type runConfigSchema, runConfigSchemaWith } from "./config-schema.ts";
+import { type RunConfig, type RunConfigPatch, type RunConfigSchema, runConfigSchema } from "./config-schema.ts";
 import { nearest } from "./edit-distance.ts";
-import type { Extensions } from "./extensions.ts";
-import { objectives } from "./objectives.ts";
-import { optimizers } from "./optimizers.ts";
+import { objectiveKinds } from "./objectives.ts";
+import { optimizerKinds } from "./optimizers.ts";
 import { expectedKind } from "./registry.ts";
-import { autoWarmupSteps, createSchedule, type Schedule, schedules } from "./schedules.ts";
-
-type Schema = typeof runConfigSchema;
+import { autoWarmupSteps, createSchedule, type Schedule, scheduleKinds } from "./schedules.ts";
 
 type Json = Record<string, unknown>;
 const isSection = (value: unknown): value is Json =>
@@ -32,13 +29,12 @@ export interface ConfigLayer {
 /**
  * Lays the layers over the preset that the last of them to name one names.
  *
- * @param extensions what may be named beside this package's own
  * @throws UsageError for an unknown key, a value of the wrong kind, values that contradict, or no preset
  */
-export function resolveConfig(layers: readonly ConfigLayer[], extensions: Extensions = {}): RunConfig {
-  const schema = runConfigSchemaWith(extensions);
+export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
+  const schema = runConfigSchema();
   for (const { from, patch } of layers) {
-    checkKinds(patch as Json, from, extensions);
+    checkKinds(patch as Json, from);
     checkKeys(schema, patch, [], { from, whole: schema });
   }
   const preset = layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
@@ -52,11 +48,10 @@ export function resolveConfig(layers: readonly ConfigLayer[], extensions: Extens
     throw new UsageError(`model.variant is ${show(variant)}; expected "bitnet" or "full"`);
   const { base, difference } = presetRun(preset, variant ?? "bitnet");
   let config: Json = base;
-  for (const { patch } of [{ patch: difference }, ...layers])
-    config = merge(config, patch as Json, [], { schema, extensions });
+  for (const { patch } of [{ patch: difference }, ...layers]) config = merge(config, patch as Json, []);
   if (isSection(config.data)) checkData(config.data);
   const checked = schema.safeParse(config);
-  if (!checked.success) throw new UsageError(describeIssue(checked.error.issues[0], config, extensions));
+  if (!checked.success) throw new UsageError(describeIssue(checked.error.issues[0], config));
   const { train, model } = checked.data;
   if (train.sequence > model.contextLength)
     throw new UsageError(
@@ -68,12 +63,17 @@ export function resolveConfig(layers: readonly ConfigLayer[], extensions: Extens
     throw new UsageError(
       `train.quantRampSteps is ${train.quantRampSteps} but a full-precision model is not quantized; set model.variant to bitnet, or leave it out`,
     );
-  const names = train.objectives.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const calledTwice = twiceIn(train.callbacks);
+  if (calledTwice !== undefined)
+    throw new UsageError(`train.callbacks: "${calledTwice}" is there twice; leave one out`);
+  const twice = twiceIn(train.objectives);
   if (twice !== undefined)
     throw new UsageError(`train.objectives: "${twice}" is there twice; leave one out, or add their weights up`);
   return checked.data;
 }
+
+const twiceIn = (choices: readonly { name: string }[]): string | undefined =>
+  choices.find(({ name }, i) => choices.findIndex((other) => other.name === name) !== i)?.name;
 
 /** What the schema of a mixture cannot say, or says less well. */
 function checkData({ files, mixture }: Json): void {
@@ -106,12 +106,8 @@ export const configToYaml = (config: RunConfig): string => stringifyYaml(config)
  * @param also names of options that are known elsewhere, to suggest them
  * @throws UsageError for an unknown key, a missing or wrong value, or a word that belongs to no option
  */
-export function parseOverrides(
-  words: readonly string[],
-  also: readonly string[] = [],
-  extensions: Extensions = {},
-): ConfigLayer[] {
-  const whole = runConfigSchemaWith(extensions);
+export function parseOverrides(words: readonly string[], also: readonly string[] = []): ConfigLayer[] {
+  const whole = runConfigSchema();
   const layers: ConfigLayer[] = [];
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
@@ -147,14 +143,14 @@ export interface DerivedRun {
 }
 
 /** @param stepsPerEpoch batches of config.train.batch in one pass over the training text */
-export function deriveRun(config: RunConfig, stepsPerEpoch: number, { schedules: more }: Extensions = {}): DerivedRun {
+export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun {
   const { batch, sequence, microBatch, steps, epochs, tokens } = config.train;
   const tokensPerStep = batch * sequence;
   const total = steps ?? (tokens !== null ? Math.ceil(tokens / tokensPerStep) : Math.round(epochs! * stepsPerEpoch));
   // A budget in epochs or tokens is one step at least; no steps are what was asked for.
   const N = steps === 0 ? 0 : Math.max(1, total);
   const { warmupSteps: asked, kind } = config.schedule;
-  const warmupSteps = asked === "auto" ? autoWarmupSteps(kind, N, more) : asked;
+  const warmupSteps = asked === "auto" ? autoWarmupSteps(kind, N) : asked;
   const { learningRate, weightDecay } = config.optimizer;
   return {
     steps: N,
@@ -162,7 +158,7 @@ export function deriveRun(config: RunConfig, stepsPerEpoch: number, { schedules:
     stepsPerEpoch,
     warmupSteps,
     microBatch: Math.min(microBatch ?? batch, batch),
-    schedule: createSchedule({ ...config.schedule, warmupSteps }, { learningRate, weightDecay }, N, more),
+    schedule: createSchedule({ ...config.schedule, warmupSteps }, { learningRate, weightDecay }, N),
   };
 }
 
@@ -170,16 +166,11 @@ export function deriveRun(config: RunConfig, stepsPerEpoch: number, { schedules:
  * `over` laid over `base`. A section whose kind changes starts from that kind's defaults (an optimiser keeps what the kind
  * before it had as well); a new budget replaces the old; files take the place of a mixture, and a mixture that of files.
  */
-function merge(
-  base: Json,
-  over: Json,
-  path: readonly string[],
-  using: { schema: Schema; extensions: Extensions },
-): Json {
+function merge(base: Json, over: Json, path: readonly string[]): Json {
   const merged: Json = { ...base };
   const where = path.join(".");
   if ((where === "optimizer" || where === "schedule") && over.kind !== undefined && over.kind !== base.kind) {
-    const chosen = definitionsOf(where, using.extensions).find(({ kind }) => kind === over.kind);
+    const chosen = definitionsOf(where).find(({ kind }) => kind === over.kind);
     if (chosen) {
       const { defaults } = chosen;
       const known = Object.keys(chosen.schema.shape);
@@ -200,26 +191,20 @@ function merge(
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue;
     const old = merged[key];
-    merged[key] = isSection(value) && isSection(old) ? merge(old, value, [...path, key], using) : value;
+    merged[key] = isSection(value) && isSection(old) ? merge(old, value, [...path, key]) : value;
   }
   return merged;
 }
 
 /** The optimisers or schedules that a section may name. */
-function definitionsOf(section: "optimizer" | "schedule", extensions: Extensions) {
-  type Named = { kind: string; schema: z.ZodObject; defaults: Readonly<Json> };
-  const all: Record<typeof section, readonly Named[]> = {
-    optimizer: [...optimizers, ...(extensions.optimizers ?? [])],
-    schedule: [...schedules, ...(extensions.schedules ?? [])],
-  };
-  return all[section];
-}
+const definitionsOf = (section: "optimizer" | "schedule") =>
+  section === "optimizer" ? optimizerKinds.all : scheduleKinds.all;
 
 /** Before its keys, which belong to the kind. */
-function checkKinds(patch: Json, from: string, extensions: Extensions): void {
+function checkKinds(patch: Json, from: string): void {
   for (const section of ["optimizer", "schedule"] as const) {
     const kind = isSection(patch[section]) ? patch[section].kind : undefined;
-    const known = definitionsOf(section, extensions);
+    const known = definitionsOf(section);
     if (kind !== undefined && !known.some((definition) => definition.kind === kind))
       throw new UsageError(`${from}: ${section}.kind is ${JSON.stringify(kind)}; ${expectedKind(kind, known)}`);
   }
@@ -229,7 +214,7 @@ function checkKeys(
   schema: z.ZodType,
   patch: unknown,
   path: readonly string[],
-  at: { from: string; whole: Schema },
+  at: { from: string; whole: RunConfigSchema },
 ): void {
   const known = keysOf(schema);
   if (!known || !isSection(patch)) return;
@@ -256,7 +241,7 @@ function unwrapped(schema: z.ZodType): z.ZodType {
 }
 
 /** What stands at a path; for a key that only some kinds of a section have, the first of them. */
-function schemaAt(whole: Schema, path: readonly string[]): z.ZodType | undefined {
+function schemaAt(whole: RunConfigSchema, path: readonly string[]): z.ZodType | undefined {
   let schemas: readonly z.ZodType[] = [whole];
   for (const key of path) {
     schemas = schemas.map(unwrapped).flatMap((schema) => {
@@ -272,7 +257,7 @@ function schemaAt(whole: Schema, path: readonly string[]): z.ZodType | undefined
 }
 
 /** Every key path of a value, sections left out. */
-function allPaths(whole: Schema): string[] {
+function allPaths(whole: RunConfigSchema): string[] {
   const walk = (schema: z.ZodType, path: readonly string[]): string[] => {
     const keys = keysOf(schema);
     if (!keys) return [path.join(".")];
@@ -289,7 +274,7 @@ function suggestion(wanted: string, known: readonly string[], dashes: string): s
     misplaced[0] ?? nearest(wanted, known) ?? known.find((path) => nearest(last, [path.split(".").at(-1)!]));
   return found
     ? `; did you mean "${dashes}${found}"?`
-    : `; sections are: ${Object.keys(runConfigSchemaWith().shape).join(", ")}`;
+    : `; sections are: ${Object.keys(runConfigSchema().shape).join(", ")}`;
 }
 
 /** A word of the command line as the schema wants it: as YAML reads it, else as it is, else a list at its commas. */
@@ -303,10 +288,12 @@ function typedValue(raw: string, schema: z.ZodType, name: string): unknown {
   candidates.push(raw, raw.split(","));
   for (const candidate of candidates) if (schema.safeParse(candidate).success) return candidate;
   const { error } = schema.safeParse(candidates[0]);
+  // Wrong inside: resolveConfig names the place.
+  if (error!.issues[0].path.length > 0) return candidates[0];
   throw new UsageError(`--${name}: got "${raw}"; ${reasonOf(error!.issues[0])}`);
 }
 
-function describeIssue(issue: z.core.$ZodIssue, config: Json, extensions: Extensions): string {
+function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
   const where = issue.path
     .map((key, i) => (typeof key === "number" ? `[${key}]` : `${i > 0 ? "." : ""}${String(key)}`))
     .join("");
@@ -319,10 +306,7 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json, extensions: Extens
   }
   if (issue.code === "invalid_union" && issue.errors.length === 0) {
     const [section] = issue.path;
-    const kinds =
-      section === "optimizer" || section === "schedule"
-        ? definitionsOf(section, extensions)
-        : [...objectives, ...(extensions.objectives ?? [])];
+    const kinds = section === "optimizer" || section === "schedule" ? definitionsOf(section) : objectiveKinds.all;
     return `${where} is ${show(value)}; ${expectedKind(value, kinds)}`;
   }
   return `${where} is ${show(value)}; ${reasonOf(issue)}`;

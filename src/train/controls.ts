@@ -7,7 +7,7 @@ import { UsageError } from "../platform/errors.ts";
 import { freeze, frozenNames, restoreFrozen } from "./freezing.ts";
 import { type LambdaOf, layerNames } from "./lambda.ts";
 import type { Optimizer } from "./optimizers.ts";
-import { matching, matchesPattern } from "./patterns.ts";
+import { matching, matchesPattern } from "../platform/patterns.ts";
 import type { TrainableModel } from "./trainable-model.ts";
 
 /** Why training ended. A callback may have a reason of its own: a word or two for people, such as "pruned". */

@@ -1,10 +1,11 @@
-// A program's own objective, optimiser, schedule and callback, imported by the public doors alone, as in docs/extending.md.
+// An extension's objective, optimizer, schedule and callback, imported by the public doors alone.
 // Oracles: this package's own parts, which each of them is under some setting, to the bit; an uninterrupted run, for one that
 // was stopped and resumed.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { useExtension } from "../extensions/index.ts";
 import { UsageError } from "../index.ts";
 import { crossEntropy, fill, sgdStep } from "../ops/index.ts";
 import type { Tensor } from "../tensor/index.ts";
@@ -12,8 +13,8 @@ import {
   assembleOptimizer,
   type Callback,
   type DecaySettings,
+  defineCallback,
   defineObjective,
-  type Extensions,
   type OptimizerDefinition,
   optimizerKeys,
   type RunConfigPatch,
@@ -80,18 +81,27 @@ const staircase: ScheduleDefinition<{ kind: "staircase"; warmupSteps: number; ev
     (step) => ({ learningRate: learningRate / 2 ** Math.floor((step - 1) / every), weightDecay }),
 };
 
-test("docs/extending.md shows the objective and the optimiser of this test", () => {
-  const source = readFileSync(import.meta.filename, "utf8");
-  const page = readFileSync(join(import.meta.dirname, "../../docs/extending.md"), "utf8");
-  for (const name of ["lateTokens", "sgdByRole"]) {
-    const from = source.indexOf(`const ${name}`);
-    const code = source.slice(from, source.indexOf("\n}", from));
-    expect(code.length).toBeGreaterThan(300);
-    expect(page).toContain(code);
-  }
+/** Halves the learning rate once, at a step that a config names. */
+const halving = defineCallback({
+  name: "halving",
+  options: { at: z.int().positive() },
+  create({ at }) {
+    let heard: string[] = [];
+    return {
+      name: "halving",
+      on(event, { controls }) {
+        heard = [...new Set([...heard, event.type])];
+        if (event.type === "step" && event.step === at) controls.learningRateScale = 0.5;
+      },
+      state: () => heard,
+      restore: (saved) => {
+        heard = saved as string[];
+      },
+    };
+  },
 });
 
-const extensions: Extensions = { objectives: [lateTokens], optimizers: [sgdByRole], schedules: [staircase] };
+useExtension({ objectives: [lateTokens], optimizers: [sgdByRole], schedules: [staircase], callbacks: [halving] });
 
 const root = mkdtempSync(join(tmpdir(), "bitnet-extensions-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -112,10 +122,10 @@ const small: RunConfigPatch = {
   backend: { name: "reference" },
 };
 
-async function run(patch: object, options: Partial<TrainOptions> = {}) {
+async function run(patch: RunConfigPatch, options: Partial<TrainOptions> = {}) {
   const runFolder = options.runFolder ?? join(root, `run${++runs}`);
-  const config = [small, patch as RunConfigPatch].map((p) => ({ from: "test", patch: p }));
-  const report: TrainReport = await train({ config, extensions, ...options, runFolder });
+  const config = [small, patch].map((p) => ({ from: "test", patch: p }));
+  const report: TrainReport = await train({ config, ...options, runFolder });
   const lines = readScalars(join(runFolder, "metrics", "scalars.jsonl"));
   const of = (key: string) => lines.filter((line) => key in line).map((line) => line[key]);
   return { report, losses: of("loss"), validation: of("val_loss"), lines: lines.filter((line) => "loss" in line) };
@@ -205,15 +215,27 @@ describe("a callback", () => {
       const whole = await run(mine, { callbacks: [careful] });
       const first = await run(mine, { callbacks: [careful, stopAt(at)] });
       expect(first.report).toMatchObject({ reason: "budget spent", step: at });
-      const again = await train({ config: [], resume: first.report.folder, extensions, callbacks: [careful] });
+      const again = await train({ config: [], resume: first.report.folder, callbacks: [careful] });
       expect(again).toMatchObject({ reason: "finished", step: 8 });
       const lines = readScalars(join(first.report.folder, "metrics", "scalars.jsonl"));
       expect(lines.flatMap((line) => ("loss" in line ? [line.loss] : []))).toEqual(whole.losses);
-      // Without what the run's config names there is one clear line, not another optimiser.
-      const without = train({ config: [], resume: first.report.folder });
-      await expect(without).rejects.toThrow(/optimizer.kind is "sgd-by-role"; expected one of adamw, adamw8bit, sgd/);
     },
   );
+
+  test("named by a config is made with its options, saved with the run, and resumed", async () => {
+    const mine: RunConfigPatch = { train: { callbacks: [{ name: "halving", at: 3 }] } };
+    const whole = await run(mine);
+    expect(whole.lines.map(({ learning_rate }) => learning_rate)).toEqual(
+      whole.lines.map(({ step }) => (step > 3 ? 0.5 : 1) * (whole.lines[0].learning_rate as number)),
+    );
+    const first = await run(mine, { callbacks: [stopAt(4)] });
+    expect(readRunConfig(first.report.folder).train?.callbacks).toEqual([{ name: "halving", at: 3 }]);
+    const state = JSON.parse(readFileSync(join(first.report.checkpoint!, "trainer_state.json"), "utf8")).training;
+    expect(state.callbacks.halving).toContain("gradients");
+    await train({ config: [], resume: first.report.folder });
+    const lines = readScalars(join(first.report.folder, "metrics", "scalars.jsonl"));
+    expect(lines.flatMap((line) => ("loss" in line ? [line.loss] : []))).toEqual(whole.losses);
+  });
 
   // Step 4 has a checkpoint, since its validation loss is the lowest.
   test("rolls back to the last checkpoint, and the file of metrics says so", async () => {
@@ -265,8 +287,9 @@ describe("train.freeze", () => {
 });
 
 test("what does not fit is refused in one line", async () => {
-  const refusal = (patch: object, more: Extensions = extensions) => run(patch, { extensions: more });
+  const refusal = (patch: object) => run(patch as RunConfigPatch);
   const objectives = (...list: object[]) => ({ train: { objectives: list } });
+  const callbacks = (...list: object[]) => ({ train: { callbacks: list } });
   await expect(refusal(objectives({ name: "late-token", weight: 1, from: 0 }))).rejects.toThrow(
     'train.objectives[0].name is "late-token"; expected one of next-token, z-loss, label-smoothing, late-tokens; did you mean "late-tokens"?',
   );
@@ -278,7 +301,27 @@ test("what does not fit is refused in one line", async () => {
   );
   const plain = { name: "next-token", weight: 1 };
   await expect(refusal(objectives(plain, plain))).rejects.toThrow(/train.objectives: "next-token" is there twice/);
-  await expect(refusal({}, { objectives: [lateTokens, lateTokens] })).rejects.toThrow(/two of the name "late-tokens"/);
+  await expect(refusal(callbacks({ name: "halvin", at: 1 }))).rejects.toThrow(
+    'train.callbacks[0].name is "halvin"; expected one of halving; did you mean "halving"?',
+  );
+  await expect(refusal(callbacks({ name: "halving" }))).rejects.toThrow(
+    /train.callbacks\[0\].at is undefined; .*expected number/,
+  );
+  await expect(refusal(callbacks({ name: "halving", at: 1, by: 2 }))).rejects.toThrow(
+    /callback "halving": Unrecognized key: "by"/,
+  );
+  const twice = callbacks({ name: "halving", at: 1 }, { name: "halving", at: 2 });
+  await expect(refusal(twice)).rejects.toThrow(/train.callbacks: "halving" is there twice/);
+  expect(() => useExtension({ objectives: [lateTokens] })).toThrow(/objective "late-tokens" exists already/);
+  expect(() => useExtension({ callbacks: [halving] })).toThrow(/callback "halving" exists already/);
+  expect(() => useExtension({ optimizers: [{ ...sgdByRole, kind: "sgd" }] })).toThrow(/optimizer "sgd" exists already/);
+  expect(() => useExtension({ activationQuantizers: [{ name: "mine", codes: "int8", op: null as never }] })).toThrow(
+    /activation quantizer "mine": codes is "int8", which is absmax8's alone; set codes: null/,
+  );
+  expect(() => useExtension({ schedules: [{ kind: "none" } as never] })).toThrow(/schedule "none" has no create/);
+  expect(() => useExtension({ schedules: [{ ...staircase, kind: "mine", schema: z.object({}) }] })).toThrow(
+    /schedule "mine" has no schema with kind: z.literal\("mine"\)/,
+  );
   await expect(refusal({ train: { freeze: ["layers.9.*"] } })).rejects.toThrow(
     /train.freeze: "layers.9.\*" names nothing/,
   );

@@ -4,7 +4,7 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import type { Parameter } from "../tensor/index.ts";
-import { matching } from "./patterns.ts";
+import { matching } from "../platform/patterns.ts";
 
 /** Freezes what the patterns name. @throws UsageError for a pattern that names nothing, or where nothing is left to train */
 export function freeze(parameters: readonly Parameter[], patterns: readonly string[], what = "train.freeze"): void {

@@ -1,8 +1,9 @@
 /**
  * Training (`bitnet.ts/train`): one call for a whole run, and the parts for those who build their own. `z` is the zod that
- * the schemas of extensions are written in.
+ * schemas are written in. Parts that a config can name are added by `useExtension` (`bitnet.ts/extensions`).
  */
 export { z } from "zod";
+export { type CallbackDefinition, createCallbacks, defineCallback } from "./callbacks.ts";
 export { checkpoints } from "./callbacks/checkpoints.ts";
 export { earlyStopping } from "./callbacks/early-stopping.ts";
 export { evaluation } from "./callbacks/evaluation.ts";
@@ -35,7 +36,6 @@ export type {
   TrainingEvent,
   TrainingState,
 } from "./events.ts";
-export type { Extensions } from "./extensions.ts";
 export { freeze, restoreFrozen } from "./freezing.ts";
 export { createObjectives, type ObjectiveChoice } from "./objectives.ts";
 export { nextTokenObjective } from "./objectives/next-token.ts";

@@ -1,6 +1,6 @@
 /**
  * The objectives that a config can name in `train.objectives`, one line each; objectives/objective.ts says what one is. A
- * new one is a file in objectives/ and a line here; a program's own comes in beside these (extensions.ts).
+ * new one is a file in objectives/ and a line here; extensions add theirs to `objectiveKinds`.
  */
 import { labelSmoothing } from "./objectives/label-smoothing.ts";
 import { nextToken } from "./objectives/next-token.ts";
@@ -12,9 +12,10 @@ import {
 } from "./objectives/objective.ts";
 import type { WeightedObjective } from "./objectives/weighted.ts";
 import { zLoss } from "./objectives/z-loss.ts";
-import { kindOf } from "./registry.ts";
+import { KindList, kindOf } from "./registry.ts";
 
 export const objectives = [nextToken, zLoss, labelSmoothing] as const;
+export const objectiveKinds = new KindList<ObjectiveDefinition>("objective", "name", objectives);
 
 /** One entry of `train.objectives`: what every objective has; the rest are its own options. */
 export interface ObjectiveChoice {
@@ -22,20 +23,15 @@ export interface ObjectiveChoice {
   weight: WeightConfig;
 }
 
-/**
- * The objectives that a config names, with their weights.
- *
- * @param more objectives beside those of the list
- */
+/** The objectives that a config names, with their weights. */
 export async function createObjectives(
   choices: readonly ObjectiveChoice[],
   context: ObjectiveContext,
-  more: readonly ObjectiveDefinition[] = [],
 ): Promise<WeightedObjective[]> {
   const made: WeightedObjective[] = [];
   try {
     for (const [i, choice] of choices.entries()) {
-      const definition = kindOf(`train.objectives[${i}].name`, choice.name, [...objectives, ...more]);
+      const definition = kindOf(`train.objectives[${i}].name`, choice.name, objectiveKinds.all);
       const objective = await definition.create(choice as never, context);
       const { weight } = choice;
       made.push({ objective, weight: typeof weight === "number" ? weight : (step) => weightAt(weight, step) });

@@ -1,6 +1,6 @@
 /**
  * The optimisers that a config can name, one line each, and what is done with any of them by its kind. A new one is a file
- * in optimizers/ and a line here; a program's own comes in beside these (extensions.ts). Called by train.ts and cli/.
+ * in optimizers/ and a line here; extensions add theirs to `optimizerKinds`. Called by train.ts and cli/.
  */
 import { UsageError } from "../platform/errors.ts";
 import type { Parameter, ParameterRole, Runtime } from "../tensor/index.ts";
@@ -8,9 +8,10 @@ import { adamw } from "./optimizers/adamw.ts";
 import { adamw8bit } from "./optimizers/adamw-8bit.ts";
 import type { Optimizer, OptimizerDefinition } from "./optimizers/optimizer.ts";
 import { sgd } from "./optimizers/sgd.ts";
-import { kindOf } from "./registry.ts";
+import { KindList, kindOf } from "./registry.ts";
 
 export const optimizers = [adamw, adamw8bit, sgd] as const;
+export const optimizerKinds = new KindList<OptimizerDefinition>("optimizer", "kind", optimizers);
 
 export { type AdamWSettings, createAdamW } from "./optimizers/adamw.ts";
 export { createAdamW8bit } from "./optimizers/adamw-8bit.ts";
@@ -38,21 +39,16 @@ type ChoiceOf<D> = D extends { kind: infer K; create(r: Runtime, p: readonly Par
 /** An optimiser by its kind, with its settings. */
 export type OptimizerChoice = ChoiceOf<(typeof optimizers)[number]>;
 
-const definitionOf = (config: { kind: string }, more: readonly OptimizerDefinition[]): OptimizerDefinition =>
-  kindOf("optimizer.kind", config.kind, [...(optimizers as readonly unknown[] as OptimizerDefinition[]), ...more]);
+const definitionOf = (config: { kind: string }): OptimizerDefinition =>
+  kindOf("optimizer.kind", config.kind, optimizerKinds.all);
 
-/**
- * The optimiser that a config names; its schedule and clipping are the trainer's. Call outside scopes.
- *
- * @param more optimisers beside those of the list
- */
+/** The optimiser that a config names; its schedule and clipping are the trainer's. Call outside scopes. */
 export function createOptimizer(
   runtime: Runtime,
   parameters: readonly Parameter[],
   config: OptimizerChoice,
-  more: readonly OptimizerDefinition[] = [],
 ): Optimizer {
-  const optimizer = definitionOf(config, more).create(runtime, parameters, config as never);
+  const optimizer = definitionOf(config).create(runtime, parameters, config as never);
   // A checkpoint says which it holds the state of.
   if (optimizer.kind !== config.kind)
     throw new UsageError(
@@ -65,7 +61,6 @@ export function createOptimizer(
 export function optimizerStateBytes(
   config: OptimizerChoice,
   parameter: { role: ParameterRole; count: number },
-  more: readonly OptimizerDefinition[] = [],
 ): number {
-  return definitionOf(config, more).stateBytes(config as never, parameter);
+  return definitionOf(config).stateBytes(config as never, parameter);
 }

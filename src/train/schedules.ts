@@ -1,9 +1,9 @@
 /**
  * The schedules that a config can name, one line each; schedules/schedule.ts says what one is. A new one is a file in
- * schedules/ and a line here; a program's own comes in beside these (extensions.ts). And the ramp of quantisation.
+ * schedules/ and a line here; extensions add theirs to `scheduleKinds`. And the ramp of quantisation.
  */
 import { UsageError } from "../platform/errors.ts";
-import { kindOf } from "./registry.ts";
+import { KindList, kindOf } from "./registry.ts";
 import { constant } from "./schedules/constant.ts";
 import { cosine } from "./schedules/cosine.ts";
 import { linear } from "./schedules/linear.ts";
@@ -11,41 +11,41 @@ import { autoWarmup, type Schedule, type ScheduleDefinition, type ScheduledValue
 import { twoStage } from "./schedules/two-stage.ts";
 
 export const schedules = [constant, cosine, linear, twoStage] as const;
+export const scheduleKinds = new KindList<ScheduleDefinition>("schedule", "kind", schedules);
 
-export { type Schedule, type ScheduleDefinition, type ScheduledValues, scheduleKeys } from "./schedules/schedule.ts";
+export {
+  type Schedule,
+  type ScheduleDefinition,
+  type ScheduledValues,
+  scheduleKeys,
+  warmedUp,
+} from "./schedules/schedule.ts";
 
 /** A schedule by its kind, with its settings, warm-up already a number. */
 export type ScheduleConfig = ConfigOf<(typeof schedules)[number]>;
 
 type ConfigOf<D> = D extends { create(config: infer C, peak: ScheduledValues, steps: number): Schedule } ? C : never;
 
-const definitionOf = (kind: string, more: readonly ScheduleDefinition[]): ScheduleDefinition =>
-  kindOf("schedule.kind", kind, [...(schedules as readonly unknown[] as ScheduleDefinition[]), ...more]);
+const definitionOf = (kind: string): ScheduleDefinition => kindOf("schedule.kind", kind, scheduleKinds.all);
 
 /**
  * @param config  which schedule, warm-up already a number
  * @param peak    learning rate and weight decay at their highest
  * @param steps   N, the whole run
- * @param more    schedules beside those of the list
  * @throws UsageError if the warm-up is longer than the run
  */
-export function createSchedule(
-  config: ScheduleConfig,
-  peak: ScheduledValues,
-  steps: number,
-  more: readonly ScheduleDefinition[] = [],
-): Schedule {
+export function createSchedule(config: ScheduleConfig, peak: ScheduledValues, steps: number): Schedule {
   const { warmupSteps } = config;
   if (warmupSteps > steps)
     throw new UsageError(
       `schedule: ${warmupSteps} warm-up steps do not fit a run of ${steps}; lower schedule.warmupSteps`,
     );
-  return definitionOf(config.kind, more).create(config as never, peak, steps);
+  return definitionOf(config.kind).create(config as never, peak, steps);
 }
 
 /** Warm-up steps when the config says "auto". */
-export function autoWarmupSteps(kind: string, steps: number, more: readonly ScheduleDefinition[] = []): number {
-  return (definitionOf(kind, more).autoWarmupSteps ?? autoWarmup)(steps);
+export function autoWarmupSteps(kind: string, steps: number): number {
+  return (definitionOf(kind).autoWarmupSteps ?? autoWarmup)(steps);
 }
 
 /**

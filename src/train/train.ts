@@ -28,6 +28,7 @@ import {
 } from "../platform/system.ts";
 import { type Parameter, Runtime } from "../tensor/index.ts";
 import { formatTokenizerJson, loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
+import { createCallbacks } from "./callbacks.ts";
 import { checkpoints } from "./callbacks/checkpoints.ts";
 import { earlyStopping } from "./callbacks/early-stopping.ts";
 import { evaluation } from "./callbacks/evaluation.ts";
@@ -40,7 +41,6 @@ import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConf
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
 import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
 import type { Callback, StopReason, TrainingState } from "./events.ts";
-import type { Extensions } from "./extensions.ts";
 import { freeze, restoreFrozen } from "./freezing.ts";
 import { createObjectives } from "./objectives.ts";
 import type { WeightedObjective } from "./objectives/weighted.ts";
@@ -78,9 +78,7 @@ export interface TrainOptions {
   resume?: string;
   /** Makes the sampler of a model, where samples are wanted: infer/ is not known here. */
   sampler?: (parts: { model: Transformer; tokenizer: Tokenizer; runtime: Runtime }) => SampleText;
-  /** Optimisers, schedules and objectives of a program's own, which `config` then may name (docs/extending.md). */
-  extensions?: Extensions;
-  /** More callbacks, told after metrics and before evaluation, samples and saving. */
+  /** More callbacks, told after metrics and those of `train.callbacks`, and before evaluation, samples and saving. */
   callbacks?: readonly Callback[];
   /** Told what is being done before training begins, for people. */
   onNote?: (text: string) => void;
@@ -216,7 +214,7 @@ function layersOf(config: TrainOptions["config"]): readonly ConfigLayer[] {
 
 /** The run's folder and config: a new one's, or those of the run to go on with, under the layers given now. */
 function chooseRun(
-  { resume: wanted, runFolder, runsFolder = "runs", extensions }: TrainOptions,
+  { resume: wanted, runFolder, runsFolder = "runs" }: TrainOptions,
   layers: readonly ConfigLayer[],
   clock: Clock,
 ): { config: RunConfig; resume: ResumePoint | null; folder: string } {
@@ -225,7 +223,7 @@ function chooseRun(
   if (!resume) {
     if (wanted && preset === undefined)
       throw new UsageError(`there is no run in ${runFolder ?? runsFolder} to go on with; name a preset to begin one`);
-    const config = resolveConfig(layers, extensions);
+    const config = resolveConfig(layers);
     const name = `${config.preset}-${config.model.variant}`;
     return { config, resume, folder: runFolder ?? newRunFolder(runsFolder, name, clock.epochMs()) };
   }
@@ -235,8 +233,8 @@ function chooseRun(
       `${resume.folder}: is a run of preset "${saved.preset}", but "${preset}" was asked for; leave the preset out, or begin a new run`,
     );
   const own: ConfigLayer = { from: runPaths(resume.folder).config, patch: saved };
-  const config = resolveConfig([own, ...layers], extensions);
-  const before = resolveConfig([own], extensions).train.freeze;
+  const config = resolveConfig([own, ...layers]);
+  const before = resolveConfig([own]).train.freeze;
   if (String(before) !== String(config.train.freeze))
     throw new UsageError(
       `${resume.folder}: froze [${before}], but train.freeze [${config.train.freeze}] was asked for; a run keeps what it freezes, begin a new one from its weights (--from)`,
@@ -281,19 +279,18 @@ async function runWith(parts: {
   const { feed: data, ahead, corpus } = parts.data;
   const { tokenizer } = corpus;
   const { seed } = config.train;
-  const { extensions = {} } = options;
-  const derived = deriveRun(config, data.batchesPerEpoch, extensions);
+  const derived = deriveRun(config, data.batchesPerEpoch);
   const runtime = new Runtime(backend, precision);
   const model = new Transformer(runtime, config.model, seed);
   // Its state is made for what is trained: what is frozen is frozen first.
   const state = resume?.checkpoint?.state.training as TrainingState | undefined;
   if (state) restoreFrozen(model.parameters, state.controls?.frozen ?? []);
   else freeze(model.parameters, config.train.freeze);
-  const optimizer = createOptimizer(runtime, model.parameters, config.optimizer, extensions.optimizers);
+  const optimizer = createOptimizer(runtime, model.parameters, config.optimizer);
   let objectives: WeightedObjective[] = [];
   try {
     const context = { runtime, model, steps: derived.steps };
-    objectives = await createObjectives(config.train.objectives, context, extensions.objectives);
+    objectives = await createObjectives(config.train.objectives, context);
     if (resume?.checkpoint && state) {
       await restoreCheckpoint(resume.checkpoint.path, resume.checkpoint.state, model, optimizer);
       data.restore(state.data);
@@ -319,7 +316,7 @@ async function runWith(parts: {
     const result = summary();
     const callbacks: Callback[] = [metrics(config.metrics, residentBytes), scalarsFile(paths.scalars), result];
     if (config.metrics.tensorboard) callbacks.push(tensorboard(paths.metrics, clock, processName()));
-    callbacks.push(...(options.callbacks ?? []));
+    callbacks.push(...createCallbacks(config.train.callbacks), ...(options.callbacks ?? []));
     if (corpus.validation) callbacks.push(evaluation(corpus.validation, config.evaluation.every));
     const { patience, minDelta } = config.evaluation;
     if (patience !== null) {

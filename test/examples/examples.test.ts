@@ -57,6 +57,17 @@ const programs: Record<string, () => Promise<void>> = {
   async "own-estimator.mjs"() {
     expect(lines(await node("own-estimator.mjs", text, "2"))).toHaveLength(3);
   },
+  async "own-objective.mjs"() {
+    const written = await node("own-objective.mjs", text, "3");
+    expect(written).toMatch(/^step 3: \{"next-token":[\d.]+,"late-tokens-example":[\d.]+\}$/m);
+    expect(written).toMatch(/^validation loss \d/m);
+  },
+  async "own-optimizer.mjs"() {
+    expect(await node("own-optimizer.mjs", text, "3")).toMatch(/^validation loss \d/);
+  },
+  async "own-callback.mjs"() {
+    expect(await node("own-callback.mjs", text, "30")).toMatch(/^plateau after step \d+, in /m);
+  },
   async "own-task.mjs"() {
     expect(await node("own-task.mjs", model, questions)).toMatch(/^acc [\d.]+ ± [\d.]+ of 6 questions$/m);
   },
@@ -137,6 +148,45 @@ test("extensions give every command their parts, worker threads too", { timeout 
     at,
   );
   expect(prepared.code, prepared.stderr).toBe(0);
+});
+
+test("bitnet train takes the objectives and callbacks of extensions, prints them, and asks for them on resume", {
+  timeout,
+}, async () => {
+  const at = { cwd: folder };
+  const own = [...extension("own-objective.mjs"), ...extension("own-callback.mjs")];
+  const options = [
+    ...["train", "tiny", "--data", text, "--steps", "2", "--train.batch", "2", "--train.sequence", "32"],
+    ...["--model.width", "64", "--model.hiddenWidth", "96", "--model.layers", "1", "--model.vocabSize", "300"],
+    ...[
+      "--samples.every",
+      "null",
+      "--run-dir",
+      "resumed",
+      "--train.callbacks",
+      "[{name: plateau-example, factor: 0.25}]",
+    ],
+    ...["--train.objectives", "[{name: late-tokens-example, weight: 1, from: 0.5}]"],
+  ];
+  const printed = await bitnet([...options, ...own, "--print-config"], at);
+  expect(printed.stdout, printed.stderr).toMatch(/- name: plateau-example\n {6}factor: 0.25\n {6}most: 3\n/);
+  const unknown = await bitnet([...options, ...extension("own-objective.mjs"), "--print-config"], at);
+  expect(unknown.code).toBe(2);
+  expect(unknown.stderr).toMatch(
+    /train.callbacks\[0\].name is "plateau-example"; there are none yet.*--extension FILE/,
+  );
+  const trained = await bitnet([...options, ...own], at);
+  expect(trained.code, trained.stderr).toBe(0);
+  const resume = ["train", "--resume", "resumed", "--steps", "3"];
+  const without = await bitnet([...resume, ...extension("own-callback.mjs")], at);
+  expect(without.code).toBeGreaterThan(0);
+  expect(without.stderr.trim().split("\n")).toHaveLength(1);
+  expect(without.stderr).toMatch(/objectives\[0\].name is "late-tokens-example"; expected one of .*--extension FILE/);
+  const resumed = await bitnet([...resume, ...own], at);
+  expect(resumed.code, resumed.stderr).toBe(0);
+  expect(resumed.stdout).toMatch(/finished after step 3/);
+  const inspected = await bitnet(["inspect", join("resumed", "config.yaml"), ...own], at);
+  expect(inspected.code, inspected.stderr).toBe(0);
 });
 
 test("an extension that is none is refused in one line", { timeout }, async () => {

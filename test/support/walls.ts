@@ -90,3 +90,40 @@ export const absent = (paths: readonly string[], files: readonly string[]): stri
     const wanted = new RegExp(`^${parts.join("[^/]+")}${path.endsWith("/") ? "" : "(/|$)"}`);
     return !files.some((file) => wanted.test(file));
   });
+
+/** The Mermaid picture of a page: boxes `id["path"]`, and arrows `a --> b`, with or without a label. */
+export function pictureIn(page: string): { boxes: [id: string, path: string][]; arrows: [from: string, to: string][] } {
+  const picture = /```mermaid\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
+  const boxes = [...picture.matchAll(/(\w+)\["([^"]+)"\]/g)].map(([, id, path]): [string, string] => [id, path]);
+  const arrows = [...picture.replace(/\["[^"]+"\]/g, "").matchAll(/(\w+) -->(?:\|[^|]*\|)? (\w+)/g)].map(
+    ([, from, to]): [string, string] => [from, to],
+  );
+  return { boxes, arrows };
+}
+
+/**
+ * What is wrong in a picture: a path is a file of src/, or a folder with a slash at its end. An import of a room's index.ts is
+ * also one of what that file passes on.
+ */
+export function wrongInPicture(
+  boxes: readonly [string, string][],
+  arrows: readonly [string, string][],
+  files: readonly string[],
+  imports: readonly Pick<Import, "file" | "path">[],
+): string[] {
+  const paths = new Map(boxes);
+  const has = (path: string, file: string) => (path.endsWith("/") ? file.startsWith(path) : file === path);
+  const absentBoxes = boxes.filter(([, path]) => !files.some((file) => has(path, file)));
+  return [
+    ...absentBoxes.map(([, path]) => `${path}: no such file or room`),
+    ...arrows.flatMap(([a, b]) => {
+      const [from, to] = [paths.get(a), paths.get(b)];
+      if (from === undefined || to === undefined) return [`${a} --> ${b}: no such box`];
+      const targets = imports.flatMap(({ file, path }) => (has(from, file) && path !== null ? [path] : []));
+      const doors = new Set(targets.filter((path) => path.endsWith("/index.ts")));
+      const behind = imports.flatMap(({ file, path }) => (doors.has(file) && path !== null ? [path] : []));
+      const found = [...targets, ...behind].some((path) => has(to, path));
+      return found ? [] : [`${from} does not import ${to}`];
+    }),
+  ];
+}

@@ -1,9 +1,9 @@
 /**
  * Patterns that name parameters and layers: `*` stands for any characters, dots included. A pattern is held against the whole
  * name, with or without `model.` in front and `.weight` behind: `layers.0.*`, `*.down_proj` and `embed_tokens` name what
- * they seem to.
+ * they seem to. The one matcher of `model.quantization.overrides`, `train.freeze` and `training.controls`.
  */
-import { UsageError } from "../platform/errors.ts";
+import { UsageError } from "./errors.ts";
 
 export function matchesPattern(pattern: string, name: string): boolean {
   const escaped = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));

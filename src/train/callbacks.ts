@@ -1,0 +1,24 @@
+/**
+ * The callbacks that a config can name in `train.callbacks`, one line each: a new one is a file in callbacks/ and a line here,
+ * and extensions add theirs. Those that belong to every run (metrics, evaluation, saving) are put in by train.ts itself.
+ */
+import { UsageError } from "../platform/errors.ts";
+import type { CallbackDefinition } from "./callbacks/callback.ts";
+import type { Callback } from "./events.ts";
+import { KindList, kindOf } from "./registry.ts";
+
+export { type CallbackDefinition, defineCallback } from "./callbacks/callback.ts";
+
+export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", []);
+
+/** The callbacks that a config names, in its order. */
+export function createCallbacks(choices: readonly { name: string }[]): Callback[] {
+  return choices.map((choice, i) => {
+    const { kind, create } = kindOf(`train.callbacks[${i}].name`, choice.name, callbackKinds.all);
+    const callback = create(choice as never);
+    // Its state in a checkpoint is found by name.
+    if (callback.name !== kind)
+      throw new UsageError(`callback: "${kind}" made a callback named "${callback.name}"; both must be the same`);
+    return callback;
+  });
+}
