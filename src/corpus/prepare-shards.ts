@@ -10,7 +10,7 @@
  * taken up again.
  */
 import { UsageError } from "../platform/errors.ts";
-import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
+import { exists, joinPath, listFolder, removePath, replaceFolder } from "../platform/files.ts";
 import { isDataset } from "../data/dataset.ts";
 import { checkShare, isInShare } from "../data/share.ts";
 import { createBlockFilter } from "./filter-chunks.ts";
@@ -95,6 +95,7 @@ export async function prepareShards(
     const manifest = await runPreparation(context, tokenizer, stage);
     if (manifest === null) return { folder: work.path, manifest, reused: false };
     signal?.throwIfAborted();
+    mayReplace(outDir);
     replaceFolder(work.folder("result"), outDir);
     if (!options.keepWork) removePath(work.path);
     return { folder: outDir, manifest, reused: false };
@@ -181,14 +182,4 @@ function heldOutSource(file: InputFile): DedupSource {
 function mayReplace(folder: string): void {
   if (exists(folder) && !isDataset(folder) && listFolder(folder).length > 0)
     throw new UsageError(`${folder}: exists and was not written by this command; name another folder or remove it`);
-}
-
-function replaceFolder(from: string, to: string): void {
-  mayReplace(to);
-  const old = `${to}.old`;
-  // Left by a process that was ended between the two renames: the new one is still in its work folder then.
-  if (isDataset(old)) removePath(old);
-  if (exists(to)) movePath(to, old);
-  movePath(from, to);
-  if (isDataset(old)) removePath(old);
 }

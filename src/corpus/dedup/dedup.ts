@@ -10,8 +10,9 @@ import {
   joinPath,
   listFolder,
   makeFolder,
-  movePath,
+  recoverFolder,
   removePath,
+  replaceFolder,
   writeAtomically,
 } from "../../platform/files.ts";
 import { checkShare, isInShare, type Share, shareName } from "../../data/share.ts";
@@ -181,6 +182,7 @@ function lazy(make: () => Promise<SqlEngine>): Lazy {
 
 /** What is there in the result's folder. @throws UsageError for something that is no deduplication */
 function findResult(outDir: string): DedupReport | null {
+  recoverFolder(outDir);
   if (!exists(outDir) || listFolder(outDir).length === 0) return null;
   if (exists(joinPath(outDir, reportName))) return readDedupReport(outDir);
   throw new UsageError(`${outDir}: exists and holds no deduplication; name another folder or remove it`);
@@ -466,7 +468,6 @@ async function writeStage(context: Context, share: string | null): Promise<Dedup
   makeFolder(result);
   writeAtomically(joinPath(result, reportName), `${JSON.stringify(report, null, 2)}\n`);
   findResult(outDir);
-  if (exists(outDir)) removePath(outDir);
-  movePath(result, outDir);
+  replaceFolder(result, outDir);
   return report;
 }
