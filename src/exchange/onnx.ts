@@ -45,7 +45,7 @@ export interface SaveOnnxOptions {
   weights?: OnnxWeights;
   /** Operators as of this opset, 21 to 26; default: 26. The graph is the same; older runtimes want a lower one. */
   opset?: number;
-  /** Weights in `<path>.data`; default: where one file would pass 2 GiB. */
+  /** Weights in `<path>.<hash>.data`; default: where one file would pass 2 GiB. */
   externalData?: boolean;
   /** Steps of training behind the model, for its metadata. */
   step?: number | null;

@@ -17,7 +17,10 @@ export function addOnnxOptions(command: Command): void {
       wholeNumber(1),
     )
     .addOption(
-      new Option("--external-data", "onnx: weights in a file beside it, .data; of itself where one would pass 2 GiB"),
+      new Option(
+        "--external-data",
+        "onnx: weights in a file beside it, named by their hash, .data; of itself where one would pass 2 GiB",
+      ),
     );
 }
 

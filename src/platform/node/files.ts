@@ -206,8 +206,8 @@ export interface AtomicFile {
   append(bytes: Uint8Array): void;
   /** Overwrites bytes already appended (a header whose counts are known last). */
   overwrite(offset: number, bytes: Uint8Array): void;
-  /** Flushes to the disk and gives the file its final name. */
-  commit(): void;
+  /** Flushes to the disk and gives the file its final name: its path, or another one in the same folder. */
+  commit(name?: string): void;
   /** Removes what was written. Harmless after commit. */
   abort(): void;
 }
@@ -238,12 +238,12 @@ export function createAtomicFile(path: string, { durable = true }: { durable?: b
       if (offset + bytes.length > sizeBytes) throw new Error(`${path}: overwrite past the end`);
       put(bytes, offset);
     },
-    commit() {
-      attempt("write", path, () => {
+    commit(name = path) {
+      attempt("write", name, () => {
         if (durable) fs.fsyncSync(fd);
         fs.closeSync(fd);
         state = "done";
-        fs.renameSync(temporary, path);
+        fs.renameSync(temporary, name);
         if (durable) flushFolder(nodePath.dirname(path));
       });
     },
