@@ -4,13 +4,14 @@
  *
  * Whether the owner lives is asked of the system, by process id and, on Linux, by the moment the process began, counted
  * from the start of the machine: no clock that can be set decides. An owner on another machine cannot be asked, so its lock
- * stands until it is removed. train/run-folder.ts and corpus/prepare-shards.ts lock.
+ * stands until it is removed. train/run-folder.ts, corpus/prepare-shards.ts and
+ * corpus/dedup/dedup.ts lock.
  */
 import * as fs from "node:fs";
 import { hostname } from "node:os";
 import * as nodePath from "node:path";
 import { FileError, UsageError } from "../errors.ts";
-import { toFileError } from "./files.ts";
+import { makeFolder, toFileError } from "./files.ts";
 import { isRunning, temporaryName } from "./leftovers.ts";
 
 export interface FolderLock {
@@ -164,5 +165,27 @@ function held(path: string, own: string): FolderLock {
   return { release };
 }
 
-/** Beside a folder that does not exist yet, or is replaced as one. */
-export const lockBeside = (folder: string): string => `${nodePath.resolve(folder)}.lock`;
+/**
+ * Locks folders that may not exist yet, or are replaced as one: by NAME.lock beside each. A work folder NAME.work belongs to
+ * NAME, and has its lock.
+ *
+ * @throws UsageError naming the process that holds one; none is locked then
+ */
+export function lockFolders(folders: readonly string[], onNote?: (text: string) => void): FolderLock {
+  const locks: FolderLock[] = [];
+  const release = () => {
+    for (const lock of locks) lock.release();
+  };
+  try {
+    const names = folders.map((folder) => nodePath.resolve(folder).replace(/\.work$/, ""));
+    // In one order everywhere, so that two processes with the same folders do not refuse each other.
+    for (const name of [...new Set(names)].sort()) {
+      makeFolder(nodePath.dirname(name));
+      locks.push(takeLock(`${name}.lock`, name, onNote));
+    }
+    return { release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
