@@ -1,6 +1,6 @@
 /** Checkpoints in a run's folder: their names, the newest that is whole, and why the newer ones are not. */
 import { UsageError } from "../platform/errors.ts";
-import { exists, joinPath, listFolder } from "../platform/files.ts";
+import { exists, joinPath, listFolder, recoverFolder } from "../platform/files.ts";
 import { configFile } from "./model-folder.ts";
 import { type TrainerStateFile, verifyCheckpoint } from "./training-state.ts";
 
@@ -13,6 +13,10 @@ export const checkpointName = (step: number): string => `step_${String(step).pad
 /** Folders of the name that a checkpoint has, by step. Whether they are whole is another question. */
 export function listCheckpoints(folder: string): { step: number; path: string }[] {
   if (!exists(folder)) return [];
+  for (const name of listFolder(folder)) {
+    const replaced = /^(step_\d{6,15})\.replaced-/.exec(name);
+    if (replaced) recoverFolder(joinPath(folder, replaced[1]));
+  }
   return listFolder(folder)
     .flatMap((name) => {
       const match = /^step_(\d{6,15})$/.exec(name);
@@ -47,6 +51,7 @@ export function findNewestCheckpoint(folder: string): FoundCheckpoint {
  * @throws UsageError where a run has none
  */
 export function resolveModelFolder(path: string): { folder: string; refused: FoundCheckpoint["refused"] } {
+  recoverFolder(path);
   if (exists(joinPath(path, configFile)) || !exists(joinPath(path, checkpointsFolder)))
     return { folder: path, refused: [] };
   const { checkpoint, refused } = findNewestCheckpoint(joinPath(path, checkpointsFolder));

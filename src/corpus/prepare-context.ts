@@ -102,6 +102,8 @@ export interface PrepareShardsOptions {
   /** Tokens put in order at once; see document-order.ts. */
   bucketTokens?: number;
   onProgress?: (progress: PrepareShardsProgress) => void;
+  /** Told, for people, that the lock of a process that is gone was taken over. */
+  onNote?: (text: string) => void;
   /** Aborting throws the signal's reason; what is finished stays, for the next run. */
   signal?: AbortSignal;
 }

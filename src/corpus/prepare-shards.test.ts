@@ -7,6 +7,7 @@ import { gzipSync } from "node:zlib";
 import { expect, test, vi } from "vitest";
 import { sharedPath, testShared } from "../../test/support/shared.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
+import { UsageError } from "../platform/errors.ts";
 import { openShards, openTokens, readManifest, type SplitName } from "../data/dataset.ts";
 import { lengthFilter } from "./filters/spec.ts";
 import { defineFilter } from "./pipeline.ts";
@@ -465,3 +466,23 @@ testShared(
     opened.close();
   },
 );
+
+test("a second preparation of one output is refused by name while the first is at work, which ends as it would have", async () => {
+  const { prepare, set, folder } = setup();
+  const left = setup();
+  await left.prepare();
+  let second: Promise<unknown> | undefined;
+  await prepare({
+    onProgress({ stage }) {
+      if (stage === "encode") second ??= prepare({ restart: true }).catch((error) => error);
+    },
+  });
+  expect(await second).toBeInstanceOf(UsageError);
+  expect(String(await second)).toMatch(/another process is at work in .*set \(process \d+, since /);
+  expect(readdirSync(set)).toEqual(readdirSync(left.set));
+  // The manifest names the folders of the files, which differ.
+  for (const name of readdirSync(set).filter((one) => one.endsWith(".bin")))
+    expect(readFileSync(join(set, name)).equals(readFileSync(join(left.set, name))), name).toBe(true);
+  expect(readdirSync(folder).sort()).toEqual(["set", "text"]);
+  expect(await prepare()).toMatchObject({ reused: true });
+});

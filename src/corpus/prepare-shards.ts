@@ -10,7 +10,8 @@
  * taken up again.
  */
 import { UsageError } from "../platform/errors.ts";
-import { exists, joinPath, listFolder, movePath, removePath } from "../platform/files.ts";
+import { exists, joinPath, listFolder, removePath, replaceFolder } from "../platform/files.ts";
+import { lockFolders } from "../platform/lock.ts";
 import { isDataset } from "../data/dataset.ts";
 import { checkShare, isInShare } from "../data/share.ts";
 import { createBlockFilter } from "./filter-chunks.ts";
@@ -33,8 +34,8 @@ import { describeRun, openPrepareWork, prepareVersion, readKnownFiles, removeFin
  * Prepares a dataset, goes on with one that is unfinished, or finds it prepared.
  *
  * @returns the dataset; with `stage` other than "finish", its work folder and no manifest
- * @throws UsageError for options that contradict, an unfinished run with other settings (naming them), a stage whose parts
- *   are not there; DataError for text that cannot be used, no documents, a split left empty; FileError when the disk refuses
+ * @throws UsageError for options that contradict, another process at work on the same output, an unfinished run with other
+ *   settings (naming them), a stage whose parts are not there; DataError for text that cannot be used, no documents, a split left empty; FileError when the disk refuses
  */
 export async function prepareShards(
   options: PrepareShardsOptions,
@@ -57,52 +58,66 @@ export async function prepareShards(
   );
   const outDir = options.outDir ?? joinPath(options.cacheDir!, run.key.slice(0, 32));
   const workDir = options.workDir ?? `${outDir}.work`;
-  const found = findPrepared(outDir, run.key);
-  if (found && !stage) {
+  const ready = (): PreparedDataset | null => {
+    const found = stage ? undefined : findPrepared(outDir, run.key);
+    if (!found) return null;
     if (!options.keepWork) removeFinishedWork(workDir, run.key);
     return { folder: outDir, manifest: found, reused: true };
-  }
-  mayReplace(outDir);
-  const how = { restart: options.restart ?? false, known, shared: share !== undefined };
-  const work = openPrepareWork(workDir, run, how);
-  const { tokenizer, stages = [], dedup = null, validFraction = 0, shuffle = null } = options;
-  const given: ResolvedPrepare = {
-    ...options,
-    key: run.key,
-    cut: "every",
-    recorded: null,
-    stages,
-    dedup,
-    heldOut: async () => heldOutFiles.map(heldOutSource),
-    validFraction,
-    shuffle,
-    packing: options.packing ?? { kind: "documents" },
-    shardTokens: options.shardTokens ?? defaultShardTokens,
-    blockCharacters: options.blockCharacters ?? blockCharacters,
-    keepsText: dedup !== null || ("trains" in tokenizer && tokenizer.trains),
-    settings,
-    about: options.about ?? {},
   };
-  const context: StageContext = {
-    given,
-    files,
-    work,
-    filter: createBlockFilter({ threads: options.threads, signal }),
-    mine: (number) => !share || isInShare(number, share),
-    say,
+  const prepare = async (): ReturnType<typeof prepareShards> => {
+    mayReplace(outDir);
+    const how = { restart: options.restart ?? false, known, shared: share !== undefined };
+    const work = openPrepareWork(workDir, run, how);
+    const { tokenizer, stages = [], dedup = null, validFraction = 0, shuffle = null } = options;
+    const given: ResolvedPrepare = {
+      ...options,
+      key: run.key,
+      cut: "every",
+      recorded: null,
+      stages,
+      dedup,
+      heldOut: async () => heldOutFiles.map(heldOutSource),
+      validFraction,
+      shuffle,
+      packing: options.packing ?? { kind: "documents" },
+      shardTokens: options.shardTokens ?? defaultShardTokens,
+      blockCharacters: options.blockCharacters ?? blockCharacters,
+      keepsText: dedup !== null || ("trains" in tokenizer && tokenizer.trains),
+      settings,
+      about: options.about ?? {},
+    };
+    const context: StageContext = {
+      given,
+      files,
+      work,
+      filter: createBlockFilter({ threads: options.threads, signal }),
+      mine: (number) => !share || isInShare(number, share),
+      say,
+    };
+    try {
+      const manifest = await runPreparation(context, tokenizer, stage);
+      if (manifest === null) return { folder: work.path, manifest, reused: false };
+      signal?.throwIfAborted();
+      mayReplace(outDir);
+      replaceFolder(work.folder("result"), outDir);
+      if (!options.keepWork) removePath(work.path);
+      return { folder: outDir, manifest, reused: false };
+    } catch (error) {
+      work.removeIfEmpty();
+      throw error;
+    } finally {
+      await context.filter.close();
+    }
   };
+  const before = ready();
+  if (before) return before;
+  // Machines that share the work are many processes at once, each on parts of its own.
+  const lock = share ? null : lockFolders([outDir, workDir], options.onNote);
   try {
-    const manifest = await runPreparation(context, tokenizer, stage);
-    if (manifest === null) return { folder: work.path, manifest, reused: false };
-    signal?.throwIfAborted();
-    replaceFolder(work.folder("result"), outDir);
-    if (!options.keepWork) removePath(work.path);
-    return { folder: outDir, manifest, reused: false };
-  } catch (error) {
-    work.removeIfEmpty();
-    throw error;
+    // Another process may have finished it until the lock was ours.
+    return ready() ?? (await prepare());
   } finally {
-    await context.filter.close();
+    lock?.release();
   }
 }
 
@@ -181,14 +196,4 @@ function heldOutSource(file: InputFile): DedupSource {
 function mayReplace(folder: string): void {
   if (exists(folder) && !isDataset(folder) && listFolder(folder).length > 0)
     throw new UsageError(`${folder}: exists and was not written by this command; name another folder or remove it`);
-}
-
-function replaceFolder(from: string, to: string): void {
-  mayReplace(to);
-  const old = `${to}.old`;
-  // Left by a process that was ended between the two renames: the new one is still in its work folder then.
-  if (isDataset(old)) removePath(old);
-  if (exists(to)) movePath(to, old);
-  movePath(from, to);
-  if (isDataset(old)) removePath(old);
 }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { showText } from "../platform/show.ts";
 import { DataError, FormatError } from "../platform/errors.ts";
 import { issueWords } from "../platform/issue.ts";
-import { exists, joinPath, readWhole } from "../platform/files.ts";
+import { exists, joinPath, readWhole, recoverFolder } from "../platform/files.ts";
 import { streamOfShards } from "./shard-stream.ts";
 import { openShard, type Shard } from "./shards.ts";
 import type { TokenStream } from "./token-stream.ts";
@@ -103,12 +103,15 @@ export type SplitSummary = z.infer<typeof splitSchema>;
 export type DatasetManifest = z.infer<typeof manifestSchema>;
 
 /** Whether a folder holds a prepared dataset (its manifest may still turn out damaged). */
-export const isDataset = (folder: string): boolean => exists(joinPath(folder, manifestName));
+export function isDataset(folder: string): boolean {
+  recoverFolder(folder);
+  return exists(joinPath(folder, manifestName));
+}
 
 /** The manifest of a prepared dataset. DataError if there is none, FormatError if it is not what it should be. */
 export function readManifest(folder: string): DatasetManifest {
   const path = joinPath(folder, manifestName);
-  if (!exists(path))
+  if (!isDataset(folder))
     throw new DataError(`${folder}: is not a prepared dataset (no ${manifestName}); make one with bitnet data prepare`);
   let value: unknown;
   try {

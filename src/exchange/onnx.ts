@@ -46,7 +46,7 @@ export interface SaveOnnxOptions {
   weights?: OnnxWeights;
   /** Operators as of this opset, 21 to 26; default: 26. The graph is the same; older runtimes want a lower one. */
   opset?: number;
-  /** Weights in `<path>.data`; default: where one file would pass 2 GiB. */
+  /** Weights in `<path>.<hash>.data`; default: where one file would pass 2 GiB. */
   externalData?: boolean;
   /**
    * Keys and values of earlier tokens go in and out: inputs attention_mask [B, P + T], position_ids [B, T] and

@@ -19,11 +19,12 @@ import {
   sha256OfFile,
   writeAtomically,
   writeFolderAtomically,
+  recoverFolder,
 } from "./files.ts";
 
 vi.mock("node:fs", async (original) => {
   const actual = await original<typeof import("node:fs")>();
-  return { ...actual, writeSync: vi.fn(actual.writeSync) };
+  return { ...actual, writeSync: vi.fn(actual.writeSync), renameSync: vi.fn(actual.renameSync) };
 });
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -186,6 +187,64 @@ test("temporary folders of processes that are gone are swept, those of living on
   mkdirSync(join(parent, "other.tmp-4194305-1"));
   await writeFolderAtomically(join(parent, "set"), () => {});
   expect(readdirSync(parent).sort()).toEqual(["other.tmp-4194305-1", "set", `set.tmp-${process.pid}-999999`]);
+});
+
+test("temporary files of processes that are gone are swept when the same file is written, and no others", () => {
+  const folder = temporaryFolder();
+  for (const name of ["a.bin.tmp-4194305-1", "b.bin.tmp-4194305-1", `a.bin.tmp-${process.pid}-999999`])
+    writeFileSync(join(folder, name), "half");
+  writeAtomically(join(folder, "a.bin"), "whole");
+  expect(readdirSync(folder).sort()).toEqual(["a.bin", `a.bin.tmp-${process.pid}-999999`, "b.bin.tmp-4194305-1"]);
+});
+
+const put = (text: string) => (temporary: string) => writeFileSync(join(temporary, "content"), text);
+const anything = { mayReplace: () => true };
+
+test("when a folder's new content cannot get the name, the earlier one gets it back", async () => {
+  const parent = temporaryFolder();
+  const path = join(parent, "set");
+  await writeFolderAtomically(path, put("old"));
+  const actual = await vi.importActual<typeof import("node:fs")>("node:fs");
+  vi.mocked(fs.renameSync)
+    .mockImplementationOnce(actual.renameSync)
+    .mockImplementationOnce(() => {
+      throw Object.assign(new Error("EIO: i/o error, rename"), { code: "EIO" });
+    });
+  await expect(writeFolderAtomically(path, put("new"), anything)).rejects.toThrow("set: cannot write: EIO");
+  expect(readFileSync(join(path, "content"), "utf8")).toBe("old");
+  expect(readdirSync(parent)).toEqual(["set"]);
+});
+
+test("the only copy that a killed replacement left is put back: by who opens the folder, and by who writes it", async () => {
+  for (const recover of [
+    (path: string) => recoverFolder(path),
+    (path: string) => expect(writeFolderAtomically(path, put("new"))).rejects.toThrow("exists and is not empty"),
+  ]) {
+    const parent = temporaryFolder();
+    const path = join(parent, "set");
+    // As they stand between the two renames.
+    mkdirSync(`${path}.replaced-4194305-2`);
+    put("old")(`${path}.replaced-4194305-2`);
+    mkdirSync(`${path}.tmp-4194305-1`);
+    await recover(path);
+    expect(readFileSync(join(path, "content"), "utf8")).toBe("old");
+  }
+});
+
+test("what a replacement killed after its second rename left is removed by the next write", async () => {
+  const parent = temporaryFolder();
+  const path = join(parent, "set");
+  for (const [name, text] of [
+    ["set", "new"],
+    ["set.replaced-4194305-2", "old"],
+  ]) {
+    mkdirSync(join(parent, name));
+    put(text)(join(parent, name));
+  }
+  recoverFolder(path);
+  expect(readFileSync(join(path, "content"), "utf8")).toBe("new");
+  await writeFolderAtomically(path, put("newer"), anything);
+  expect(readdirSync(parent)).toEqual(["set"]);
 });
 
 test.skipIf(process.platform !== "linux")(

@@ -9,7 +9,7 @@ import {
   findNewestCheckpoint,
   verifyCheckpoint,
 } from "../checkpoint/index.ts";
-import { FormatError, UsageError } from "../platform/errors.ts";
+import { FileError, FormatError, UsageError } from "../platform/errors.ts";
 import {
   absolutePath,
   baseName,
@@ -21,6 +21,7 @@ import {
   makeFolder,
   writeAtomically,
 } from "../platform/files.ts";
+import { type FolderLock, takeLock } from "../platform/lock.ts";
 import type { MachineFacts } from "../platform/system.ts";
 import { parseConfig } from "./config.ts";
 import type { RunConfigPatch } from "./config-schema.ts";
@@ -38,6 +39,7 @@ export function runPaths(folder: string) {
     samples: at("samples", "samples.jsonl"),
     checkpoints: at(checkpointsFolder),
     report: at("report"),
+    lock: at("run.lock"),
   };
 }
 
@@ -60,6 +62,8 @@ export interface RunMeta {
   version: 1;
   preset: string;
   createdMs: number;
+  /** Runs in one folder are numbered as they begin: the newest is told by this, since a clock may jump. Absent in older runs. */
+  order?: number;
   parameters: { total: number; ternary: number };
   derived: { steps: number; tokensPerStep: number; stepsPerEpoch: number; warmupSteps: number; microBatch: number };
   tokenizer: { name: string; vocabSize: number; hash: string };
@@ -72,6 +76,7 @@ const metaSchema = z.looseObject({
   version: z.literal(1),
   preset: z.string(),
   createdMs: z.number(),
+  order: z.int().min(0).optional(),
   sessions: z.array(
     z.looseObject({ isa: z.string(), threads: z.number(), precision: z.string(), backend: z.string() }),
   ),
@@ -115,22 +120,37 @@ export function newRunFolder(parent: string, name: string, epochMs: number): str
 /**
  * Makes the folder of a new run, before anything costly is done, so that a disk that refuses says so at once.
  *
+ * @param claim locks the folder, once it is there
  * @returns undoes it, if nothing was written there
  * @throws UsageError where there is something already; FileError where the disk refuses
  */
-export function makeRunFolder(folder: string): () => void {
+export function makeRunFolder(folder: string, claim: (folder: string) => void): () => void {
   const there = exists(folder);
+  const refuseRun = () => {
+    if (isRun(folder))
+      throw new UsageError(`${folder}: holds a run already; go on with it by --resume auto, or name another folder`);
+  };
   // What a process killed while it began the run may leave.
-  const begun = (name: string) => /^(meta|tokenizer)\.json/.test(name) || name.startsWith("config.yaml.tmp-");
-  if (there && isRun(folder))
-    throw new UsageError(`${folder}: holds a run already; go on with it by --resume auto, or name another folder`);
+  const begun = (name: string) => /^((meta|tokenizer)\.json|run\.lock|config\.yaml\.tmp-)/.test(name);
+  refuseRun();
   if (there && !listFolder(folder).every(begun))
     throw new UsageError(`${folder}: is not empty; name another folder for the run`);
   makeFolder(folder);
+  claim(folder);
+  // Another process may have begun and ended one until then.
+  refuseRun();
   return () => {
-    if (!there && listFolder(folder).length === 0) removePath(folder);
+    if (!there && listFolder(folder).every((name) => name.startsWith("run.lock"))) removePath(folder);
   };
 }
+
+/**
+ * Takes a run's folder for this process, for as long as it trains there.
+ *
+ * @throws UsageError naming the process that is at work in it
+ */
+export const lockRun = (folder: string, onNote?: (text: string) => void): FolderLock =>
+  takeLock(runPaths(folder).lock, `the run ${folder}`, onNote);
 
 /** Where a run is to go on. */
 export interface ResumePoint extends FoundCheckpoint {
@@ -141,12 +161,13 @@ export interface ResumePoint extends FoundCheckpoint {
  * What `--resume` means: "auto" is the run in `runFolder`, or else the newest run in `parent` (of this preset, if one is
  * named); a path is a checkpoint, or a run. null: there is nothing to go on from, and "auto" begins anew.
  *
+ * @param options.claim told of the run's folder before its checkpoints are read: another process may add to them until then
  * @throws FormatError where a run has checkpoints but none is whole, or the one named is not; UsageError where a path
  *   names neither
  */
 export function findResumePoint(
   resume: string,
-  options: { runFolder?: string; parent: string; preset?: string },
+  options: { runFolder?: string; parent: string; preset?: string; claim?: (folder: string) => void },
 ): ResumePoint | null {
   if (resume !== "auto" && !isRun(resume)) {
     const path = absolutePath(resume);
@@ -155,10 +176,12 @@ export function findResumePoint(
       throw new UsageError(
         `--resume ${resume}: is neither a run's folder (with config.yaml) nor a checkpoint in one (checkpoints/step_...)`,
       );
+    options.claim?.(folder);
     return { folder, checkpoint: { path, state: verifyCheckpoint(path) }, refused: [] };
   }
   const folder = resume === "auto" ? (options.runFolder ?? newestRun(options.parent, options.preset)) : resume;
   if (!folder || !isRun(folder)) return null;
+  options.claim?.(folder);
   const found = findNewestCheckpoint(runPaths(folder).checkpoints);
   if (!found.checkpoint && found.refused.length > 0)
     throw new FormatError(
@@ -167,15 +190,28 @@ export function findResumePoint(
   return { folder, ...found };
 }
 
-/** The run in `parent` that was begun last. */
+/** The run in `parent` that was begun last: by its number; among older runs, which have none, by their clocks. */
 function newestRun(parent: string, preset: string | undefined): string | undefined {
   if (!exists(parent)) return undefined;
-  let newest: { folder: string; createdMs: number } | undefined;
-  for (const name of listFolder(parent)) {
+  const runs = listFolder(parent).flatMap((name) => {
     const folder = joinPath(parent, name);
     const meta = isRun(folder) ? readMeta(folder) : null;
-    if (!meta || (preset !== undefined && meta.preset !== preset)) continue;
-    if (!newest || meta.createdMs > newest.createdMs) newest = { folder, createdMs: meta.createdMs };
+    return meta && (preset === undefined || meta.preset === preset) ? [{ folder, meta }] : [];
+  });
+  runs.sort((a, b) => (a.meta.order ?? 0) - (b.meta.order ?? 0) || a.meta.createdMs - b.meta.createdMs);
+  return runs.at(-1)?.folder;
+}
+
+/** The number of a run that begins now, beside the others in its parent folder. Those that are damaged do not count. */
+export function nextOrder(folder: string): number {
+  let last = 0;
+  const parent = joinPath(absolutePath(folder), "..");
+  for (const name of listFolder(parent)) {
+    try {
+      last = Math.max(last, readMeta(joinPath(parent, name))?.order ?? 0);
+    } catch (error) {
+      if (!(error instanceof FormatError || error instanceof FileError)) throw error;
+    }
   }
-  return newest?.folder;
+  return last + 1;
 }

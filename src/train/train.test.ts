@@ -375,6 +375,44 @@ describe("going on", () => {
     );
   });
 
+  test("is refused while another process trains in the run, which ends as it would have", async () => {
+    const folder = fresh();
+    const others: Promise<unknown>[] = [];
+    const intruder: Callback = {
+      name: "intruder",
+      async on(event) {
+        if (event.type !== "step" || (event.step !== 2 && event.step !== 6)) return;
+        for (const options of [{ runFolder: folder }, { runFolder: folder, resume: "auto" }, { resume: folder }])
+          others.push(
+            run(options).then(
+              () => "trained",
+              (error) => [error.constructor, error.message],
+            ),
+          );
+        await Promise.all(others);
+      },
+    };
+    await run({ runFolder: folder, callbacks: [intruder] });
+    expect(curve(folder)).toEqual(curve(whole));
+    const busy = [
+      UsageError,
+      expect.stringMatching(/^another process is at work in the run .*run\d+ \(process \d+, since /),
+    ];
+    const begun = [UsageError, expect.stringMatching(/holds a run already/)];
+    expect(await Promise.all(others)).toEqual([begun, busy, busy, begun, busy, busy]);
+    expect(existsSync(join(folder, "run.lock"))).toBe(false);
+  });
+
+  test("takes the run that was begun last, though the clock says otherwise", async () => {
+    const runs = join(root, "jumped");
+    const at = (epochMs: number) => ({ ...steppingClock(), epochMs: () => epochMs });
+    const ahead = await run({ runsFolder: runs, clock: at(4e12) }, { train: { steps: 2 } });
+    const back = await run({ runsFolder: runs, clock: at(1e12) }, { train: { steps: 2 } });
+    expect(ahead.folder > back.folder).toBe(true);
+    const auto = await run({ runsFolder: runs, resume: "auto", clock: at(5e11) }, { train: { steps: 3 } });
+    expect(auto).toMatchObject({ folder: back.folder, step: 3 });
+  });
+
   test("with another shape, preset or data is refused", async () => {
     const folder = fresh();
     cpSync(whole, folder, { recursive: true });

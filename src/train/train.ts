@@ -16,6 +16,7 @@ import { Transformer } from "../model/index.ts";
 import type { Precision } from "../ops/op.ts";
 import { FormatError, UsageError } from "../platform/errors.ts";
 import { writeAtomically } from "../platform/files.ts";
+import type { FolderLock } from "../platform/lock.ts";
 import { createRandom } from "../platform/random.ts";
 import {
   type Clock,
@@ -47,8 +48,10 @@ import type { WeightedObjective } from "./objectives/weighted.ts";
 import { createOptimizer } from "./optimizers.ts";
 import {
   findResumePoint,
+  lockRun,
   makeRunFolder,
   newRunFolder,
+  nextOrder,
   type ResumePoint,
   type RunMeta,
   readMeta,
@@ -134,15 +137,25 @@ export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "dat
 /**
  * Trains, or goes on training, and says how it went.
  *
- * @throws UsageError, DataError, FileError, FormatError for input that cannot be used; DivergenceError; what was saved
+ * @throws UsageError where another process trains in the same folder; UsageError, DataError, FileError, FormatError for input that cannot be used; DivergenceError; what was saved
  *   stays
  */
 export async function train(options: TrainOptions): Promise<TrainReport> {
+  const locks: FolderLock[] = [];
+  try {
+    return await trainLocked(options, (folder) => locks.push(lockRun(folder, options.onNote)));
+  } finally {
+    for (const lock of locks) lock.release();
+  }
+}
+
+/** @param claim locks the run's folder, once it is known, before anything in it is believed */
+async function trainLocked(options: TrainOptions, claim: (folder: string) => void): Promise<TrainReport> {
   const { clock = systemClock, signal, onNote = () => {} } = options;
   const start = options.from === undefined ? null : await startingPoint(options.from, onNote);
   // Under everything that is asked for: what contradicts the weights is then seen, and refused.
   const layers = [...(start?.layers ?? []), ...layersOf(options.config)];
-  const { config, resume, folder } = chooseRun(options, layers, clock);
+  const { config, resume, folder } = chooseRun(options, layers, clock, claim);
   if (start) checkStart(start, config);
   for (const { path, reason } of resume?.refused ?? []) onNote(`not using ${path}: ${reason}`);
   if (resume) {
@@ -161,7 +174,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
   const open: { close(): void | Promise<void> }[] = [backend];
   try {
     const precision = choosePrecision(config.train.precision, backend);
-    const undo = resume ? () => {} : makeRunFolder(folder);
+    const undo = resume ? () => {} : makeRunFolder(folder, claim);
     try {
       const tokenizer = resume ? savedTokenizer(resume, config) : start && startTokenizer(start, config);
       if (start && !resume?.checkpoint) onNote(`beginning from the weights in ${start.folder}`);
@@ -217,9 +230,10 @@ function chooseRun(
   { resume: wanted, runFolder, runsFolder = "runs" }: TrainOptions,
   layers: readonly ConfigLayer[],
   clock: Clock,
+  claim: (folder: string) => void,
 ): { config: RunConfig; resume: ResumePoint | null; folder: string } {
   const preset = layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
-  const resume = wanted ? findResumePoint(wanted, { runFolder, parent: runsFolder, preset }) : null;
+  const resume = wanted ? findResumePoint(wanted, { runFolder, parent: runsFolder, preset, claim }) : null;
   if (!resume) {
     if (wanted && preset === undefined)
       throw new UsageError(`there is no run in ${runFolder ?? runsFolder} to go on with; name a preset to begin one`);
@@ -438,6 +452,7 @@ function recordRun(ready: ReadyRun, corpus: TrainingData, clock: Clock, { onNote
     version: 1,
     preset: config.preset,
     createdMs: before?.createdMs ?? session.startedMs,
+    order: before ? before.order : nextOrder(folder),
     parameters: ready.parameters,
     derived: numbers,
     tokenizer: { name: tokenizer.name, vocabSize: tokenizer.vocabSize, hash: tokenizer.hash },

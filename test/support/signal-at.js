@@ -3,17 +3,21 @@
  * function of node:fs on a path that holds some text. So a test kills a process amid its work on any machine, however busy:
  * nobody watches from outside and comes too late. support/signalled.ts starts such processes.
  *
- * BITNET_TEST_SIGNAL: JSON of { signal, call, path, count, torn }. torn: of writeSync, half of the bytes are written first.
+ * BITNET_TEST_SIGNAL: JSON of { signal, call, path, count, torn, ends }. torn: of writeSync, half of the bytes are written
+ * first; ends: the path ends with that text.
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 
-const { signal, call, path: text, count, torn } = JSON.parse(process.env.BITNET_TEST_SIGNAL);
+const { signal, call, path: text, count, torn, ends } = JSON.parse(process.env.BITNET_TEST_SIGNAL);
 const paths = new Map();
 let seen = 0;
 
 /** Whether now is the moment. */
-const isMoment = (name, path) => name === call && String(path).replaceAll("\\", "/").includes(text) && ++seen === count;
+const isMoment = (name, path) => {
+  const shown = String(path).replaceAll("\\", "/");
+  return name === call && (ends ? shown.endsWith(text) : shown.includes(text)) && ++seen === count;
+};
 const send = () => process.kill(process.pid, signal);
 
 for (const name of ["openSync", "renameSync", "mkdirSync", "writeSync"]) {

@@ -8,6 +8,8 @@ export interface Moment {
   call: "openSync" | "renameSync" | "mkdirSync" | "writeSync";
   path: string;
   count: number;
+  /** The path ends with `path`. */
+  ends?: boolean;
   /** Of writeSync: half of the bytes are written first. */
   torn?: boolean;
   /** Default SIGKILL. */

@@ -232,6 +232,7 @@ async function runDedup(paths: string[], options: DedupCommandOptions): Promise<
       stage: options.stage,
       share,
       onProgress,
+      onNote: (text) => process.stderr.write(`bitnet: ${text}\n`),
       signal: interruption.signal,
     });
     close();

@@ -166,6 +166,7 @@ async function runPrepare(paths: string[], options: PrepareCommandOptions): Prom
       stage: options.stage,
       share: options.share,
       onProgress: lines.onProgress,
+      onNote: (text) => process.stderr.write(`bitnet: ${text}\n`),
       signal,
     };
     if (options.dryRun) {

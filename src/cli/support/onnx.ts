@@ -22,7 +22,10 @@ export function addOnnxOptions(command: Command): void {
       "onnx: a folder for transformers.js: onnx/model.onnx with a key-value cache, config and tokenizer files",
     )
     .addOption(
-      new Option("--external-data", "onnx: weights in a file beside it, .data; of itself where one would pass 2 GiB"),
+      new Option(
+        "--external-data",
+        "onnx: weights in a file beside it, named by their hash, .data; of itself where one would pass 2 GiB",
+      ),
     );
 }
 

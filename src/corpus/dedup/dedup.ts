@@ -10,10 +10,12 @@ import {
   joinPath,
   listFolder,
   makeFolder,
-  movePath,
+  recoverFolder,
   removePath,
+  replaceFolder,
   writeAtomically,
 } from "../../platform/files.ts";
+import { lockFolders } from "../../platform/lock.ts";
 import { checkShare, isInShare, type Share, shareName } from "../../data/share.ts";
 import { processorCount } from "../../platform/machine.ts";
 import { addSourceReport, createSourceReport, type SourceReport } from "../records.ts";
@@ -33,7 +35,7 @@ import {
 } from "./report.ts";
 import { createSignaturePool, markerName, runTextStage, type SourceCounts, writeEmptyShingles } from "./signatures.ts";
 import { type DedupSource, documentNumber, orderSources, placeOf } from "./sources.ts";
-import { dedupVersion, describeRun, openWorkFolder, type WorkFolder } from "./work-folder.ts";
+import { dedupVersion, describeRun, openWorkFolder, type RunDescription, type WorkFolder } from "./work-folder.ts";
 import { type DropReason, dropReasons, partName, type SourceResult, writeSource } from "./write.ts";
 
 /** In order. `candidates` and `clusters` are SQL alone, which another engine can run (`planText`). */
@@ -73,6 +75,8 @@ export interface DeduplicateOptions extends DedupOptions {
   /** @deprecated The name of `share` before. */
   shard?: Share;
   onProgress?: (progress: DedupProgress) => void;
+  /** Told, for people, that the lock of a process that is gone was taken over. */
+  onNote?: (text: string) => void;
   signal?: AbortSignal;
 }
 
@@ -87,14 +91,15 @@ export interface DeduplicationResult {
 /**
  * Deduplicates, or finds it done.
  *
- * @throws UsageError for options that contradict or a folder that may not be replaced; DataError for no documents, or
+ * @throws UsageError for options that contradict, another process at work on the same output, or a folder that may not be
+ *   replaced; DataError for no documents, or
  *   sources that changed meanwhile; UnsupportedError without DuckDB; FileError when the disk refuses
  */
 export async function deduplicate(given: DeduplicateOptions): Promise<DeduplicationResult> {
   const options = resolveDedup(given);
   const sources = orderSources(given.sources);
   const heldOut = given.heldOut?.length ? orderSources(given.heldOut) : [];
-  const { outDir, stage, share = given.shard, signal } = given;
+  const { outDir, stage, share = given.shard } = given;
   if (given.share && given.shard) throw new UsageError("name the machine's part once: as share, not as shard too");
   if (share) checkShare(share);
   const run = describeRun(options, sources, heldOut, given.documents ?? true);
@@ -102,6 +107,26 @@ export async function deduplicate(given: DeduplicateOptions): Promise<Deduplicat
   const before = findResult(outDir);
   if (before && before.key === run.key && before.share === shareText && before.version === dedupVersion && !stage)
     return { folder: outDir, report: before, reused: true };
+  // Machines that share the work are many processes at once, each on parts of its own.
+  const lock = share ? null : lockFolders([outDir, given.workDir ?? `${outDir}.work`], given.onNote);
+  try {
+    return await runStages(given, { options, sources, heldOut, run, shareText });
+  } finally {
+    lock?.release();
+  }
+}
+
+async function runStages(
+  given: DeduplicateOptions,
+  {
+    options,
+    sources,
+    heldOut,
+    run,
+    shareText,
+  }: Pick<Context, "options" | "sources" | "heldOut"> & { run: RunDescription; shareText: string | null },
+): Promise<DeduplicationResult> {
+  const { outDir, stage, share = given.shard, signal } = given;
   const work = openWorkFolder(given.workDir ?? `${outDir}.work`, run, given.restart ?? false);
   sweep(work, resultFolder({ given, work }));
   const context: Context = {
@@ -181,6 +206,7 @@ function lazy(make: () => Promise<SqlEngine>): Lazy {
 
 /** What is there in the result's folder. @throws UsageError for something that is no deduplication */
 function findResult(outDir: string): DedupReport | null {
+  recoverFolder(outDir);
   if (!exists(outDir) || listFolder(outDir).length === 0) return null;
   if (exists(joinPath(outDir, reportName))) return readDedupReport(outDir);
   throw new UsageError(`${outDir}: exists and holds no deduplication; name another folder or remove it`);
@@ -466,7 +492,6 @@ async function writeStage(context: Context, share: string | null): Promise<Dedup
   makeFolder(result);
   writeAtomically(joinPath(result, reportName), `${JSON.stringify(report, null, 2)}\n`);
   findResult(outDir);
-  if (exists(outDir)) removePath(outDir);
-  movePath(result, outDir);
+  replaceFolder(result, outDir);
   return report;
 }

@@ -1,11 +1,19 @@
 // Oracle: the examples of protobuf's own page on its wire format (https://protobuf.dev/programming-guides/encoding), and
 // a reader of it written here. What the graphs compute is judged by onnxruntime (test/judges/onnx.test.ts).
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { expect, test } from "vitest";
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../../test/support/temporary-folder.ts";
 import { Graph, writeOnnx } from "./index.ts";
 import { Message, varint } from "./wire.ts";
+
+vi.mock("node:fs", async (original) => {
+  const actual = await original<typeof import("node:fs")>();
+  return { ...actual, renameSync: vi.fn(actual.renameSync) };
+});
+const actual = await vi.importActual<typeof import("node:fs")>("node:fs");
 
 const hex = (bytes: Iterable<number>) => Buffer.from([...bytes]).toString("hex");
 
@@ -102,8 +110,9 @@ test("a file is one ModelProto: versions, metadata, and a graph whose initialise
 test("external data lies at multiples of 4096, where the tensors say, and small tensors stay", async () => {
   const path = join(temporaryFolder(), "m.onnx");
   const written = await writeOnnx(path, small(), { ...options, externalData: true });
-  expect(written.map((file) => file.path)).toEqual([path, `${path}.data`]);
-  const data = readFileSync(`${path}.data`);
+  const data = readFileSync(written[1].path);
+  const location = `m.onnx.${createHash("sha256").update(data).digest("hex").slice(0, 16)}.data`;
+  expect(written.map((file) => file.path)).toEqual([path, join(path, "..", location)]);
   const tensors = initializersOf(path);
   for (const [i, name] of ["w", "v"].entries()) {
     const entries = tensors
@@ -113,11 +122,35 @@ test("external data lies at multiples of 4096, where the tensors say, and small 
         const entry = parse(bytes as Uint8Array);
         return [textOf(entry.get(1)![0]), textOf(entry.get(2)![0])];
       });
-    expect(Object.fromEntries(entries)).toEqual({ location: "m.onnx.data", offset: String(4096 * i), length: "2400" });
+    expect(Object.fromEntries(entries)).toEqual({ location, offset: String(4096 * i), length: "2400" });
     expect(tensors.get(name)!.has(9)).toBe(false);
     expect(hex(data.subarray(4096 * i, 4096 * i + 2400))).toBe(hex(new Uint8Array(large.buffer)));
   }
   expect(tensors.get("constant_0")!.has(9)).toBe(true);
+});
+
+test("a new export takes the data of the one before away; one that fails between its files leaves that one whole", async () => {
+  const folder = temporaryFolder();
+  const path = join(folder, "m.onnx");
+  const external = { ...options, externalData: true };
+  const [, first] = await writeOnnx(path, small(), external);
+  const before = readFileSync(path);
+  const changed = small();
+  changed.initializer({ name: "u", type: "float", dims: [600], data: () => new Float32Array(600) });
+  // Between the data file's last name and the graph's.
+  vi.mocked(fs.renameSync)
+    .mockImplementationOnce(actual.renameSync)
+    .mockImplementationOnce(() => {
+      throw Object.assign(new Error("ENOSPC: no space left on device, rename"), { code: "ENOSPC" });
+    });
+  await expect(writeOnnx(path, changed, external)).rejects.toThrow("the disk is full");
+  expect(readFileSync(path).equals(before)).toBe(true);
+  expect(readdirSync(folder)).toContain(basename(first.path));
+  const [, second] = await writeOnnx(path, changed, external);
+  expect(second.path).not.toBe(first.path);
+  expect(readdirSync(folder).sort()).toEqual(["m.onnx", basename(second.path)].sort());
+  await writeOnnx(path, changed, options);
+  expect(readdirSync(folder)).toEqual(["m.onnx"]);
 });
 
 test("data that is not of its dims is refused, and what was there stays", async () => {

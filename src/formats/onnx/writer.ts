@@ -1,9 +1,19 @@
 /**
  * Writes an ONNX model, whole or not at all, one initialiser in memory at a time. A protobuf file ends at 2 GiB; a model
- * over that, or on request, has its large initialisers in a file of their own beside it.
+ * over that, or on request, has its large initialisers in a file of their own beside it. That one is named by the hash of
+ * its content, so that a graph never points to another model's weights, whatever moment the writing ends at.
  */
-import { baseName, createAtomicFile } from "../../platform/files.ts";
+import {
+  baseName,
+  createAtomicFile,
+  createHasher,
+  folderOf,
+  joinPath,
+  listFolder,
+  removePath,
+} from "../../platform/files.ts";
 import { type Graph, type Initializer, initializerBytes, onnxTypes, valueInfoMessage } from "./graph.ts";
+import { FileError } from "../../platform/errors.ts";
 import { lengthPrefix, Message } from "./wire.ts";
 
 export interface OnnxOptions {
@@ -12,7 +22,7 @@ export interface OnnxOptions {
   irVersion: number;
   producerVersion: string;
   metadata: Readonly<Record<string, string>>;
-  /** Large initialisers to `<path>.data`; default: where the model would pass 2 GiB. */
+  /** Large initialisers to `<path>.<16 digits of their SHA-256>.data`; default: where the model would pass 2 GiB. */
   externalData?: boolean;
   /** Ends the writing between two initialisers, with its reason; nothing is left. */
   signal?: AbortSignal;
@@ -24,6 +34,10 @@ const maxMessageBytes = 2 ** 31 - 1;
 const leastExternalBytes = 1024;
 /** Of external data, so that it can be mapped (onnx.proto: "multiples of 4096"). */
 const alignment = 4096;
+
+/** Of the SHA-256 of external data, in its file's name. */
+const hashDigits = 16;
+const dataEnding = /^[0-9a-f]{16}\.data$/;
 
 const field = { graph: 7, initializer: 5, rawData: 9 } as const;
 
@@ -38,40 +52,67 @@ export async function writeOnnx(
 ): Promise<{ path: string; sizeBytes: number }[]> {
   const inside = layOut(graph, options, null);
   const external = options.externalData ?? inside.sizeBytes > maxMessageBytes;
-  const dataPath = `${path}.data`;
-  const plan = external ? layOut(graph, options, baseName(dataPath)) : inside;
+  const dataPath = (hash: string) => `${path}.${hash.slice(0, hashDigits)}.data`;
+  // Until the data are known, digits of the same length stand for their hash: no other byte depends on them.
+  const planWith = (hash: string) => layOut(graph, options, baseName(dataPath(hash)));
+  const plan = external ? planWith("0".repeat(hashDigits)) : inside;
   if (plan.sizeBytes > maxMessageBytes)
     throw new Error(`onnx: ${path} would have ${plan.sizeBytes} bytes without its large initialisers`);
   const file = createAtomicFile(path);
-  const data = external ? createAtomicFile(dataPath) : null;
+  const data = external ? createAtomicFile(`${path}.data`) : null;
+  const hasher = createHasher();
+  const appendData = (bytes: Uint8Array) => {
+    data!.append(bytes);
+    hasher.update(bytes);
+  };
+  const offsets: number[] = [];
   try {
     file.append(plan.head);
     for (const { initializer, head, offset } of plan.initializers) {
       options.signal?.throwIfAborted();
+      offsets.push(file.sizeBytes);
       file.append(head);
       const bytes = await bytesOf(initializer);
       if (offset === null) {
         file.append(bytes);
         continue;
       }
-      data!.append(new Uint8Array(offset - data!.sizeBytes));
-      data!.append(bytes);
+      appendData(new Uint8Array(offset - data!.sizeBytes));
+      appendData(bytes);
     }
     if (file.sizeBytes !== plan.sizeBytes)
       throw new Error(`onnx: ${file.sizeBytes} bytes were written, ${plan.sizeBytes} announced`);
-    const written = [
-      { path, sizeBytes: file.sizeBytes },
-      ...(data ? [{ path: dataPath, sizeBytes: data.sizeBytes }] : []),
-    ];
-    // The data first: a model's file of the final name has what it points to.
-    data?.commit();
+    const written = [{ path, sizeBytes: file.sizeBytes }];
+    if (data) {
+      const hash = hasher.hex();
+      for (const [i, { head }] of planWith(hash).initializers.entries()) file.overwrite(offsets[i], head);
+      written.push({ path: dataPath(hash), sizeBytes: data.sizeBytes });
+      // The data first: a model's file of the final name has what it points to, and an earlier one keeps its own.
+      data.commit(dataPath(hash));
+    }
     file.commit();
+    removeEarlierData(path, written.at(-1)!.path);
     return written;
   } catch (error) {
     file.abort();
     data?.abort();
     throw error;
   }
+}
+
+/**
+ * Removes data files that graphs of this name pointed to before, or that a killed export left. One that cannot go (on Windows,
+ * one that a program has mapped) waits for the next export: this one is whole.
+ */
+function removeEarlierData(path: string, current: string): void {
+  const [folder, start] = [folderOf(path), `${baseName(path)}.`];
+  for (const name of listFolder(folder))
+    if (name.startsWith(start) && name !== baseName(current) && dataEnding.test(name.slice(start.length)))
+      try {
+        removePath(joinPath(folder, name));
+      } catch (error) {
+        if (!(error instanceof FileError)) throw error;
+      }
 }
 
 interface Plan {

@@ -12,6 +12,14 @@ import { FileError, FormatError } from "../errors.ts";
 import { decompressGzip } from "./gzip.ts";
 import { decompressZstd } from "../zstd.ts";
 import { createHasher } from "./hash.ts";
+import {
+  isRunning,
+  putInPlace,
+  recoverReplaced,
+  sweepFileLeftovers,
+  sweepLeftovers,
+  temporaryName,
+} from "./leftovers.ts";
 
 export { createHasher, type Hasher, sha256Of } from "./hash.ts";
 
@@ -198,18 +206,16 @@ export interface AtomicFile {
   append(bytes: Uint8Array): void;
   /** Overwrites bytes already appended (a header whose counts are known last). */
   overwrite(offset: number, bytes: Uint8Array): void;
-  /** Flushes to the disk and gives the file its final name. */
-  commit(): void;
+  /** Flushes to the disk and gives the file its final name: its path, or another one in the same folder. */
+  commit(name?: string): void;
   /** Removes what was written. Harmless after commit. */
   abort(): void;
 }
 
-let temporaries = 0;
-const temporaryName = (path: string): string => `${nodePath.resolve(path)}.tmp-${process.pid}-${++temporaries}`; // resolved: "folder/" is "folder"
-
-/** Starts an atomic write of one file. Its folder is made if need be. */
+/** Starts an atomic write of one file. Its folder is made if need be; what a killed process left of the same file goes. */
 export function createAtomicFile(path: string, { durable = true }: { durable?: boolean } = {}): AtomicFile {
   makeFolder(nodePath.dirname(path));
+  attempt("write", path, () => sweepFileLeftovers(path));
   const temporary = temporaryName(path);
   const fd = attempt("write", path, () => fs.openSync(temporary, "wx"));
   let sizeBytes = 0;
@@ -232,12 +238,12 @@ export function createAtomicFile(path: string, { durable = true }: { durable?: b
       if (offset + bytes.length > sizeBytes) throw new Error(`${path}: overwrite past the end`);
       put(bytes, offset);
     },
-    commit() {
-      attempt("write", path, () => {
+    commit(name = path) {
+      attempt("write", name, () => {
         if (durable) fs.fsyncSync(fd);
         fs.closeSync(fd);
         state = "done";
-        fs.renameSync(temporary, path);
+        fs.renameSync(temporary, name);
         if (durable) flushFolder(nodePath.dirname(path));
       });
     },
@@ -273,7 +279,8 @@ export function writeAtomically(
 /**
  * Writes a folder, whole or not at all: `fill` writes into a temporary folder, which then takes the name `path`. An
  * existing folder of that name is replaced only after the new one is complete, and only if `mayReplace` allows it (by
- * default an empty one). Temporary folders that a killed process left beside it are removed.
+ * default an empty one). Unfinished folders that a killed process left beside it are removed; if it was killed while it
+ * replaced the folder, the earlier content is put back first.
  */
 export async function writeFolderAtomically<T>(
   path: string,
@@ -285,9 +292,9 @@ export async function writeFolderAtomically<T>(
     const why = mayReplace ? "exists and was not written by this command" : "exists and is not empty";
     throw new FileError(`${path}: ${why}; name another folder or remove it`);
   };
-  refuse();
   makeFolder(nodePath.dirname(nodePath.resolve(path)));
-  sweepTemporaries(path);
+  attempt("write", path, () => sweepLeftovers(path));
+  refuse();
   const temporary = temporaryName(path);
   makeFolder(temporary);
   try {
@@ -295,11 +302,7 @@ export async function writeFolderAtomically<T>(
     attempt("write", path, () => {
       flushFolder(temporary);
       refuse();
-      const old = exists(path) ? temporaryName(path) : undefined;
-      if (old) fs.renameSync(path, old);
-      fs.renameSync(temporary, path);
-      flushFolder(nodePath.dirname(nodePath.resolve(path)));
-      if (old) fs.rmSync(old, { recursive: true, force: true });
+      putInPlace(temporary, path, flushFolder);
     });
     return result;
   } catch (error) {
@@ -308,22 +311,21 @@ export async function writeFolderAtomically<T>(
   }
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
-  }
+/**
+ * Gives a finished folder another name on the same disk, in place of the folder that has it. The earlier content stands until
+ * the new one is there, and comes back if the process is killed between (recoverFolder).
+ */
+export function replaceFolder(from: string, to: string): void {
+  attempt("replace", to, () => {
+    sweepLeftovers(to);
+    putInPlace(from, to, flushFolder);
+  });
 }
 
-function sweepTemporaries(path: string): void {
-  const folder = nodePath.dirname(nodePath.resolve(path));
-  const prefix = `${nodePath.basename(path)}.tmp-`;
-  for (const name of listFolder(folder)) {
-    const pid = name.startsWith(prefix) ? Number.parseInt(name.slice(prefix.length), 10) : Number.NaN;
-    if (pid > 0 && !isRunning(pid)) fs.rmSync(nodePath.join(folder, name), { recursive: true, force: true });
-  }
+/** Puts back a folder whose replacement a killed process did not finish. For whoever opens a folder by name. */
+export function recoverFolder(path: string): void {
+  if (exists(path)) return;
+  attempt("put back", path, () => recoverReplaced(path));
 }
 
 /** Makes a rename durable. Windows cannot open a folder, and needs no such thing. */
