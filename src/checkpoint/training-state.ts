@@ -8,6 +8,8 @@ import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "../fo
 import type { Transformer } from "../model/index.ts";
 import { FormatError, UnsupportedError } from "../platform/errors.ts";
 import {
+  absolutePath,
+  baseName,
   exists,
   joinPath,
   listFolder,
@@ -141,6 +143,11 @@ export function verifyCheckpoint(path: string): TrainerStateFile {
   const text = new TextDecoder().decode(readWhole(file));
   if (sha256Of(text.replace(`"selfSha256": "${state.selfSha256}"`, `"selfSha256": "${noHash}"`)) !== state.selfSha256)
     throw new FormatError(`${file}: does not match its own SHA-256; it was changed or damaged`);
+  const named = /^step_(\d{6,15})$/.exec(baseName(absolutePath(path)));
+  if (named && Number(named[1]) !== state.step)
+    throw new FormatError(
+      `${path}: holds step ${state.step}, which is not the step in its name; it was renamed, give it its name back`,
+    );
   for (const [name, expected] of Object.entries(state.sha256)) {
     const member = joinPath(path, name);
     if (!exists(member)) throw new FormatError(`${path}: ${name} is missing`);

@@ -32,6 +32,16 @@ const fitted = () =>
     writer.endSequence();
   });
 
+test("a header that claims more documents than pieces is refused before anything is made for them", () => {
+  for (const claimed of [5, 2 ** 28, 2 ** 40]) {
+    const path = fitted();
+    const bytes = readFileSync(path);
+    bytes.writeBigUInt64LE(BigInt(claimed), 24);
+    writeFileSync(path, bytes);
+    expect(() => openShard(path)).toThrow(`its header claims ${claimed} documents in 4 pieces; prepare the data again`);
+  }
+});
+
 test("fitted sequences come back with their pieces, and have targets only within them", () => {
   const shard = openShard(fitted());
   shard.verify();

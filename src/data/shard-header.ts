@@ -167,7 +167,11 @@ export function decodeHeader(path: string, bytes: Uint8Array, sizeBytes: number)
     const bestFit = (flags & flagBestFit) !== 0;
     if (bestFit && header.tokenCount % sequence !== 0)
       throw wrong(`its ${header.tokenCount} tokens are no whole sequences of ${sequence}`);
-    header.packing = { sequence, bestFit, scores: (flags & flagScores) !== 0, pieces: size(160, "pieces") };
+    const pieces = size(160, "pieces");
+    // A document begins with a piece.
+    if (header.documentCount > pieces)
+      throw wrong(`its header claims ${header.documentCount} documents in ${pieces} pieces`);
+    header.packing = { sequence, bestFit, scores: (flags & flagScores) !== 0, pieces };
   }
   const expected = layoutOf(header).sizeBytes;
   if (expected !== sizeBytes) {

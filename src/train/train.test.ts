@@ -403,6 +403,17 @@ describe("going on", () => {
     expect(existsSync(join(folder, "run.lock"))).toBe(false);
   });
 
+  test("passes over a checkpoint that was renamed to a later step", async () => {
+    const folder = fresh();
+    cpSync(whole, folder, { recursive: true });
+    renameSync(join(folder, "checkpoints", "step_000008"), join(folder, "checkpoints", "step_999999"));
+    const notes: string[] = [];
+    const report = await run({ resume: folder, onNote: (note) => notes.push(note) });
+    expect(report.checkpoint).not.toContain("step_999999/");
+    expect(notes.join("\n")).toMatch(/not using .*step_999999: .*holds step 8, which is not the step in its name/);
+    expect(notes.join("\n")).toContain("from step 12");
+  });
+
   test("takes the run that was begun last, though the clock says otherwise", async () => {
     const runs = join(root, "jumped");
     const at = (epochMs: number) => ({ ...steppingClock(), epochMs: () => epochMs });

@@ -41,7 +41,7 @@ import { tensorboard } from "./callbacks/tensorboard.ts";
 import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConfig } from "./config.ts";
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
 import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
-import type { Callback, StopReason, TrainingState } from "./events.ts";
+import type { Callback, StopReason } from "./events.ts";
 import { freeze, restoreFrozen } from "./freezing.ts";
 import { createObjectives } from "./objectives.ts";
 import type { WeightedObjective } from "./objectives/weighted.ts";
@@ -60,6 +60,7 @@ import {
   type Session,
   writeMeta,
 } from "./run-folder.ts";
+import { readTrainingState } from "./saved-state.ts";
 import { checkStart, type StartingPoint, startingPoint, startTokenizer } from "./starting-point.ts";
 import { createQuantRamp } from "./schedules.ts";
 import { runTraining } from "./trainer.ts";
@@ -297,7 +298,8 @@ async function runWith(parts: {
   const runtime = new Runtime(backend, precision);
   const model = new Transformer(runtime, config.model, seed);
   // Its state is made for what is trained: what is frozen is frozen first.
-  const state = resume?.checkpoint?.state.training as TrainingState | undefined;
+  const saved = resume?.checkpoint;
+  const state = saved ? readTrainingState(saved.path, saved.state.training) : undefined;
   if (state) restoreFrozen(model.parameters, state.controls?.frozen ?? []);
   else freeze(model.parameters, config.train.freeze);
   const optimizer = createOptimizer(runtime, model.parameters, config.optimizer);
@@ -380,7 +382,7 @@ async function runWith(parts: {
             const { path } = checkpointBefore(paths.checkpoints, step)!;
             const saved = verifyCheckpoint(path);
             return {
-              state: saved.training as TrainingState,
+              state: readTrainingState(path, saved.training),
               restore: () => restoreCheckpoint(path, saved, model, optimizer),
             };
           },
