@@ -7,6 +7,7 @@ import { z } from "zod";
 import { activationQuantizers, estimators, weightQuantizers } from "../nn/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { matchesPattern } from "../platform/patterns.ts";
+import { plainMessage } from "../platform/issue.ts";
 import type { Registry } from "../platform/registry.ts";
 
 interface Part {
@@ -33,7 +34,7 @@ function choice(registry: Registry<Part>, others: readonly string[]) {
     const [issue] = parsed.error.issues;
     context.addIssue({
       code: "custom",
-      message: `${registry.what} "${name}": ${[issue.path.join("."), issue.message].filter(Boolean).join(": ")}`,
+      message: `${registry.what} "${name}": ${[issue.path.join("."), plainMessage(issue.message)].filter(Boolean).join(": ")}`,
     });
   });
 }

@@ -10,12 +10,15 @@ export interface SchemaIssue {
   readonly message: string;
 }
 
+/** An issue's message without the library's own words. */
+export const plainMessage = (message: string): string =>
+  message
+    .replace(/^(Invalid input|Too small|Too big|Invalid option): /, "")
+    .replace(/,? ?received undefined$/, ", but it is missing")
+    .replace(/^Invalid input$/, "is none of what may stand here");
+
 /** @param root what the content is called where the issue is with all of it */
 export function issueWords({ path, message }: SchemaIssue, root = "content"): string {
   const where = path.length === 0 ? root : showText(path.map(String).join("."));
-  const what = message
-    .replace(/^Invalid input: /, "")
-    .replace(/,? ?received undefined$/, ", but it is missing")
-    .replace(/^Invalid input$/, "is none of what may stand here");
-  return `${where}: ${showText(what, 200)}`;
+  return `${where}: ${showText(plainMessage(message), 200)}`;
 }

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { backendNames } from "../backends/registry.ts";
 import { mixtureSchema } from "../data/mixing/spec.ts";
+import { plainMessage } from "../platform/issue.ts";
 import { modelConfigSchema } from "../model/config.ts";
 import { callbackKinds } from "./callbacks.ts";
 import { objectiveKinds, type objectives } from "./objectives.ts";
@@ -30,7 +31,9 @@ const callbackChoice = z.looseObject({ name: z.string() }).transform((choice, co
   const checked = kind?.schema.safeParse(choice);
   if (checked?.success) return checked.data as typeof choice;
   const issue = checked?.error.issues[0];
-  const message = issue ? `callback "${choice.name}": ${issue.message}` : expectedKind(choice.name, callbackKinds.all);
+  const message = issue
+    ? `callback "${choice.name}": ${plainMessage(issue.message)}`
+    : expectedKind(choice.name, callbackKinds.all);
   context.addIssue({ code: "custom", message, path: issue ? issue.path : ["name"] });
   return z.NEVER;
 });

@@ -6,6 +6,7 @@ import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { z } from "zod";
 import { checkMixture } from "../data/index.ts";
 import { UsageError } from "../platform/errors.ts";
+import { plainMessage } from "../platform/issue.ts";
 import { show } from "../platform/show.ts";
 import { planModel } from "../model/plan.ts";
 import { presetRun } from "./config-presets.ts";
@@ -316,5 +317,5 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
 function reasonOf(issue: z.core.$ZodIssue): string {
   if (issue.code === "invalid_union" && issue.errors.length > 0)
     return issue.errors.map((issues) => reasonOf(issues[0])).join(", or ");
-  return issue.message.replace(/^(Invalid input|Too small|Too big|Invalid option): /, "");
+  return plainMessage(issue.message);
 }

@@ -305,7 +305,7 @@ test("what does not fit is refused in one line", async () => {
     'train.callbacks[0].name is "halvin"; expected one of halving; did you mean "halving"?',
   );
   await expect(refusal(callbacks({ name: "halving" }))).rejects.toThrow(
-    /train.callbacks\[0\].at is undefined; .*expected number/,
+    /train.callbacks\[0\].at is absent; callback "halving": expected number, but it is missing/,
   );
   await expect(refusal(callbacks({ name: "halving", at: 1, by: 2 }))).rejects.toThrow(
     /callback "halving": Unrecognized key: "by"/,
