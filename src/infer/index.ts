@@ -20,6 +20,7 @@ export {
   type PackedEngineOptions,
   packModel,
 } from "./packed/engine.ts";
+export { runsPacked, unpackableLayer } from "./packed/options.ts";
 export { type WeightSource, weightsOfModel } from "./packed/weights.ts";
 export { PromptCache } from "./prompt-cache.ts";
 export {

@@ -15,7 +15,7 @@ import {
   openGgufModel,
   refusePre,
 } from "../exchange/index.ts";
-import { type ModelConfig, planModel } from "../model/index.ts";
+import type { ModelConfig } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { Runtime } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -23,6 +23,7 @@ import { readChatTemplate } from "./chat-template.ts";
 import type { Engine } from "./engine.ts";
 import { endTokensOf } from "./end-tokens.ts";
 import { createPackedEngine, type PackedEngineOptions, packModel } from "./packed/engine.ts";
+import { runsPacked } from "./packed/options.ts";
 import { weightsOfCompact, weightsOfGguf } from "./packed/file-weights.ts";
 import type { WeightSource } from "./packed/weights.ts";
 import { type StartTokenChoice, startTokenOf } from "./start-token.ts";
@@ -86,7 +87,7 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
   try {
     const found = isHubName(path) ? await downloadModel(path, options.hub) : path;
     const kindOf = (config: ModelConfig) =>
-      wanted === "auto" ? (planModel(config).anyTernary || packed ? "packed" : "float") : wanted;
+      wanted === "auto" ? (runsPacked(config) || packed ? "packed" : "float") : wanted;
     const opened =
       (await openFileDirectly(found, kindOf, backend, { packed, pre })) ??
       (await openModel(found, kindOf, backend, { packed, pre }));

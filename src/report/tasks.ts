@@ -16,7 +16,7 @@ import {
   type TaskModels,
   type TaskOutcome,
 } from "../eval/index.ts";
-import { type Engine, packModel, TransformerEngine } from "../infer/index.ts";
+import { type Engine, packModel, runsPacked, TransformerEngine, unpackableLayer } from "../infer/index.ts";
 import { startTokenOf } from "../infer/start-token.ts";
 import { UsageError } from "../platform/errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -94,10 +94,11 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
   const { tokenizer } = opened;
   // All of them exact: f32 heads and caches, and matrices as they are. Batches of ternary models share each pass over packed
   // weights; float ones read faster by training's products, and write faster packed.
-  const ternary = opened.model.plan.anyTernary;
+  const { config } = opened.model;
+  const ternary = runsPacked(config);
   const models: TaskModels = {
     async engine(use) {
-      const packed = use === "writing" || ternary;
+      const packed = ternary || (use === "writing" && unpackableLayer(config) === null);
       const engine = open.get(packed) ?? (packed ? await packModel(opened.model) : new TransformerEngine(opened.model));
       open.set(packed, engine);
       return { engine, tokenizer, startToken };

@@ -303,6 +303,8 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
     value = isSection(value) || Array.isArray(value) ? (value as Json)[String(key)] : undefined;
   if (issue.code === "unrecognized_keys") {
     const key = isSection(value) && value.kind !== undefined ? "kind" : "name";
+    if (!isSection(value) || value[key] === undefined)
+      return `${where} has an unknown key "${issue.keys[0]}"; correct it, or leave it out`;
     return `${where}.${issue.keys[0]} is not used with ${where}.${key} ${show(isSection(value) ? value[key] : undefined)}; leave it out`;
   }
   if (issue.code === "invalid_union" && issue.errors.length === 0) {

@@ -18,6 +18,7 @@ import { FormatError, UsageError } from "../platform/errors.ts";
 import { writeAtomically } from "../platform/files.ts";
 import type { FolderLock } from "../platform/lock.ts";
 import { createRandom } from "../platform/random.ts";
+import { show } from "../platform/show.ts";
 import {
   type Clock,
   describeMachine,
@@ -253,6 +254,11 @@ function chooseRun(
   if (String(before) !== String(config.train.freeze))
     throw new UsageError(
       `${resume.folder}: froze [${before}], but train.freeze [${config.train.freeze}] was asked for; a run keeps what it freezes, begin a new one from its weights (--from)`,
+    );
+  const quantization = resolveConfig([own]).model.quantization;
+  if (JSON.stringify(quantization) !== JSON.stringify(config.model.quantization))
+    throw new UsageError(
+      `${resume.folder}: trains with model.quantization ${show(quantization)}, but ${show(config.model.quantization)} was asked for; a run keeps its quantizers, begin a new one from its weights (--from)`,
     );
   return { config, resume, folder: resume.folder };
 }

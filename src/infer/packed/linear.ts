@@ -12,8 +12,8 @@ import { rmsNorm } from "../../ops/rms-norm/index.ts";
 
 /** A matrix as it multiplies, and how it reads its input. */
 export type LinearProduct =
-  /** The input in int8, or as floats where the layer does not round it. */
-  | { ternary: PackedWeight; floatInput: boolean }
+  /** The input in int8 (BitLinear); or as floats, rounded by an activation quantizer's op or not. */
+  | { ternary: PackedWeight; floatInput: boolean; rounding: Op<{ lambda: number }> | null }
   /** The input as floats, rounded by an activation quantizer's op or not. */
   | { matrix: Matrix; rounding: Op<{ lambda: number }> | null };
 
@@ -73,20 +73,21 @@ function applyProduct(
   y: NDArray,
   { end, normEps, floatActivations }: ProductOptions,
 ): void {
-  if ("ternary" in product) {
-    packedLinear(cx, x, gain, product.ternary, y, {
-      end,
-      normEps,
-      floatActivations: floatActivations || product.floatInput,
-    });
-    return;
-  }
-  const { matrix, rounding } = product;
+  const multiply = (input: NDArray, norm: NDArray | null) => {
+    if (!("ternary" in product)) matrixLinear(cx, input, norm, product.matrix, y, { end, normEps });
+    else
+      packedLinear(cx, input, norm, product.ternary, y, {
+        end,
+        normEps,
+        floatActivations: floatActivations || product.floatInput,
+      });
+  };
+  const { rounding } = product;
   if (!rounding || floatActivations) {
-    matrixLinear(cx, x, gain, matrix, y, { end, normEps });
+    multiply(x, gain);
     return;
   }
   const [normed] = gain ? rmsNorm.forward(cx, [x, gain], { eps: normEps }).outputs : [x];
   const [rounded] = rounding.forward(cx, [normed], { lambda: 1 }).outputs;
-  matrixLinear(cx, rounded, null, matrix, y, { end, normEps });
+  multiply(rounded, null);
 }

@@ -5,10 +5,14 @@ import { expect, test } from "vitest";
 import { forEachBackend } from "../../../test/support/backends.ts";
 import { expectClose } from "../../../test/support/expect-close.ts";
 import { integers } from "../../../test/support/random.ts";
+import { createReferenceBackend } from "../../backends/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../model/index.ts";
+import { activationQuantizers } from "../../nn/index.ts";
+import { rampActivations } from "../../ops/quant-ramp/index.ts";
 import { Runtime } from "../../tensor/index.ts";
 import type { Engine } from "../engine.ts";
 import { packModel } from "./engine.ts";
+import { runsPacked } from "./options.ts";
 
 const V = 50;
 const config: ModelConfig = {
@@ -24,6 +28,10 @@ const config: ModelConfig = {
 };
 const tokens = integers(40, 3, V);
 
+// As an extension's would be: absmax8's rule, but not its integer kernels; and one without a C++ side.
+activationQuantizers.register({ name: "own-rounding", codes: null, packed: true, op: rampActivations });
+activationQuantizers.register({ name: "host-rounding", codes: null, op: rampActivations });
+
 const mixtures: Record<string, ModelConfig["quantization"]> = {
   "down projections in int8": { overrides: [{ layers: "*.down_proj", weights: "int8" }] },
   "the first block in floats": { overrides: [{ layers: "layers.0.*", weights: "none" }] },
@@ -35,6 +43,7 @@ const mixtures: Record<string, ModelConfig["quantization"]> = {
   },
   "a key that reads its input in floats": { overrides: [{ layers: "*.0.*.k_proj", activations: "none" }] },
   "ternary weights, float inputs": { activations: "none" },
+  "ternary weights, inputs rounded by a quantizer of one's own": { activations: "own-rounding" },
   "float weights, int8 inputs": { weights: "none", activations: "absmax8" },
 };
 
@@ -79,4 +88,14 @@ forEachBackend((backend) => {
           model.dispose();
         }
       });
+});
+
+test("refuses by name a layer whose activation quantizer has no C++ side", async () => {
+  const quantization = { overrides: [{ layers: "*.1.*.k_proj", activations: "host-rounding" }] };
+  const model = new Transformer(new Runtime(createReferenceBackend()), { ...config, quantization }, 5);
+  await expect(packModel(model)).rejects.toThrow(
+    'packed engine: layer model.layers.1.self_attn.k_proj rounds its input by "host-rounding", which has no C++ side here; use the float engine (--engine float)',
+  );
+  expect(runsPacked(model.config)).toBe(false);
+  expect(runsPacked(config)).toBe(true);
 });

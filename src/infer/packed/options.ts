@@ -58,6 +58,18 @@ export function fastestWeights(backend: Pick<Backend, "isa" | "threads">, config
   return backend.isa === "avx512" && backend.threads > 1 && weightsFromMemory(config) ? "trits" : "2bit";
 }
 
+/** Why the packed engine cannot run a layer of the model, whose kernels must have a C++ side; null if it can run all. */
+export function unpackableLayer(config: ModelConfig): string | null {
+  const layer = planModel(config).layers.find(({ activations }) => activations && !activations.packed);
+  return layer
+    ? `layer ${layer.name} rounds its input by "${layer.activations!.name}", which has no C++ side here`
+    : null;
+}
+
+/** Whether the packed engine is the faster one for a model: it has ternary weights, and every layer can be run there. */
+export const runsPacked = (config: ModelConfig): boolean =>
+  planModel(config).anyTernary && unpackableLayer(config) === null;
+
 /** The options with their defaults. @throws UsageError for what does not go together */
 export function resolveOptions(
   options: PackedEngineOptions,
@@ -77,6 +89,8 @@ export function resolveOptions(
   };
   if (!(Number.isInteger(all.gatherAbove) && all.gatherAbove >= 0))
     throw new UsageError(`packed engine: gatherAbove is ${all.gatherAbove}; expected a whole number from 0`);
+  const unpackable = unpackableLayer(config);
+  if (unpackable) throw new UsageError(`packed engine: ${unpackable}; use the float engine (--engine float)`);
   if (!planModel(config).anyTernary && (weights !== "auto" || options.floatActivations))
     throw new UsageError(
       "packed engine: a full-precision model has no ternary weights and no int8 activations; leave out weights and floatActivations",

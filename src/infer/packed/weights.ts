@@ -175,10 +175,13 @@ class Loader {
   }
 
   private async product(layer: LayerPlan, parts: readonly Part[], rows: number, k: number): Promise<LinearProduct> {
+    // BitLinear rounds its input inside the product.
+    const isInteger = isBitLinear(layer);
+    const rounding = isInteger ? null : (layer.activations?.op ?? null);
     if (hasTernaryWeights(layer))
-      return { ternary: await this.ternary(parts, rows, k), floatInput: !isBitLinear(layer) };
+      return { ternary: await this.ternary(parts, rows, k), floatInput: !isInteger, rounding };
     const matrix = await this.matrix(parts, rows, k, this.formats.linear);
-    return { matrix, rounding: layer.activations?.op ?? null };
+    return { matrix, rounding };
   }
 
   /** Ternary matrices with one input, put together. */

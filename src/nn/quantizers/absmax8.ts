@@ -5,5 +5,6 @@ import type { ActivationQuantizer } from "./quantizer.ts";
 export const absmax8: ActivationQuantizer = {
   name: "absmax8",
   codes: "int8",
+  packed: true,
   op: rampActivations,
 };

@@ -69,6 +69,11 @@ export interface ActivationQuantizer {
   readonly name: string;
   /** int8: rows of int8 codes with one scale each, which the integer product of ternary layers reads; null: floats only. */
   readonly codes: "int8" | null;
+  /**
+   * Whether the kernels of its op have a C++ side, so that the packed engine can record them. Absent: no; models with it run
+   * on the float engine.
+   */
+  readonly packed?: boolean;
   /** inputs: x [..., K]; output: x + lambda · (Q(x) - x) in float32, at lambda 1 exactly Q(x). */
   readonly op: Op<{ lambda: number }>;
 }
