@@ -36,6 +36,6 @@ export {
   weightName,
 } from "./names.ts";
 export { checkQuantization, type LayerChoice, maxPlannedBlocks, quantizationOf } from "./overrides.ts";
-export { inputGroups, type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
+export { type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
 export { type QuantizationConfig, quantizationSchema } from "./quantization.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";

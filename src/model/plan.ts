@@ -43,14 +43,6 @@ export interface ModelPlan {
   readonly allFloat: boolean;
 }
 
-/** Layers with one input, which are applied together. */
-export const inputGroups = [
-  ["query", "key", "value"],
-  ["output"],
-  ["gate", "up"],
-  ["down"],
-] as const satisfies LinearRole[][];
-
 /** [N, K] of each layer of a block. */
 function sizesOf(config: ModelConfig): Record<LinearRole, readonly [outputs: number, inputs: number]> {
   const { width: C, heads: H, kvHeads: G, hiddenWidth: F } = config;

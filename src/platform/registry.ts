@@ -6,17 +6,25 @@ import { UsageError } from "./errors.ts";
 
 export class Registry<T extends { readonly name: string }> {
   private readonly parts = new Map<string, T>();
+  private readonly lacks: (part: unknown) => string | null;
 
-  /** @param what names the kind of part in messages, e.g. "weight quantizer" */
+  /**
+   * @param what  names the kind of part in messages, e.g. "weight quantizer"
+   * @param lacks says what a part has not that it must have, such as "quantize()"; null: nothing
+   */
   constructor(
     readonly what: string,
     parts: readonly T[],
+    lacks: (part: T) => string | null = () => null,
   ) {
+    this.lacks = lacks as (part: unknown) => string | null;
     for (const part of parts) this.register(part);
   }
 
-  /** Adds a part. @throws UsageError if its name is taken */
+  /** Adds a part. @throws UsageError if its name is taken, or it lacks what it must have */
   register(part: T): void {
+    const missing = this.lacks(part);
+    if (missing !== null) throw new UsageError(`${this.what} "${part.name}" has no ${missing}; see docs/extending.md`);
     if (this.parts.has(part.name))
       throw new UsageError(`${this.what} "${part.name}" exists already; choose another name`);
     this.parts.set(part.name, part);

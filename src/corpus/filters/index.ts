@@ -17,7 +17,6 @@ export {
   type FilterKind,
   type FilterName,
   type FilterSpec,
-  filterKindOf,
   filterNames,
   lengthFilter,
   readFilters,

@@ -166,9 +166,6 @@ export function registerFilter(kind: FilterKind, inWorkers: boolean): void {
 
 for (const [name, kind] of Object.entries(ours)) registerFilter({ name, ...kind }, true);
 
-/** A filter by its name. */
-export const filterKindOf = (name: string): FilterKind | undefined => registered.get(name);
-
 /** Drops documents: too-short, too-long (code points), too-few-words, too-many-words. */
 export function lengthFilter(
   rules: { minCharacters?: number; maxCharacters?: number; minWords?: number; maxWords?: number } = {},

@@ -5,8 +5,18 @@ import { absmean } from "./absmean.ts";
 import { int8 } from "./int8.ts";
 import type { ActivationQuantizer, WeightQuantizer } from "./quantizer.ts";
 
-export const weightQuantizers = new Registry<WeightQuantizer>("weight quantizer", [absmean, int8]);
-export const activationQuantizers = new Registry<ActivationQuantizer>("activation quantizer", [absmax8]);
+export const weightQuantizers = new Registry<WeightQuantizer>("weight quantizer", [absmean, int8], (part) =>
+  part.form !== "ternary" && part.form !== "values"
+    ? 'form "ternary" or "values"'
+    : typeof part.quantize === "function"
+      ? null
+      : "quantize()",
+);
+export const activationQuantizers = new Registry<ActivationQuantizer>("activation quantizer", [absmax8], (part) =>
+  typeof part.op?.forward === "function" && typeof part.op.backward === "function"
+    ? null
+    : "op with forward and backward",
+);
 
 export type {
   ActivationQuantizer,
