@@ -6,6 +6,7 @@ import { addReportOptions, makeReport, namesOf, type ReportFlags, typedCommand }
 interface Options extends ReportFlags {
   data?: string[];
   label?: string[];
+  pre?: string[];
 }
 
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
@@ -21,7 +22,12 @@ export function reportCommand(): Command {
       "runs, checkpoints, model folders, compact or GGUF files; the first bitnet one against the first full one",
     )
     .option("-d, --data <path>", "text to score; may be repeated; else the validation text that the runs name", collect)
-    .option("--label <name>", "of a model, in their order; may be repeated; else its folder's name", collect);
+    .option("--label <name>", "of a model, in their order; may be repeated; else its folder's name", collect)
+    .option(
+      "--pre <[name=]cut>",
+      "how a GGUF file's byte-level BPE cuts text, by llama.cpp's name (llama-bpe, gpt-2, ...): of the model of that name, or of every model; may be repeated",
+      collect,
+    );
   return addBackendOptions(addReportOptions(command, "report"))
     .addHelpText(
       "after",
@@ -48,10 +54,24 @@ async function run(models: string[], options: Options): Promise<void> {
   const names = namesOf(models).map((name, i) => labels[i] ?? name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new UsageError(`two models are called "${twice}"; tell them apart by --label`);
+  const preOf = preByName(options.pre, names);
   await makeReport(
-    models.map((path, i) => ({ name: names[i], path })),
+    models.map((path, i) => ({ name: names[i], path, ...preOf(names[i]) })),
     options.data,
     options,
     typedCommand(),
   );
+}
+
+/** Of `--pre [name=]cut`: a model's own, else the one for every model. */
+function preByName(words: readonly string[] = [], names: readonly string[]): (name: string) => { pre?: string } {
+  const named = new Map<string | null, string>();
+  for (const word of words) {
+    const name = names.find((candidate) => word.startsWith(`${candidate}=`)) ?? null;
+    named.set(name, name === null ? word : word.slice(name.length + 1));
+  }
+  return (name) => {
+    const pre = named.get(name) ?? named.get(null);
+    return pre === undefined ? {} : { pre };
+  };
 }

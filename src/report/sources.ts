@@ -20,6 +20,8 @@ export interface ModelSource {
   path: string;
   /** Absent: what the path holds. */
   weights?: { kind: "random"; config: ModelConfig } | { kind: "rounded" };
+  /** Of a GGUF file: how its byte-level BPE cuts text, by a name of tokenizer.ggml.pre; absent: as the file says. */
+  pre?: string;
 }
 
 /** What a report says of weights that are not as the path has them. */
@@ -57,11 +59,11 @@ export function createRandomModel(runtime: Runtime, config: ModelConfig): Transf
 
 /** @throws as loadModel; UsageError where what is to be rounded is ternary already, or no folder */
 export async function openSource(
-  { path, weights }: ModelSource,
+  { path, weights, pre }: ModelSource,
   runtime: Runtime,
   options: { signal?: AbortSignal } = {},
 ): Promise<OpenedModel> {
-  if (!weights) return loadModel(path, runtime, options);
+  if (!weights) return loadModel(path, runtime, { ...options, pre });
   if (weights.kind === "random") {
     const { config } = weights;
     const model = createRandomModel(runtime, config);
@@ -97,8 +99,9 @@ async function openRounded(path: string, runtime: Runtime): Promise<OpenedModel>
   }
 }
 
-/** Names the weights: the hashes that a checkpoint keeps, or those of its files; of random ones, their shape. */
-export function identityOf({ path, weights }: ModelSource): string {
+/** Names the weights and how they are read: the hashes that a checkpoint keeps, or those of its files; of random ones, their shape. */
+export function identityOf({ path, weights, pre }: ModelSource): string {
+  if (pre !== undefined) return sha256Of(`pre ${pre} ${identityOf({ name: "", path, weights })}`);
   if (weights?.kind === "random") return sha256Of(`random ${JSON.stringify(weights.config)}`);
   return weights?.kind === "rounded" ? sha256Of(`rounded ${identityOfPath(path)}`) : identityOfPath(path);
 }

@@ -17,7 +17,7 @@ import {
   type TaskOutcome,
 } from "../eval/index.ts";
 import { type Engine, packModel, runsPacked, TransformerEngine, unpackableLayer } from "../infer/index.ts";
-import { startTokenOf } from "../infer/start-token.ts";
+import { type StartTokenChoice, startTokenOf } from "../infer/start-token.ts";
 import { UsageError } from "../platform/errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { TaskScore } from "./measurement.ts";
@@ -36,6 +36,8 @@ export interface TaskPlan {
   allowCodeExecution?: boolean;
   /** HumanEval: tokens of a program at most. */
   maxNewTokens?: number;
+  /** Token before a text; absent: what each model wants. WikiText keeps the harness's rule. */
+  startToken?: StartTokenChoice;
 }
 
 /** What a task leaves behind. */
@@ -90,7 +92,7 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
     parts.push(kept.value);
   };
   const open = new Map<boolean, Engine>();
-  const startToken = startTokenOf(opened.step, opened.tokenizer);
+  const startToken = startTokenOf(opened.step, opened.tokenizer, plan.startToken);
   const { tokenizer } = opened;
   // All of them exact: f32 heads and caches, and matrices as they are. Batches of ternary models share each pass over packed
   // weights; float ones read faster by training's products, and write faster packed.
@@ -112,7 +114,8 @@ export async function scoreTasks(opened: Opened, plan: TaskPlan, around: Around)
       const { source, sha256 } = sourceOf(task);
       const rows = task.kind === "wikitext" ? 0 : task.data.rows.length;
       // All rows are all rows, whatever the limit over their number.
-      const asked = { identity, name, fewshot, limit: Math.min(plan.limit ?? rows, rows) };
+      const own = plan.startToken === undefined ? {} : { startToken };
+      const asked = { identity, name, fewshot, limit: Math.min(plan.limit ?? rows, rows), ...own };
       const key = {
         wikitext: { identity, name, sha256 },
         humaneval: { ...asked, sha256, maxNewTokens },

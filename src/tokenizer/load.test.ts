@@ -222,6 +222,34 @@ describe("a SentencePiece file", () => {
     expect([tokenizer.bos, tokenizer.eos, tokenizer.endOfText]).toEqual([1, 2, 2]);
   });
 
+  // As transformers 5.24 has it for LLaMA-2's tokenizer.model: an explicit add_bos_token or add_eos_token decides. Where
+  // nothing is said, bos stands before a text, as LLaMA-2's own program and llama.cpp have it.
+  test.for([
+    ["nothing", {}, [1], []],
+    ["add_bos_token", { add_bos_token: true }, [1], []],
+    ["no bos", { add_bos_token: false }, [], []],
+    ["add_eos_token", { add_bos_token: true, add_eos_token: true }, [1], [2]],
+    ["eos alone", { add_bos_token: false, add_eos_token: true }, [], [2]],
+    ["null", { add_bos_token: null }, [1], []],
+  ] as const)("follows tokenizer_config.json beside it: %s", ([, config, before, behind]) => {
+    const path = write(sentencePiece());
+    writeFileSync(join(path, "..", "tokenizer_config.json"), JSON.stringify(config));
+    const tokenizer = loadTokenizer(path);
+    const text = [...tokenizer.encode("ab")];
+    expect([...tokenizer.encode("ab", { addSpecialTokens: true })]).toEqual([...before, ...text, ...behind]);
+  });
+
+  test("a token to be added that is not there is refused", () => {
+    const path = write(sentencePiece());
+    writeFileSync(
+      join(path, "..", "tokenizer_config.json"),
+      JSON.stringify({ add_bos_token: true, bos_token: "<begin>" }),
+    );
+    expect(() => loadTokenizer(path)).toThrow(
+      'tokenizer_config.json beside it asks for add_bos_token, but its token "<begin>" is not in the vocabulary',
+    );
+  });
+
   test.for([
     ["of unigrams", { modelType: 1 }, "a SentencePiece model of unigram, not BPE, is not supported"],
     ["with a character map", { map: "xyz" }, 'the normalizer "identity" (a character map) is not supported'],

@@ -2,7 +2,7 @@
  * Opening a tokenizer: a folder, a tokenizer.json, LLaMA-2's or LLaMA-3's tokenizer.model. Picks the engine: a
  * fast one where it gives the same tokens as the general one, else that. And saving one.
  */
-import { showText } from "../platform/show.ts";
+import { show, showText } from "../platform/show.ts";
 import { FormatError, UsageError } from "../platform/errors.ts";
 import {
   absolutePath,
@@ -17,11 +17,18 @@ import { ByteLevelTokenizer, planByteLevel } from "./byte-level.ts";
 import { CodePointTokenizer, planCodePoints } from "./code-points.ts";
 import { GeneralTokenizer } from "./general/general.ts";
 import { checkGrowth, limitTime } from "./limits.ts";
-import { sentencePieceToJson } from "./sentencepiece.ts";
+import { sentencePieceToJson, templateAround } from "./sentencepiece.ts";
 import { llama3ToJson } from "./tiktoken.ts";
 import type { Tokenizer, TokenizerEngine, TokenizerRoles } from "./tokenizer.ts";
 import { vocabularyOf } from "./tokenizer.ts";
-import { checkTokenizerJson, formatTokenizerJson, isObject, parseTokenizerJson } from "./tokenizer-json.ts";
+import {
+  checkTokenizerJson,
+  formatTokenizerJson,
+  isObject,
+  parseTokenizerJson,
+  textAround,
+  type TokenizerJson,
+} from "./tokenizer-json.ts";
 
 /** The largest published tokenizer.json has some 35 MB. */
 const MAX_FILE_BYTES = 256 * 2 ** 20;
@@ -92,7 +99,9 @@ export function createTokenizer(content: unknown, options: TokenizerOptions = {}
  *
  * @param path  a tokenizer.json; a folder with one, or with a tokenizer.model; LLaMA-2's tokenizer.model (SentencePiece
  *              BPE); LLaMA-3's (tiktoken ranks). What a file is is told from its bytes, not its name. A
- *              tokenizer_config.json beside it tells the bos and eos tokens.
+ *              tokenizer_config.json beside it tells the bos and eos tokens; and for a tokenizer.model, whose format has
+ *              no rule of its own, its add_bos_token and add_eos_token say what stands around a text. A tokenizer.json has
+ *              such a rule (its post-processor), and transformers too follows that alone.
  * @throws FileError when it cannot be read, FormatError when it is none of these, UnsupportedError for a SentencePiece
  *         model of another kind
  */
@@ -105,9 +114,13 @@ export function loadTokenizer(path: string, options: TokenizerOptions = {}): Tok
     file = found;
   }
   const bytes = readWhole(file, MAX_FILE_BYTES);
-  const beside = rolesBeside(file);
+  const beside = configBeside(file);
   const name = options.name ?? nameOf(file);
-  const merged: TokenizerOptions = { ...beside, ...withoutUndefined(options), name };
+  const merged: TokenizerOptions = {
+    ...withoutUndefined({ bos: beside.bos, eos: beside.eos }),
+    ...withoutUndefined(options),
+    name,
+  };
   switch (kindOf(bytes)) {
     case "json":
       return createTokenizer(parseTokenizerJson(textOf(bytes, file), file), { ...merged, name: options.name ?? name });
@@ -115,10 +128,11 @@ export function loadTokenizer(path: string, options: TokenizerOptions = {}): Tok
       const model = sentencePieceToJson(bytes, file);
       const nameOfId = (id: number | null) =>
         id === null ? null : Object.entries(model.json.model.vocab!).find(([, other]) => other === id)![0];
-      return createTokenizer(model.json, { bos: nameOfId(model.bos), eos: nameOfId(model.eos), ...merged });
+      const roles = { bos: nameOfId(model.bos), eos: nameOfId(model.eos), ...merged };
+      return createTokenizer(withEdges(model.json, beside, roles, file), roles);
     }
     case "ranks":
-      return createTokenizer(llama3ToJson(textOf(bytes, file), file), merged);
+      return createTokenizer(withEdges(llama3ToJson(textOf(bytes, file), file), beside, merged, file), merged);
     default:
       throw new FormatError(
         `${file}: is no tokenizer that we read; expected a Hugging Face tokenizer.json, LLaMA-2's tokenizer.model (SentencePiece) or LLaMA-3's (tiktoken ranks)`,
@@ -154,8 +168,15 @@ function withoutUndefined<T extends object>(options: T): Partial<T> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
-/** The bos and eos that a tokenizer_config.json beside the file names. */
-function rolesBeside(file: string): Pick<TokenizerOptions, "bos" | "eos"> {
+/** What a tokenizer_config.json beside the file says: the bos and eos tokens, and whether they stand around a text. */
+interface ConfigBeside {
+  bos?: string;
+  eos?: string;
+  addBos?: boolean;
+  addEos?: boolean;
+}
+
+function configBeside(file: string): ConfigBeside {
   const path = joinPath(file, "..", "tokenizer_config.json");
   if (!/^tokenizer\.(json|model)$/.test(baseName(file)) || !exists(path)) return {};
   let config: unknown;
@@ -170,7 +191,54 @@ function rolesBeside(file: string): Pick<TokenizerOptions, "bos" | "eos"> {
     const content = isObject(value) ? value.content : value;
     return typeof content === "string" ? content : undefined;
   };
-  return withoutUndefined({ bos: named(config.bos_token), eos: named(config.eos_token) });
+  const said = (value: unknown) => (typeof value === "boolean" ? value : undefined);
+  return {
+    bos: named(config.bos_token),
+    eos: named(config.eos_token),
+    addBos: said(config.add_bos_token),
+    addEos: said(config.add_eos_token),
+  };
+}
+
+/**
+ * The tokens around a text of a file without a rule of its own, where a config beside it says so; what it does not say stays
+ * as the format's own program has it (bos before, nothing behind).
+ *
+ * @throws FormatError for a token that is to be added and is not in the vocabulary
+ */
+function withEdges(
+  json: TokenizerJson,
+  { addBos, addEos }: ConfigBeside,
+  { bos, eos }: Pick<TokenizerOptions, "bos" | "eos">,
+  file: string,
+): TokenizerJson {
+  if (addBos === undefined && addEos === undefined) return json;
+  const edge = (name: string | null | undefined, key: string) => {
+    const token = json.added_tokens.find(({ content }) => content === name);
+    if (!token)
+      throw new FormatError(
+        `${file}: tokenizer_config.json beside it asks for ${key}, but its token ${show(name ?? null)} is not in the vocabulary`,
+      );
+    return [{ name: token.content, id: token.id }];
+  };
+  const around = textAround(json);
+  const usual = typeof around === "object" && around !== null ? around.prefix : [];
+  const begin = json.added_tokens
+    .filter(({ id }) => usual.includes(id))
+    .map(({ content, id }) => ({ name: content, id }));
+  const prefix = addBos === false ? [] : addBos && (bos || begin.length === 0) ? edge(bos, "add_bos_token") : begin;
+  const suffix = addEos ? edge(eos, "add_eos_token") : [];
+  const template = prefix.length + suffix.length > 0 ? templateAround(prefix, suffix) : null;
+  const before = json.post_processor;
+  const plain =
+    before?.type === "Sequence" && Array.isArray(before.processors)
+      ? before.processors.filter((part) => isObject(part) && part.type !== "TemplateProcessing")
+      : [];
+  const processors = [...plain, ...(template ? [template] : [])];
+  const post_processor = (
+    processors.length > 1 ? { type: "Sequence", processors } : (processors[0] ?? null)
+  ) as TokenizerJson["post_processor"];
+  return { ...json, post_processor };
 }
 
 /** The tokenizer_config.json that Hugging Face's transformers wants beside a tokenizer.json. */

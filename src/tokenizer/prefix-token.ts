@@ -3,6 +3,7 @@
  * programs. Called by checkpoint/ where folders are read and exported.
  */
 import { createTokenizer } from "./load.ts";
+import { templateAround } from "./sentencepiece.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { type Component, isObject, textAround } from "./tokenizer-json.ts";
 
@@ -45,20 +46,6 @@ function plainParts(processor: Component | null): Component[] {
 
 function template(tokenizer: Tokenizer, prefix: readonly number[], suffix: readonly number[]): Component[] {
   if (prefix.length + suffix.length === 0) return [];
-  const names = (ids: readonly number[]) => ids.map((id) => tokenizer.tokenOf(id) as string);
-  const special = (id: string, type_id: number) => ({ SpecialToken: { id, type_id } });
-  const around = (part: "A" | "B", type_id: number) => [
-    ...names(prefix).map((name) => special(name, type_id)),
-    { Sequence: { id: part, type_id } },
-    ...names(suffix).map((name) => special(name, type_id)),
-  ];
-  const tokens = [...new Set([...prefix, ...suffix])].map((id) => [tokenizer.tokenOf(id) as string, id] as const);
-  return [
-    {
-      type: "TemplateProcessing",
-      single: around("A", 0),
-      pair: [...around("A", 0), ...around("B", 1)],
-      special_tokens: Object.fromEntries(tokens.map(([name, id]) => [name, { id: name, ids: [id], tokens: [name] }])),
-    },
-  ];
+  const named = (ids: readonly number[]) => ids.map((id) => ({ name: tokenizer.tokenOf(id) as string, id }));
+  return [templateAround(named(prefix), named(suffix))];
 }

@@ -236,13 +236,26 @@ export function piecesToJson(
 }
 
 /** A post-processor that puts one token before each text. */
-export function templateWithPrefix(name: string, id: number) {
-  const token = (type_id: number) => ({ SpecialToken: { id: name, type_id } });
-  const sequence = (part: "A" | "B", type_id: number) => ({ Sequence: { id: part, type_id } });
+export const templateWithPrefix = (name: string, id: number) => templateAround([{ name, id }], []);
+
+/** A post-processor that puts tokens before and behind each text. */
+export function templateAround(
+  prefix: readonly { name: string; id: number }[],
+  suffix: readonly { name: string; id: number }[],
+) {
+  const special = (tokens: readonly { name: string }[], type_id: number) =>
+    tokens.map(({ name }) => ({ SpecialToken: { id: name, type_id } }));
+  const around = (part: "A" | "B", type_id: number) => [
+    ...special(prefix, type_id),
+    { Sequence: { id: part, type_id } },
+    ...special(suffix, type_id),
+  ];
   return {
     type: "TemplateProcessing",
-    single: [token(0), sequence("A", 0)],
-    pair: [token(0), sequence("A", 0), token(1), sequence("B", 1)],
-    special_tokens: { [name]: { id: name, ids: [id], tokens: [name] } },
+    single: around("A", 0),
+    pair: [...around("A", 0), ...around("B", 1)],
+    special_tokens: Object.fromEntries(
+      [...prefix, ...suffix].map(({ name, id }) => [name, { id: name, ids: [id], tokens: [name] }]),
+    ),
   };
 }

@@ -230,6 +230,27 @@ test("eval takes a compact or GGUF file, by itself or with -m, and runs tasks on
   expect(two.stderr).toContain("eval takes one model, but model.gguf and out/runs/bitnet came");
 });
 
+test("report reads a GGUF file as --pre says, and gives tasks the start token that was asked for", async () => {
+  const report = (folder: string, ...args: string[]) =>
+    bitnet(["report", ...args, "--no-speed", "--backend", "reference", "-o", folder], { cwd: root });
+  const task = ["--task", "openbookqa", "--task-data", "tasks"];
+  const files = ["out/runs/full", "model.gguf"];
+  const labels = ["--label", "full", "--label", "file"];
+  const pre = await report("pre", ...files, ...labels, "--pre", "file=llama-bpe", ...task);
+  expect(pre.stderr + String(pre.code)).toMatch(/0$/);
+  const wrong = await report("pre", ...files, ...labels, "--pre", "file=nonesuch", ...task);
+  expect(wrong.stderr).toContain('"nonesuch"');
+  const ofRun = await report("pre", ...files, "--pre", "gpt-2");
+  expect(ofRun.stderr).toContain("--pre is of GGUF files");
+  const plain = await report("start", "out/runs/full", ...task);
+  const none = await report("start", "out/runs/full", ...task, "--no-start-token");
+  expect([plain.code, none.code]).toEqual([0, 0]);
+  // Kept under another key, so it was scored again.
+  expect(none.stderr).toContain("openbookqa");
+  const alone = await report("start", "out/runs/full", "--no-start-token");
+  expect(alone.stderr).toContain("--start-token has no meaning without --task");
+});
+
 test("audit passes what was trained here, prints every figure, and gives the same as JSON", async () => {
   const args = ["audit", "out/runs/bitnet", "--data", "valid.txt", "--backend", "reference"];
   const { code, stdout } = await bitnet([...args, "--layers"], { cwd: root });

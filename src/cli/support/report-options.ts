@@ -4,10 +4,11 @@ import type { MeasureOptions, ModelMeasurement, Report } from "../../report/inde
 import { formatTable } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { modelName } from "./model-name.ts";
+import { addStartTokenOptions, type StartTokenFlags, startTokenChoice } from "./model-options.ts";
 import { type BackendOptions, backendChoice, wholeNumber } from "./options.ts";
 import { createProgressLine } from "./progress.ts";
 
-export interface ReportFlags extends BackendOptions {
+export interface ReportFlags extends BackendOptions, StartTokenFlags {
   output: string;
   name: string;
   title?: string;
@@ -36,7 +37,7 @@ const collect = (value: string, before: string[] = []): string[] => [...before, 
 
 /** @param folder default of --output */
 export function addReportOptions(command: Command, folder: string): Command {
-  return command
+  return addStartTokenOptions(command)
     .option("-o, --output <folder>", "where the report is written", folder)
     .option("--name <stem>", "of the files: <stem>.html, .json and .md", "report")
     .option("--title <text>", "of the page; else the models' names")
@@ -106,6 +107,9 @@ export async function tasksOf(flags: ReportFlags, signal?: AbortSignal): Promise
   };
   for (const [option, value] of Object.entries(without))
     if (value !== undefined && task === undefined) throw new UsageError(`--${option} has no meaning without --task`);
+  const start = startTokenChoice(flags);
+  if (task === undefined && "startToken" in start)
+    throw new UsageError("--start-token has no meaning without --task: texts are scored document by document");
   if (task === undefined) return undefined;
   const { taskNames, tasksIn } = await import("../../eval/index.ts");
   const { checkTasks } = await import("../../report/index.ts");
@@ -141,6 +145,7 @@ export async function tasksOf(flags: ReportFlags, signal?: AbortSignal): Promise
     fewshot: numFewshot,
     batch: 16,
     allowCodeExecution,
+    ...start,
   };
   await checkTasks(tasks);
   return tasks;
