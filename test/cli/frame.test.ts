@@ -74,7 +74,7 @@ test.for([
   [["generate", "-m", "x", "--backend", "gpu"], "Allowed choices are auto, native, wasm, reference."],
   [["eval", "-m", "x"], "say what to score: a text with --data PATH, or a task with --task NAME"],
   [["eval", "-d", "x"], "say which model, with -m MODEL"],
-  [["eval", "-m", "x", "--task", "arc"], 'unknown task "arc"; tasks are: arc_easy, arc_challenge, hellaswag'],
+  [["eval", "-m", "x", "--task", "arc"], 'unknown task "arc"; expected one of arc_easy, arc_challenge, hellaswag'],
   [["eval", "-m", "x", "--task", "humaneval"], "say that you want it with --allow-code-execution"],
   [["eval", "-m", "x", "--task", "piqa", "-d", "y"], "its file goes with --task-data"],
   [["eval", "-m", "x", "--task", "wikitext"], "--task wikitext needs the file: --data wiki.test.raw"],
