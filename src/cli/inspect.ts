@@ -103,8 +103,7 @@ async function run(asked: string, options: InspectOptions, command: Command): Pr
   const batch = options.batch ?? subject.batch ?? 1;
   const sequence = options.sequence ?? subject.sequence;
   const { optimizerKinds, optimizerStateBytes } = await import("../train/optimizers.ts");
-  const { kindOf } = await import("../train/registry.ts");
-  const { stateLabel } = kindOf("optimizer.kind", subject.optimizer.kind, optimizerKinds.all);
+  const { stateLabel } = optimizerKinds.get(subject.optimizer.kind, "optimizer.kind");
   const description = inspectModel(config, dry, {
     batch,
     sequence,
@@ -140,9 +139,8 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
   const { presets } = await import("../model/index.ts");
   const { parseConfig, resolveConfig } = await import("../train/config.ts");
   const { optimizerKinds } = await import("../train/optimizers.ts");
-  const { kindOf } = await import("../train/registry.ts");
   const variant = options.variant ? [{ from: "--variant", patch: { model: { variant: options.variant } } }] : [];
-  const kind = options.optimizer && kindOf("--optimizer", options.optimizer, optimizerKinds.all).kind;
+  const kind = options.optimizer && optimizerKinds.get(options.optimizer, "--optimizer").kind;
   const asked = kind ? [{ from: "--optimizer", patch: { optimizer: { kind } } }] : [];
   const subjectOf = (layers: ConfigLayer[]): Subject => {
     const { model, train, optimizer } = resolveConfig([...layers, ...variant, ...asked]);
@@ -167,7 +165,7 @@ async function findSubject(what: string, options: InspectOptions): Promise<Subje
     const { folder, step, config, refused, optimizer, notes, ignored } = describeModel(what, { pre: options.pre });
     noteRefused(refused);
     const trainedBy = kind ?? optimizer ?? "adamw";
-    const known = optimizerKinds.all.find((definition) => definition.kind === trainedBy);
+    const known = optimizerKinds.find(trainedBy);
     if (!known)
       throw new UsageError(
         `${folder}: was trained by optimizer "${trainedBy}", which is not known here; load its module with --extension FILE, or name one by --optimizer to count its memory`,

@@ -1,11 +1,12 @@
 /**
- * `bitnet quickstart`: the whole way in a few minutes, with nothing but this package. Generates arithmetic, trains a
- * small ternary model on it, shows loss and accuracy on problems that it never saw, and asks it two of them.
+ * `bitnet quickstart`: the whole way in a few minutes, with nothing but this package. Shows the experiment of
+ * eval/learn-arithmetic.ts as it goes, then opens the saved model and asks it two problems.
  */
 import { Command, Option } from "commander";
 import type { BackendChoice } from "../backends/index.ts";
 import { backendNames } from "../backends/registry.ts";
-import type { Callback } from "../train/index.ts";
+import type { ArithmeticText } from "../eval/learn-arithmetic.ts";
+import type { TrainReport } from "../train/index.ts";
 import { formatCount, formatDuration, formatShare } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { wholeNumber } from "./support/options.ts";
@@ -21,8 +22,7 @@ interface QuickstartOptions {
   logEvery: number;
 }
 
-/** Each held-out problem is asked at most once; the last two close the show. */
-const heldOutProblems = 400;
+/** They close the show. */
 const finalQuestions = ["25 + 17", "100 - 35"];
 
 const help = `
@@ -56,77 +56,36 @@ export function quickstartCommand(): Command {
 }
 
 async function run(options: QuickstartOptions): Promise<void> {
-  const { createArithmetic, problemText, take, takeDistinct } = await import("../corpus/index.ts");
-  const { scoreAnswers } = await import("../eval/index.ts");
-  const { joinPath, writeAtomically } = await import("../platform/files.ts");
-  const { train } = await import("../train/index.ts");
+  const { arithmeticProblems, learnArithmetic } = await import("../eval/learn-arithmetic.ts");
   const { createTrainProgress } = await import("./support/train-progress.ts");
-  const { seed } = options;
-
-  const set = createArithmetic(["+", "-"]);
-  const folder = "runs/quickstart-data";
-  const trainFile = joinPath(folder, "train.txt");
-  const heldOutFile = joinPath(folder, "held-out.txt");
-  const textOf = (problems: Iterable<string>) => Array.from(problems, (problem) => problemText(set, problem)).join("");
-  writeAtomically(trainFile, textOf(take(set.generate("train", seed), options.problems)));
-  const heldOut = [...takeDistinct(set, "heldout", seed, heldOutProblems)];
-  writeAtomically(heldOutFile, textOf(heldOut));
-  const sample = textOf(take(set.generate("train", seed), 3))
-    .trim()
-    .replaceAll("\n", ", ");
-  process.stdout.write(
-    `${formatCount(options.problems)} problems such as ${sample}\n${heldOut.length} others are held out\n`,
-  );
-
+  const { steps, problems, seed, backend, isa, threads } = options;
   const progress = createTrainProgress(options.logEvery);
   const interruption = listenForInterrupts(() =>
     progress.say("finishing the step and saving; press Ctrl-C again to leave at once"),
   );
-  let share: ((problems: readonly string[]) => Promise<number>) | null = null;
-  const accuracy: Callback = {
-    name: "accuracy",
-    async on(event) {
-      const due = event.type === "start" || event.type === "end" || (event.type === "step" && event.step % every === 0);
-      if (!due || !share || (event.type === "step" && event.step === options.steps)) return;
-      const [plus, minus] = ["+", "-"].map((sign) => heldOut.filter((problem) => problem.includes(` ${sign} `)));
-      const line = `additions ${formatShare(await share(plus))}, subtractions ${formatShare(await share(minus))} right`;
-      progress.say(`step ${event.step}: of ${heldOut.length} held-out problems, ${line}`);
-    },
-  };
-  const every = Math.max(1, Math.round(options.steps / 10));
-  let report: Awaited<ReturnType<typeof train>>;
+  let text: ArithmeticText | undefined;
+  let report: TrainReport;
   try {
-    report = await train({
-      config: {
-        preset: "arithmetic",
-        data: {
-          files: [trainFile],
-          validFiles: [heldOutFile],
-          separator: "line",
-          maskDocuments: true,
-          lossAfter: "=",
-        },
-        // Many small steps at a low rate and little decay: found by trial (docs/log.md).
-        train: { steps: options.steps, seed, batch: 16 },
-        optimizer: { learningRate: 7e-4, weightDecay: 0.01 },
-        schedule: { kind: "cosine", warmupSteps: Math.min(50, options.steps), finalFraction: 0.02 },
-        samples: { every: null },
-        evaluation: { every },
-        checkpoints: { every },
-        backend: { name: options.backend, isa: options.isa ?? "auto", threads: options.threads },
+    report = await learnArithmetic({
+      ...{ steps, problems, seed, dataFolder: "runs/quickstart-data" },
+      backend: { backend, isa, threads },
+      onText(written) {
+        text = written;
+        process.stdout.write(
+          `${formatCount(problems)} problems such as ${written.sample.join(", ")}\n${written.heldOut} others are held out\n`,
+        );
       },
-      runFolder: options.runDir,
-      callbacks: [progress.callback, accuracy],
-      onNote: progress.say,
-      onReady(ready) {
-        progress.begin(ready);
-        share = async (problems) => {
-          const questions = problems.map((problem) => ({ prompt: set.prompt(problem), answer: set.answer(problem) }));
-          const right = await scoreAnswers(ready.model, ready.tokenizer, questions);
-          return right.filter(Boolean).length / right.length;
-        };
+      onAccuracy({ step, heldOut, additions, subtractions }) {
+        const line = `additions ${formatShare(additions)}, subtractions ${formatShare(subtractions)} right`;
+        progress.say(`step ${step}: of ${heldOut} held-out problems, ${line}`);
       },
-      signal: interruption.signal,
+      run: {
+        runFolder: options.runDir,
+        callbacks: [progress.callback],
+        onNote: progress.say,
+        onReady: progress.begin,
+        signal: interruption.signal,
+      },
     });
   } finally {
     progress.end();
@@ -139,13 +98,14 @@ async function run(options: QuickstartOptions): Promise<void> {
   process.stdout.write(
     `\ntrained ${formatCount(report.step)} steps, ${formatCount(report.totalTokens)} tokens, in ${formatDuration(report.elapsedMs)}\n`,
   );
-  await answer(report.folder, finalQuestions.map(set.prompt), options);
+  const { prompt } = arithmeticProblems();
+  await answer(report.folder, finalQuestions.map(prompt), options);
   process.stdout.write(
     [
       "",
       `the run      ${report.folder}: config, metrics (also for TensorBoard), checkpoints`,
       `the model    ${report.checkpoint}`,
-      `the text     ${trainFile}, ${heldOutFile}`,
+      `the text     ${text?.trainFile}, ${text?.heldOutFile}`,
       `ask it       npx bitnet generate -m ${report.folder} -p "58 + 31 = " -n 6 --temp 0`,
       `your text    npx bitnet train tiny --data your-own-text.txt`,
       "",

@@ -87,4 +87,9 @@ test("trains, says how it goes at most once an interval, and where everything li
   expect(out).toContain(`checkpoint  ${join(runDir, "checkpoints", "step_000006")}`);
   expect(out).toMatch(/^validation {2}perplexity [\d.]+ before, [\d.]+ after/m);
   expect(readdirSync(runDir)).toContain("config.yaml");
+  // A preset is not needed where a model or a run says what it is; what is printed has it in.
+  const from = await config("--from", runDir, "--data", data, "--train.batch", "3");
+  expect(from).toMatchObject({ preset: "tiny", model: { width: 16 }, train: { batch: 3, sequence: 16 } });
+  const resumed = await config("--resume", runDir, "--steps", "9");
+  expect(resumed).toMatchObject({ preset: "tiny", model: { width: 16 }, train: { batch: 2, steps: 9 } });
 });

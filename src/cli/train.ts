@@ -101,13 +101,19 @@ export function trainCommand(): Command {
     .addOption(new Option("--backend <name>", "where to compute").choices(backendNames))
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
     .option("--run-dir <folder>", "the run's folder; else a new one in runs/")
-    .option("--from <model>", "begin from the weights, config and tokenizer of a model folder, checkpoint or run")
+    .option(
+      "--from <model>",
+      "begin from the weights, model config and tokenizer of a model folder, checkpoint or run; without a preset: with the training settings of its run, or of the preset nearest in size",
+    )
     .option(
       "--quant-ramp <steps>",
       "let quantisation in by degrees, for a model made by import --to bitnet",
       wholeNumber(0),
     )
-    .option("--resume [run]", "go on with a run or checkpoint; without a path: with the newest, in --run-dir or runs/")
+    .option(
+      "--resume [run]",
+      "go on with a run or checkpoint; without a path, or auto: with that in --run-dir, else the newest in runs/. A run without a checkpoint begins again",
+    )
     .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
     .option("--print-config", "print the config that would be used, and do nothing")
     .allowUnknownOption()
@@ -117,10 +123,15 @@ export function trainCommand(): Command {
 }
 
 async function run(options: TrainCommandOptions, command: Command): Promise<void> {
-  const { configToYaml, resolveConfig, train } = await import("../train/index.ts");
-  const layers = await layersOf(options, command);
+  const { configToYaml, plannedConfig, train } = await import("../train/index.ts");
+  const asked = {
+    config: await layersOf(options, command),
+    runFolder: options.runDir,
+    from: options.from,
+    resume: options.resume === true ? "auto" : options.resume,
+  };
   if (options.printConfig) {
-    process.stdout.write(configToYaml(resolveConfig(layers)));
+    process.stdout.write(configToYaml(await plannedConfig(asked)));
     return;
   }
   const { createSampler } = await import("./support/train-sampler.ts");
@@ -132,10 +143,7 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
   let report: TrainReport;
   try {
     report = await train({
-      config: layers,
-      runFolder: options.runDir,
-      from: options.from,
-      resume: options.resume === true ? "auto" : options.resume,
+      ...asked,
       callbacks: [progress.callback],
       onNote: progress.say,
       onReady: progress.begin,
@@ -157,7 +165,7 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
   const { names, overrides } = sortWords(command.args);
   if (names.length > 1)
     throw new UsageError(`train takes one preset or config file, but ${names.map((n) => `"${n}"`).join(" and ")} came`);
-  if (names.length === 0 && options.resume === undefined)
+  if (names.length === 0 && options.resume === undefined && options.from === undefined)
     throw new UsageError(`name a preset (${presetNames.join(", ")}) or a config file; bitnet train --help tells more`);
   if ([options.steps, options.epochs, options.tokens].filter((x) => x !== undefined).length > 1)
     throw new UsageError("name one of --steps, --epochs and --tokens");

@@ -81,7 +81,7 @@ test("wikitext runs on the model, of the files named or of what the folder has",
 
 test("what cannot be run is refused before anything is opened", async () => {
   const { files } = setup();
-  expect(() => checkTaskNames(["copa", "nope"], true)).toThrow('unknown task "nope"; tasks are: ');
+  expect(() => checkTaskNames(["copa", "nope"], true)).toThrow('unknown task "nope"; expected one of arc_easy, ');
   expect(() => checkTaskNames(["humaneval"], false)).toThrow("allow");
   await expect(openTask("piqa", files)).rejects.toThrow("has no file for piqa");
   await expect(openTask("wikitext", { path: temporaryFolder(), cacheDir: "unused" })).rejects.toThrow(

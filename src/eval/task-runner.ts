@@ -25,7 +25,7 @@ import { evaluateTask, type TaskSample } from "./run-tasks.ts";
 import type { ScoringModel } from "./score.ts";
 import { openTaskData, type TaskData, type TaskFiles } from "./task-source.ts";
 import { humaneval } from "./tasks/humaneval.ts";
-import { findTask, taskNames } from "./tasks/index.ts";
+import { checkTaskName, findTask } from "./tasks/index.ts";
 import { evaluateWikiText, type WikiTextResult } from "./wikitext.ts";
 
 /** A tokenizer with the token before a text; null: none. */
@@ -115,8 +115,7 @@ export interface TaskOutcome {
  * @throws UsageError for an unknown name, or for HumanEval without consent
  */
 export function checkTaskNames(names: readonly string[], allowCodeExecution: boolean): void {
-  const unknown = names.find((name) => !taskNames.includes(name));
-  if (unknown !== undefined) throw new UsageError(`unknown task "${unknown}"; tasks are: ${taskNames.join(", ")}`);
+  for (const name of names) checkTaskName(name);
   if (names.includes("humaneval")) refuseWithoutConsent(allowCodeExecution);
 }
 

@@ -26,7 +26,7 @@ import {
 } from "../checkpoint/hf-config.ts";
 import { configFile, generationFile, jsonText } from "../checkpoint/json-file.ts";
 import { tokenizerTexts } from "../checkpoint/tokenizer-files.ts";
-import { checkAbsmean } from "./matrix.ts";
+import { checkAbsmean, onnxHolds } from "./matrix.ts";
 
 export const huggingFaceTypes = ["f32", "bf16", "f16", "packed"] as const;
 export type HuggingFaceType = (typeof huggingFaceTypes)[number];
@@ -91,7 +91,7 @@ export async function exportHuggingFace(
   const other = plan.layers.find((layer) => !transformersRuns(layer));
   if (other)
     throw new UnsupportedError(
-      `hf: layer ${other.name} is ${describeLayer(other)}, which transformers' BitNet quantizer does not run; it has ternary weights with int8 inputs, and float layers. Export it as gguf, onnx or compact`,
+      `hf: layer ${other.name} is ${describeLayer(other)}, which transformers' BitNet quantizer does not run; it has ternary weights with int8 inputs, and float layers. Export it as ${onnxHolds(plan) ? "gguf, onnx" : "gguf"} or compact`,
     );
   if (finalNormEpsOf(model.config) !== model.config.normEps)
     throw new UnsupportedError(

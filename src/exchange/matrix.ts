@@ -1,5 +1,5 @@
 /** A parameter as the model multiplies with it: what file formats write, never the latent weights behind a quantizer. */
-import type { ModelPlan, Transformer } from "../model/index.ts";
+import type { LayerPlan, ModelPlan, Transformer } from "../model/index.ts";
 import { UnsupportedError } from "../platform/errors.ts";
 import type { Parameter } from "../tensor/index.ts";
 
@@ -29,17 +29,22 @@ export async function valuesOf(
   throw new Error(`${parameter.name}: has ternary weights; its codes were to be read`);
 }
 
+/** Whether an ONNX graph can hold the layers: their inputs are floats or int8 codes. */
+export const onnxHolds = ({ layers }: ModelPlan): boolean => layers.every(onnxHoldsInput);
+
+export const onnxHoldsInput = ({ activations }: LayerPlan): boolean => !activations || activations.codes === "int8";
+
 /**
  * For formats that hold ternary weights as latent ones, or make these again when they are read, by absmean.
  *
  * @throws UnsupportedError naming the layer whose ternary weights absmean does not make
  */
-export function checkAbsmean({ layers }: ModelPlan, format: string): void {
-  for (const { name, weights } of layers) {
+export function checkAbsmean(plan: ModelPlan, format: string): void {
+  for (const { name, weights } of plan.layers) {
     const quantizer = weights?.quantizer;
     if (quantizer?.form === "ternary" && !quantizer.isAbsmean)
       throw new UnsupportedError(
-        `${format}: layer ${name} is ternary by "${quantizer.name}"; this format holds absmean's only, gguf and onnx hold any`,
+        `${format}: layer ${name} is ternary by "${quantizer.name}"; this format holds absmean's only, ${onnxHolds(plan) ? "gguf and onnx hold" : "gguf holds"} any`,
       );
   }
 }

@@ -10,8 +10,9 @@ import { fromHuggingFaceConfig } from "../checkpoint/hf-config.ts";
 import { saveModelFolder } from "../checkpoint/index.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { type ModelConfig, type QuantizationConfig, Transformer } from "../model/index.ts";
+import { absmax8 } from "../nn/quantizers/absmax8.ts";
 import { absmean } from "../nn/quantizers/absmean.ts";
-import { weightQuantizers } from "../nn/index.ts";
+import { activationQuantizers, weightQuantizers } from "../nn/index.ts";
 import { Runtime } from "../tensor/index.ts";
 import { trainCharacters } from "../tokenizer/index.ts";
 import { convertToBitnet } from "./convert.ts";
@@ -148,6 +149,20 @@ describe("a Hugging Face folder", () => {
     [otherTernary, 'hf: layer model.layers.0.mlp.up_proj is ternary by "other-ternary"'],
   ])("refuses, by name, a layer that transformers would not run: %j", async ([quantization, message]) => {
     await expect(exported(make(quantization), { type: "f32" })).rejects.toThrow(message);
+  });
+
+  test("a refusal names only forms that hold the model: no ONNX for an extension's quantizer of inputs", async () => {
+    activationQuantizers.register({ ...absmax8, name: "other-inputs", codes: null });
+    const model = make({ overrides: [{ layers: "*.up_proj", activations: "other-inputs" }] });
+    await expect(exported(model, { type: "f32" })).rejects.toThrow(/Export it as gguf or compact$/);
+    await expect(exported(make({ activations: "none" }), { type: "f32" })).rejects.toThrow(
+      /Export it as gguf, onnx or compact$/,
+    );
+    const path = join(temporaryFolder(), "no.onnx");
+    await expect(saveOnnx(path, model, null)).rejects.toThrow(
+      'onnx: layer model.layers.0.mlp.up_proj: inputs quantized by "other-inputs" are not written; int8 codes are. Export it as gguf or compact',
+    );
+    await saveCompact(join(temporaryFolder(), "held.bitnet"), model, tokenizer);
   });
 
   const foreign = (entries: string[] | null) => {

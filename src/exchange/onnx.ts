@@ -35,7 +35,7 @@ import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { packTrits, tritBytes, tritsPerByte, tritTable } from "../quant/trits.ts";
 import type { Parameter } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { valuesOf } from "./matrix.ts";
+import { onnxHoldsInput, valuesOf } from "./matrix.ts";
 
 /** How the matrices of the blocks are stored. */
 export const onnxWeights = ["packed", "float"] as const;
@@ -95,11 +95,11 @@ export async function saveOnnx(
     throw new UnsupportedError(
       `onnx: layer ${wide.name} has ${wide.inputs} inputs; up to ${maxExactWidth} its sums are exact`,
     );
-  for (const { name, activations } of plan.layers)
-    if (activations && activations.codes !== "int8")
-      throw new UnsupportedError(
-        `onnx: layer ${name}: inputs quantized by "${activations.name}" are not written; int8 codes are`,
-      );
+  const other = plan.layers.find((layer) => !onnxHoldsInput(layer));
+  if (other)
+    throw new UnsupportedError(
+      `onnx: layer ${other.name}: inputs quantized by "${other.activations!.name}" are not written; int8 codes are. Export it as gguf or compact`,
+    );
   const metadata: Record<string, string> = {
     "bitnet.config": JSON.stringify(config),
     "bitnet.weights": weights,

@@ -91,7 +91,8 @@ interface Origin {
   inWorkers: boolean;
 }
 
-type Adder<K extends keyof Extension> = (part: NonNullable<Extension[K]>[number], origin: Origin) => void;
+/** Adds a part; what it returns takes it out again. */
+type Adder<K extends keyof Extension> = (part: NonNullable<Extension[K]>[number], origin: Origin) => () => void;
 
 /** How each kind of part is added. */
 const adders: { [K in keyof Required<Extension>]: Adder<K> } = {
@@ -102,7 +103,7 @@ const adders: { [K in keyof Required<Extension>]: Adder<K> } = {
       throw new UsageError(
         `activation quantizer "${part.name}": codes is ${JSON.stringify(part.codes)}, which is absmax8's alone; set codes: null`,
       );
-    activationQuantizers.register(part);
+    return activationQuantizers.register(part);
   },
   estimators: (part) => estimators.register(part),
   objectives: (part) => objectiveKinds.register(part),
@@ -117,7 +118,8 @@ const kinds = Object.keys(adders) as (keyof Extension)[];
 const namedByKind: readonly (keyof Extension)[] = ["objectives", "optimizers", "schedules", "callbacks"];
 
 /**
- * Adds an extension's parts. A filter added so is run in this thread alone, since worker threads do not know it.
+ * Adds an extension's parts: all of them, or none where one is refused. A filter added so is run in this thread alone, since
+ * worker threads do not know it.
  *
  * @throws UsageError for an unknown kind of part, or a name that is taken
  */
@@ -137,10 +139,12 @@ export async function loadExtensions(paths: readonly string[]): Promise<void> {
   for (const path of paths.map(absolutePath)) {
     if (loaded.has(path)) continue;
     const { default: extension } = await importModule(path);
+    // Another call may have loaded it meanwhile.
+    if (loaded.has(path)) continue;
     add(extension, path, { inWorkers: true });
     loaded.add(path);
+    setUpEveryWorker({ url: import.meta.url, value: [...loaded] });
   }
-  if (loaded.size > 0) setUpEveryWorker({ url: import.meta.url, value: [...loaded] });
 }
 
 /** What worker threads call first (platform/workers.ts). */
@@ -154,14 +158,20 @@ function add(extension: unknown, where: string, origin: Origin): void {
   const unknown = Object.keys(extension).find((key) => !kinds.includes(key as keyof Extension));
   if (unknown !== undefined)
     throw new UsageError(`${where}: unknown kind of part "${unknown}"; kinds are: ${kinds.join(", ")}`);
-  for (const kind of kinds) {
-    const parts = (extension as Extension)[kind] ?? [];
-    if (!Array.isArray(parts)) throw new UsageError(`${where}: ${kind} is ${typeof parts}; expected a list`);
-    for (const part of parts) {
-      const key = namedByKind.includes(kind) ? "kind" : "name";
-      if (typeof part?.[key] !== "string" || part[key] === "")
-        throw new UsageError(`${where}: a part of ${kind} has no ${key}; expected a "${key}" of its own`);
-      (adders[kind] as (part: unknown, origin: Origin) => void)(part, origin);
+  const undo: (() => void)[] = [];
+  try {
+    for (const kind of kinds) {
+      const parts = (extension as Extension)[kind] ?? [];
+      if (!Array.isArray(parts)) throw new UsageError(`${where}: ${kind} is ${typeof parts}; expected a list`);
+      for (const part of parts) {
+        const key = namedByKind.includes(kind) ? "kind" : "name";
+        if (typeof part?.[key] !== "string" || part[key] === "")
+          throw new UsageError(`${where}: a part of ${kind} has no ${key}; expected a "${key}" of its own`);
+        undo.push((adders[kind] as (part: unknown, origin: Origin) => () => void)(part, origin));
+      }
     }
+  } catch (error) {
+    for (const takeOut of undo.reverse()) takeOut();
+    throw error;
   }
 }

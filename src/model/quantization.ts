@@ -21,11 +21,7 @@ function choice(registry: Registry<Part>, others: readonly string[]) {
     const { name, ...settings } = typeof value === "string" ? { name: value } : value;
     if (others.includes(name)) return;
     if (!registry.has(name)) {
-      const known = [...registry.names, ...others].join(", ");
-      context.addIssue({
-        code: "custom",
-        message: `unknown ${registry.what} "${name}"; expected one of: ${known}${registry.hint}`,
-      });
+      context.addIssue({ code: "custom", message: registry.unknown(name, others) });
       return;
     }
     const { schema = z.strictObject({}) } = registry.get(name);
@@ -55,13 +51,17 @@ export const quantizationSchema = z.strictObject({
   /** Exceptions, by the layers' names; the last that matches a layer and sets a key decides it. */
   overrides: z
     .array(
-      z.strictObject({
-        /** Of layers such as layers.0.self_attn.q_proj; * stands for any characters: "layers.0.*", "*.down_proj". */
-        layers: z.string().min(1),
-        weights: parts.weights.optional(),
-        activations: parts.activations.optional(),
-        estimator: parts.estimator.optional(),
-      }),
+      z
+        .strictObject({
+          /** Of layers such as layers.0.self_attn.q_proj; * stands for any characters: "layers.0.*", "*.down_proj". */
+          layers: z.string().min(1),
+          weights: parts.weights.optional(),
+          activations: parts.activations.optional(),
+          estimator: parts.estimator.optional(),
+        })
+        .refine(({ layers: _, ...set }) => Object.values(set).some((value) => value !== undefined), {
+          message: "sets nothing; name weights, activations or estimator, or leave it out",
+        }),
     )
     .optional(),
 });

@@ -5,7 +5,7 @@
 import { UsageError } from "../platform/errors.ts";
 import type { CallbackDefinition } from "./callbacks/callback.ts";
 import type { Callback } from "./events.ts";
-import { KindList, kindOf } from "./registry.ts";
+import { KindList } from "./registry.ts";
 
 export { type CallbackDefinition, defineCallback } from "./callbacks/callback.ts";
 
@@ -14,7 +14,7 @@ export const callbackKinds = new KindList<CallbackDefinition>("callback", "name"
 /** The callbacks that a config names, in its order. */
 export function createCallbacks(choices: readonly { name: string }[]): Callback[] {
   return choices.map((choice, i) => {
-    const { kind, create } = kindOf(`train.callbacks[${i}].name`, choice.name, callbackKinds.all);
+    const { kind, create } = callbackKinds.get(choice.name, `train.callbacks[${i}].name`);
     const callback = create(choice as never);
     // Its state in a checkpoint is found by name.
     if (callback.name !== kind)

@@ -82,12 +82,12 @@ interface PresetTraining {
   full: RunConfigPatch;
 }
 
-const training: Record<PresetName, PresetTraining> = {
+/** What a preset of that size wants otherwise; one that is not here trains as tiny does. */
+const training: Partial<Record<PresetName, PresetTraining>> = {
   arithmetic: same(
     { learningRate: 1.5e-3, twin: 1e-3 },
     { tokenizer: { kind: "characters" }, train: { batch: 64, microBatch: null, epochs: 10 } },
   ),
-  tiny: same({ learningRate: 1.5e-3, twin: 1e-3 }, {}),
   nano: same({ learningRate: 1.5e-3, twin: 1e-3 }, { train: { batch: 8, microBatch: 1, epochs: 1 } }),
   "95m": same(
     { learningRate: 1.5e-3, twin: 6e-4 },
@@ -100,6 +100,8 @@ const training: Record<PresetName, PresetTraining> = {
   "tinyllama-1.1b": paper(1.2e-3, 4e-4, 512),
   "2b4t": paper(1.2e-3, 2e-4, 256),
 };
+
+const asTiny: PresetTraining = same({ learningRate: 1.5e-3, twin: 1e-3 }, {});
 
 /** One run for both variants, but for the learning rate: ternary models want several times their twin's. */
 function same(rates: { learningRate: number; twin: number }, patch: RunConfigPatch): PresetTraining {
@@ -116,7 +118,7 @@ export function presetRun(
 ): { base: RunConfig; difference: RunConfigPatch } {
   const model = presetConfig(name, variant);
   const base = { preset: name, model, ...tiny, train: { ...tiny.train, sequence: model.contextLength } };
-  return { base, difference: training[name as PresetName][variant] };
+  return { base, difference: (training[name as PresetName] ?? asTiny)[variant] };
 }
 
 /** For help texts. */

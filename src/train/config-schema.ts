@@ -11,7 +11,7 @@ import { callbackKinds } from "./callbacks.ts";
 import { objectiveKinds, type objectives } from "./objectives.ts";
 import { optimizerKinds, type optimizers } from "./optimizers.ts";
 import type { WeightConfig } from "./objectives/objective.ts";
-import { expectedKind, schemaOfKinds } from "./registry.ts";
+import { schemaOfKinds } from "./registry.ts";
 import { scheduleKinds, type schedules } from "./schedules.ts";
 
 const count = z.int().positive();
@@ -27,13 +27,13 @@ const kindSchemas = () => ({
 
 /** A callback by name with its options, and their defaults; checked here, for there may be none to make a union of. */
 const callbackChoice = z.looseObject({ name: z.string() }).transform((choice, context) => {
-  const kind = callbackKinds.all.find((definition) => definition.kind === choice.name);
+  const kind = callbackKinds.find(choice.name);
   const checked = kind?.schema.safeParse(choice);
   if (checked?.success) return checked.data as typeof choice;
   const issue = checked?.error.issues[0];
   const message = issue
     ? `callback "${choice.name}": ${plainMessage(issue.message)}`
-    : expectedKind(choice.name, callbackKinds.all);
+    : callbackKinds.expected(choice.name);
   context.addIssue({ code: "custom", message, path: issue ? issue.path : ["name"] });
   return z.NEVER;
 });

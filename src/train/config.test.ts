@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { presets } from "../model/config.ts";
 import { configToYaml, deriveRun, parseConfig, parseOverrides, resolveConfig } from "./config.ts";
 import type { RunConfigPatch } from "./config-schema.ts";
-import { editDistance, nearest } from "./edit-distance.ts";
+import { editDistance, nearest } from "../platform/edit-distance.ts";
 
 const resolve = (patch: RunConfigPatch, ...words: string[]) =>
   resolveConfig([{ from: "config.yaml", patch }, ...parseOverrides(words, ["steps", "data"])]);
@@ -147,6 +147,35 @@ describe("refusals", () => {
   test("text that is not YAML, or not keys and values, is refused", () => {
     expect(() => parseConfig("a: [1", "run.yaml")).toThrow(/^run.yaml: is not YAML/);
     expect(() => parseConfig("", "run.yaml")).toThrow(/^run.yaml: expected keys and values/);
+  });
+
+  test("a pattern that begins with * is an alias in YAML: where it breaks a list or a file, the message says to quote it", () => {
+    const quoted = /is not YAML: .*; put a pattern that begins with \* in quotes: "\*.down_proj"$/;
+    const list = "[{layers: *.down_proj, weights: none}]";
+    expect(() => resolve(tiny, "--model.quantization.overrides", list)).toThrow(quoted);
+    expect(() => resolve(tiny, "--model.quantization.overrides", "layers: *.down_proj")).toThrow(quoted);
+    expect(() => resolve(tiny, "--train.freeze", "[*.down_proj, embed_tokens]")).toThrow(quoted);
+    expect(() => parseConfig("train:\n  freeze:\n    - *.down_proj", "run.yaml")).toThrow(quoted);
+    expect(() => resolve(tiny, "--train.freeze", "[a: b")).toThrow(/^--train.freeze: "\[a: b" is not YAML: [^*]*$/);
+    const right = '[{layers: "*.down_proj", weights: none}]';
+    expect(resolve(tiny, "--model.quantization.overrides", right).model.quantization?.overrides).toEqual([
+      { layers: "*.down_proj", weights: "none" },
+    ]);
+  });
+
+  test("words at commas are a list, without the spaces around them", () => {
+    expect(resolve(tiny, "--train.freeze", "embed_tokens, *.q_proj").train.freeze).toEqual([
+      "embed_tokens",
+      "*.q_proj",
+    ]);
+    expect(resolve(tiny, "--train.freeze", "*norm").train.freeze).toEqual(["*norm"]);
+    expect(resolve(tiny, "--data.separator", "[x").data.separator).toBe("[x");
+  });
+
+  test("an override of quantizers that sets nothing is refused", () => {
+    expect(() => resolve(tiny, "--model.quantization.overrides", '[{layers: "layers.0.*"}]')).toThrow(
+      /^model.quantization.overrides\[0\] is \{"layers":"layers.0.\*"\}; sets nothing; name weights, activations or estimator/,
+    );
   });
 });
 

@@ -5,16 +5,15 @@
 import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { z } from "zod";
 import { checkMixture } from "../data/index.ts";
+import { nearest } from "../platform/edit-distance.ts";
 import { UsageError } from "../platform/errors.ts";
 import { plainMessage } from "../platform/issue.ts";
 import { show } from "../platform/show.ts";
 import { planModel } from "../model/plan.ts";
 import { presetRun } from "./config-presets.ts";
 import { type RunConfig, type RunConfigPatch, type RunConfigSchema, runConfigSchema } from "./config-schema.ts";
-import { nearest } from "./edit-distance.ts";
 import { objectiveKinds } from "./objectives.ts";
 import { optimizerKinds } from "./optimizers.ts";
-import { expectedKind } from "./registry.ts";
 import { autoWarmupSteps, createSchedule, type Schedule, scheduleKinds } from "./schedules.ts";
 
 type Json = Record<string, unknown>;
@@ -92,10 +91,18 @@ export function parseConfig(text: string, from: string): RunConfigPatch {
   try {
     value = parseYaml(text);
   } catch (cause) {
-    throw new UsageError(`${from}: is not YAML: ${(cause as Error).message.split("\n")[0]}`, { cause });
+    throw new UsageError(`${from}: is not YAML: ${yamlFault(text, cause)}`, { cause });
   }
   if (!isSection(value)) throw new UsageError(`${from}: expected keys and values, such as "preset: tiny"`);
   return value as RunConfigPatch;
+}
+
+/** What is wrong, in a line, and what to do about the fault that patterns of layers make. */
+function yamlFault(text: string, cause: unknown): string {
+  const fault = (cause as Error).message.split("\n")[0].replace(/:$/, "");
+  const pattern = /(?:^|[\s[{,:-])(\*[\w.*]*)/.exec(text)?.[1];
+  // A word that begins with * is an alias in YAML.
+  return pattern === undefined ? fault : `${fault}; put a pattern that begins with * in quotes: "${pattern}"`;
 }
 
 /** The config as a file that `parseConfig` reads back to the same. */
@@ -171,7 +178,7 @@ function merge(base: Json, over: Json, path: readonly string[]): Json {
   const merged: Json = { ...base };
   const where = path.join(".");
   if ((where === "optimizer" || where === "schedule") && over.kind !== undefined && over.kind !== base.kind) {
-    const chosen = definitionsOf(where).find(({ kind }) => kind === over.kind);
+    const chosen = definitionsOf(where).find(over.kind as string);
     if (chosen) {
       const { defaults } = chosen;
       const known = Object.keys(chosen.schema.shape);
@@ -198,16 +205,15 @@ function merge(base: Json, over: Json, path: readonly string[]): Json {
 }
 
 /** The optimisers or schedules that a section may name. */
-const definitionsOf = (section: "optimizer" | "schedule") =>
-  section === "optimizer" ? optimizerKinds.all : scheduleKinds.all;
+const definitionsOf = (section: "optimizer" | "schedule") => (section === "optimizer" ? optimizerKinds : scheduleKinds);
 
 /** Before its keys, which belong to the kind. */
 function checkKinds(patch: Json, from: string): void {
   for (const section of ["optimizer", "schedule"] as const) {
     const kind = isSection(patch[section]) ? patch[section].kind : undefined;
     const known = definitionsOf(section);
-    if (kind !== undefined && !known.some((definition) => definition.kind === kind))
-      throw new UsageError(`${from}: ${section}.kind is ${JSON.stringify(kind)}; ${expectedKind(kind, known)}`);
+    if (kind !== undefined && !known.has(kind as string))
+      throw new UsageError(`${from}: ${section}.kind is ${show(kind)}; ${known.expected(kind)}`);
   }
 }
 
@@ -281,13 +287,18 @@ function suggestion(wanted: string, known: readonly string[], dashes: string): s
 /** A word of the command line as the schema wants it: as YAML reads it, else as it is, else a list at its commas. */
 function typedValue(raw: string, schema: z.ZodType, name: string): unknown {
   const candidates: unknown[] = [];
+  let fault: string | undefined;
   try {
     candidates.push(parseYaml(raw));
-  } catch {
-    // Not YAML: taken as a plain word below.
+  } catch (cause) {
+    // Perhaps a plain word, or words at commas.
+    fault = yamlFault(raw, cause);
   }
-  candidates.push(raw, raw.split(","));
+  candidates.push(raw);
+  // What opens as a list or an object of YAML is meant as one.
+  if (fault === undefined || !/^\s*([[{]|- )/.test(raw)) candidates.push(raw.split(",").map((word) => word.trim()));
   for (const candidate of candidates) if (schema.safeParse(candidate).success) return candidate;
+  if (fault !== undefined) throw new UsageError(`--${name}: ${show(raw)} is not YAML: ${fault}`);
   const { error } = schema.safeParse(candidates[0]);
   // Wrong inside: resolveConfig names the place.
   if (error!.issues[0].path.length > 0) return candidates[0];
@@ -309,8 +320,8 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
   }
   if (issue.code === "invalid_union" && issue.errors.length === 0) {
     const [section] = issue.path;
-    const kinds = section === "optimizer" || section === "schedule" ? definitionsOf(section) : objectiveKinds.all;
-    return `${where} is ${show(value)}; ${expectedKind(value, kinds)}`;
+    const kinds = section === "optimizer" || section === "schedule" ? definitionsOf(section) : objectiveKinds;
+    return `${where} is ${show(value)}; ${kinds.expected(value)}`;
   }
   return `${where} is ${show(value)}; ${reasonOf(issue)}`;
 }

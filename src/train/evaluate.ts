@@ -3,7 +3,7 @@ import type { SequentialBatches } from "../data/index.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Runtime } from "../tensor/index.ts";
 import { summarizeTargets } from "./targets.ts";
-import type { TrainableModel } from "./trainable-model.ts";
+import type { ModelBatch, TrainableModel } from "./trainable-model.ts";
 
 export interface ValidationData {
   readonly batch: number;
@@ -35,15 +35,25 @@ export async function measureLoss(
     const { count } = summarizeTargets(targets_BT);
     if (count === 0) continue;
     const batch = { tokens: tokens_BT, batch: data.batch, length: data.sequence, documentStart: documentStart_BT };
-    const loss = runtime.scope(() => model.loss(batch, targets_BT).loss);
-    try {
-      nats += (await runtime.readFloats(loss))[0] * count;
-    } finally {
-      loss.dispose();
-    }
+    nats += (await meanLoss(runtime, model, batch, targets_BT)) * count;
     tokens += count;
     await nextTurn();
   }
   const bitsPerByte = data.textBytes ? nats / (Math.LN2 * data.textBytes) : null;
   return { loss: nats / tokens, tokens, bitsPerByte };
+}
+
+/** Nats per counted target of one batch. */
+async function meanLoss(
+  runtime: Runtime,
+  model: TrainableModel,
+  batch: ModelBatch,
+  targets: Int32Array,
+): Promise<number> {
+  const loss = runtime.scope(() => model.loss(batch, targets).loss);
+  try {
+    return (await runtime.readFloats(loss))[0];
+  } finally {
+    loss.dispose();
+  }
 }

@@ -322,6 +322,10 @@ test("what does not fit is refused in one line", async () => {
   expect(() => useExtension({ schedules: [{ ...staircase, kind: "mine", schema: z.object({}) }] })).toThrow(
     /schedule "mine" has no schema with kind: z.literal\("mine"\)/,
   );
+  expect(() => useExtension({ tasks: [{ name: "no-task", kind: "continuation" } as never] })).toThrow(
+    /task "no-task" has no read\(\); see docs\/extending.md/,
+  );
+  expect(() => useExtension({ filters: [{ name: "no-filter" } as never] })).toThrow(/filter "no-filter" has no schema/);
   await expect(refusal({ train: { freeze: ["layers.9.*"] } })).rejects.toThrow(
     /train.freeze: "layers.9.\*" names nothing/,
   );

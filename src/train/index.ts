@@ -83,7 +83,7 @@ export {
   type ScheduledValues,
   scheduleKeys,
 } from "./schedules.ts";
-export { type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
+export { plannedConfig, type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
 export type { TrainingData } from "./training-data.ts";
 export type { ModelBatch, TernaryLayer, TrainableModel } from "./trainable-model.ts";
 export { type RollBack, runTraining, type TrainerParts, type TrainingOutcome } from "./trainer.ts";

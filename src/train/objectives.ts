@@ -12,7 +12,7 @@ import {
 } from "./objectives/objective.ts";
 import type { WeightedObjective } from "./objectives/weighted.ts";
 import { zLoss } from "./objectives/z-loss.ts";
-import { KindList, kindOf } from "./registry.ts";
+import { KindList } from "./registry.ts";
 
 export const objectives = [nextToken, zLoss, labelSmoothing] as const;
 export const objectiveKinds = new KindList<ObjectiveDefinition>("objective", "name", objectives);
@@ -31,7 +31,7 @@ export async function createObjectives(
   const made: WeightedObjective[] = [];
   try {
     for (const [i, choice] of choices.entries()) {
-      const definition = kindOf(`train.objectives[${i}].name`, choice.name, objectiveKinds.all);
+      const definition = objectiveKinds.get(choice.name, `train.objectives[${i}].name`);
       const objective = await definition.create(choice as never, context);
       const { weight } = choice;
       made.push({ objective, weight: typeof weight === "number" ? weight : (step) => weightAt(weight, step) });

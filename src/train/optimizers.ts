@@ -8,7 +8,7 @@ import { adamw } from "./optimizers/adamw.ts";
 import { adamw8bit } from "./optimizers/adamw-8bit.ts";
 import type { Optimizer, OptimizerDefinition } from "./optimizers/optimizer.ts";
 import { sgd } from "./optimizers/sgd.ts";
-import { KindList, kindOf } from "./registry.ts";
+import { KindList } from "./registry.ts";
 
 export const optimizers = [adamw, adamw8bit, sgd] as const;
 export const optimizerKinds = new KindList<OptimizerDefinition>("optimizer", "kind", optimizers);
@@ -40,7 +40,7 @@ type ChoiceOf<D> = D extends { kind: infer K; create(r: Runtime, p: readonly Par
 export type OptimizerChoice = ChoiceOf<(typeof optimizers)[number]>;
 
 const definitionOf = (config: { kind: string }): OptimizerDefinition =>
-  kindOf("optimizer.kind", config.kind, optimizerKinds.all);
+  optimizerKinds.get(config.kind, "optimizer.kind");
 
 /** The optimiser that a config names; its schedule and clipping are the trainer's. Call outside scopes. */
 export function createOptimizer(

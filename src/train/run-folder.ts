@@ -121,14 +121,18 @@ export function newRunFolder(parent: string, name: string, epochMs: number): str
  * Makes the folder of a new run, before anything costly is done, so that a disk that refuses says so at once.
  *
  * @param claim locks the folder, once it is there
- * @returns undoes it, if nothing was written there
+ * @returns undoes it, for a run that ends before its first step: what it wrote is removed, so that the next attempt finds the
+ *   folder as this one did. Checkpoints stay, and what they need
  * @throws UsageError where there is something already; FileError where the disk refuses
  */
 export function makeRunFolder(folder: string, claim: (folder: string) => void): () => void {
   const there = exists(folder);
   const refuseRun = () => {
-    if (isRun(folder))
-      throw new UsageError(`${folder}: holds a run already; go on with it by --resume auto, or name another folder`);
+    if (!isRun(folder)) return;
+    const what = hasCheckpoints(folder)
+      ? "holds a run already; go on with it"
+      : "holds a run without a checkpoint; begin it again";
+    throw new UsageError(`${folder}: ${what} by --resume ${folder}, or name another folder`);
   };
   // What a process killed while it began the run may leave.
   const begun = (name: string) => /^((meta|tokenizer)\.json|run\.lock|config\.yaml\.tmp-)/.test(name);
@@ -140,9 +144,18 @@ export function makeRunFolder(folder: string, claim: (folder: string) => void): 
   // Another process may have begun and ended one until then.
   refuseRun();
   return () => {
+    if (hasCheckpoints(folder)) return;
+    const { config, meta, tokenizer, metrics, samples, checkpoints } = runPaths(folder);
+    for (const path of [config, meta, tokenizer, metrics, joinPath(samples, ".."), checkpoints])
+      if (exists(path)) removePath(path);
     if (!there && listFolder(folder).every((name) => name.startsWith("run.lock"))) removePath(folder);
   };
 }
+
+const hasCheckpoints = (folder: string): boolean => {
+  const { checkpoints } = runPaths(folder);
+  return exists(checkpoints) && listFolder(checkpoints).length > 0;
+};
 
 /**
  * Takes a run's folder for this process, for as long as it trains there.

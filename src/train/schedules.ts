@@ -3,7 +3,7 @@
  * schedules/ and a line here; extensions add theirs to `scheduleKinds`. And the ramp of quantisation.
  */
 import { UsageError } from "../platform/errors.ts";
-import { KindList, kindOf } from "./registry.ts";
+import { KindList } from "./registry.ts";
 import { constant } from "./schedules/constant.ts";
 import { cosine } from "./schedules/cosine.ts";
 import { linear } from "./schedules/linear.ts";
@@ -26,7 +26,7 @@ export type ScheduleConfig = ConfigOf<(typeof schedules)[number]>;
 
 type ConfigOf<D> = D extends { create(config: infer C, peak: ScheduledValues, steps: number): Schedule } ? C : never;
 
-const definitionOf = (kind: string): ScheduleDefinition => kindOf("schedule.kind", kind, scheduleKinds.all);
+const definitionOf = (kind: string): ScheduleDefinition => scheduleKinds.get(kind, "schedule.kind");
 
 /**
  * @param config  which schedule, warm-up already a number

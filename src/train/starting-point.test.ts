@@ -11,7 +11,7 @@ import { saveModelFolder } from "../checkpoint/index.ts";
 import { Runtime } from "../tensor/index.ts";
 import { trainCharacters } from "../tokenizer/index.ts";
 import type { RunConfigPatch } from "./config-schema.ts";
-import { type TrainOptions, type TrainReport, train } from "./train.ts";
+import { plannedConfig, type TrainOptions, type TrainReport, train } from "./train.ts";
 
 const root = mkdtempSync(join(tmpdir(), "bitnet-from-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -50,6 +50,27 @@ test("a run begun from another's weights starts at its loss, with its sizes and 
   expect(next.before!.loss).toBe(first.after!.loss);
   expect(next.step).toBe(6);
   expect(next.after!.loss).toBeLessThan(next.before!.loss);
+});
+
+test("without a preset: the training settings of the model's run, or of the preset nearest in size, which is told", async () => {
+  const { preset: _, ...patch } = common;
+  const notes: string[] = [];
+  const options = (from: string) => ({
+    config: [{ from: "test", patch }],
+    from,
+    clock: steppingClock(),
+    onNote: (note: string) => notes.push(note),
+  });
+  const report = await train({ ...options(at("full")), runFolder: at("unnamed") });
+  expect(report.before!.loss).toBe(first.after!.loss);
+  expect(notes).toContain(`training settings are those of "tiny" (as in ${at("full")}); name a preset to take others`);
+  const { model, tokenizer } = await loadModel(at("full"), new Runtime(createReferenceBackend()));
+  await saveModelFolder(at("alone"), model, tokenizer);
+  const { preset, train: settings, model: planned } = await plannedConfig(options(at("alone")));
+  expect([preset, settings.batch, planned.width, planned.variant]).toEqual(["nano", 4, 16, "full"]);
+  const bare = await plannedConfig({ ...options(at("alone")), config: [] });
+  // Its context is shorter than the preset's sequence.
+  expect([bare.preset, bare.train.sequence]).toEqual(["nano", 16]);
 });
 
 test("a full-precision model, converted, is trained on as a ternary one", async () => {

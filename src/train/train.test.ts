@@ -4,7 +4,6 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -12,17 +11,13 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { steppingClock } from "../../test/support/small-run.ts";
+import { curve, storyRuns } from "../../test/support/story-run.ts";
 import { loadModel } from "../exchange/index.ts";
 import { createReferenceBackend } from "../backends/index.ts";
-import { readSafetensors } from "../formats/safetensors.ts";
 import { DataError, DivergenceError, FileError, FormatError, UsageError } from "../platform/errors.ts";
-import { jsonText } from "../checkpoint/model-folder.ts";
-import { sha256Of } from "../platform/hash.ts";
-import { createRandom } from "../platform/random.ts";
 import { Runtime } from "../tensor/index.ts";
 import { resolveConfig } from "./config.ts";
 import type { RunConfigPatch } from "./config-schema.ts";
@@ -30,69 +25,11 @@ import { prepareCorpus } from "./corpus.ts";
 import { measureLoss } from "./evaluate.ts";
 import type { Callback } from "./events.ts";
 import { readScalars } from "./scalars.ts";
-import { type TrainOptions, type TrainReport, train } from "./train.ts";
+import { type TrainReport, train } from "./train.ts";
 
-const root = mkdtempSync(join(tmpdir(), "bitnet-train-"));
-afterAll(() => rmSync(root, { recursive: true }));
-let names = 0;
-const fresh = () => join(root, `run${++names}`);
-
-const words = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "the", "dog"];
-function story(i: number): string {
-  const random = createRandom(i);
-  return Array.from({ length: 12 }, () => words[random.integer(words.length)]).join(" ");
-}
-const text = join(root, "stories.txt");
-writeFileSync(text, Array.from({ length: 60 }, (_, i) => story(i)).join("\n<|endoftext|>\n"));
-
-const small: RunConfigPatch = {
-  preset: "tiny",
-  model: { vocabSize: 20, width: 16, layers: 1, heads: 2, kvHeads: 1, hiddenWidth: 24, contextLength: 16 },
-  data: { files: [text], cacheDir: join(root, "cache"), validFraction: 0.2 },
-  tokenizer: { kind: "characters" },
-  train: { batch: 4, sequence: 16, microBatch: 2, steps: 12, seed: 4 },
-  optimizer: { learningRate: 5e-3 },
-  evaluation: { every: 4, batches: 1 },
-  checkpoints: { every: 4, keepLast: 3 },
-  metrics: { layersEvery: 6 },
-  samples: { every: 6, prompts: ["the", ""], tokens: 3 },
-  backend: { name: "reference" },
-};
-
-const run = (options: Partial<TrainOptions> = {}, ...patches: RunConfigPatch[]): Promise<TrainReport> =>
-  train({
-    config: [{ from: "test", patch: small }, ...patches.map((patch) => ({ from: "test", patch }))],
-    clock: steppingClock(),
-    ...options,
-  });
-
-/** Training and validation losses by step, from the run's own file. */
-function curve(folder: string): Record<string, unknown>[] {
-  return readScalars(join(folder, "metrics", "scalars.jsonl")).map(
-    ({ step, loss, val_loss, grad_norm, ppl_smoothed }) =>
-      Object.fromEntries(
-        Object.entries({ step, loss, val_loss, grad_norm, ppl_smoothed }).filter(([, v]) => v !== undefined),
-      ),
-  );
-}
-
-/** Ends the process's work at a step, as a kill would: nothing is saved, nothing is closed properly. */
-class Killed extends Error {}
-const killAt = (step: number): Callback => ({
-  name: "killer",
-  on(event) {
-    if (event.type === "step" && event.step === step) throw new Killed();
-  },
-});
-
+const { root, fresh, text, small, run, runWhole } = storyRuns();
 const whole = fresh();
-const wholeReport = await run({
-  runFolder: whole,
-  sampler:
-    () =>
-    async (prompt, { seed }) =>
-      `${prompt} ${seed}`,
-});
+const wholeReport = await runWhole(whole);
 
 describe("samples", () => {
   test("one that fails is a note: the checkpoint of its step stands, and the run goes on", async () => {
@@ -237,209 +174,6 @@ describe("a run", () => {
   });
 });
 
-describe("going on", () => {
-  test.for([1, 4, 5, 7, 11, 12])(
-    "after a kill at step %i gives the losses of a run that was never stopped",
-    async (at) => {
-      const folder = fresh();
-      await expect(run({ runFolder: folder, callbacks: [killAt(at)] })).rejects.toThrow(Killed);
-      const report = await run({ runFolder: folder, resume: "auto" });
-      expect(report).toMatchObject({ reason: "finished", step: 12 });
-      expect(curve(folder)).toEqual(curve(whole));
-      expect(report.epochs).toEqual(wholeReport.epochs);
-      expect(report.before).toEqual(wholeReport.before);
-      expect(readFileSync(join(folder, "checkpoints", "step_000012", "model.safetensors"))).toEqual(
-        readFileSync(join(whole, "checkpoints", "step_000012", "model.safetensors")),
-      );
-    },
-  );
-
-  test("after Ctrl-C: the step is finished and saved, and the losses that follow are the same", async () => {
-    const folder = fresh();
-    const stop = new AbortController();
-    const presser: Callback = {
-      name: "presser",
-      on(event) {
-        if (event.type === "step" && event.step === 6) stop.abort();
-      },
-    };
-    const report = await run({ runFolder: folder, signal: stop.signal, callbacks: [presser] });
-    expect(report).toMatchObject({ reason: "interrupted", step: 6 });
-    expect(existsSync(join(folder, "checkpoints", "step_000006", "trainer_state.json"))).toBe(true);
-    await run({ runFolder: folder, resume: "auto" });
-    expect(curve(folder)).toEqual(curve(whole));
-  });
-
-  test("holds too where weights are quantised every few steps only", async () => {
-    const rare = { model: { requantizeEvery: 3 } };
-    const [left, killed] = [fresh(), fresh()];
-    await run({ runFolder: left }, rare);
-    await expect(run({ runFolder: killed, callbacks: [killAt(10)] }, rare)).rejects.toThrow(Killed);
-    await run({ runFolder: killed, resume: "auto" });
-    expect(curve(killed)).toEqual(curve(left));
-    expect(curve(left)).not.toEqual(curve(whole));
-  });
-
-  test("holds too with moments of eight bits, which are saved as they are", async () => {
-    const eight: RunConfigPatch = {
-      model: { width: 64, hiddenWidth: 65 },
-      optimizer: { kind: "adamw8bit" },
-      train: { steps: 6 },
-      samples: { every: null },
-    };
-    const [left, killed] = [fresh(), fresh()];
-    await run({ runFolder: left }, eight);
-    await expect(run({ runFolder: killed, callbacks: [killAt(5)] }, eight)).rejects.toThrow(Killed);
-    await run({ runFolder: killed, resume: "auto" }, eight);
-    expect(curve(killed)).toEqual(curve(left));
-    for (const name of ["model.safetensors", "optimizer.safetensors"])
-      expect(readFileSync(join(killed, "checkpoints", "step_000006", name))).toEqual(
-        readFileSync(join(left, "checkpoints", "step_000006", name)),
-      );
-    const file = await readSafetensors(join(left, "checkpoints", "step_000006", "optimizer.safetensors"));
-    const up = "model.layers.0.mlp.up_proj.weight"; // 65 x 64: 17 blocks
-    expect(file.tensors.get(`m.${up}`)).toMatchObject({ dtype: "U8", shape: [65, 64] });
-    expect(file.tensors.get(`v_scale.${up}`)).toMatchObject({ dtype: "F32", shape: [17] });
-    file.close();
-  });
-
-  test("goes on from a checkpoint of before waiting was measured and mixtures were known", async () => {
-    const folder = fresh();
-    await expect(run({ runFolder: folder, callbacks: [killAt(10)] })).rejects.toThrow(Killed);
-    const config = join(folder, "config.yaml");
-    const older = readFileSync(config, "utf8").replace(/^ {2}(mixture|localCopy|prefetch|verify): .*\n/gm, "");
-    expect(older.length).toBeLessThan(readFileSync(config, "utf8").length);
-    writeFileSync(config, older);
-    for (const step of [4, 8]) {
-      const file = join(folder, "checkpoints", `step_00000${step}`, "trainer_state.json");
-      const state = JSON.parse(readFileSync(file, "utf8"));
-      delete state.training.callbacks.summary.dataWaitMs;
-      expect(Object.keys(state.training.data)).not.toContain("kind");
-      const text = jsonText({ ...state, selfSha256: "0".repeat(64) });
-      writeFileSync(file, jsonText({ ...state, selfSha256: sha256Of(text) }));
-    }
-    const notes: string[] = [];
-    const report = await run({ runFolder: folder, resume: "auto", onNote: (note) => notes.push(note) });
-    expect(notes.join("\n")).toMatch(/from step 8/);
-    expect(report.dataWaitMs).toBeGreaterThan(0);
-    expect(curve(folder)).toEqual(curve(whole));
-  });
-
-  test("uses the checkpoint before a damaged one, says why, and comes to the same end", async () => {
-    const folder = fresh();
-    await expect(run({ runFolder: folder, callbacks: [killAt(10)] })).rejects.toThrow(Killed);
-    const damaged = join(folder, "checkpoints", "step_000008");
-    const file = join(damaged, "optimizer.safetensors");
-    const bytes = readFileSync(file);
-    bytes[bytes.length >> 1] ^= 1;
-    writeFileSync(file, bytes);
-    const notes: string[] = [];
-    const report = await run({ runFolder: folder, resume: "auto", onNote: (note) => notes.push(note) });
-    expect(report.refused).toHaveLength(1);
-    expect(notes[0]).toMatch(/not using .*step_000008: .*optimizer.safetensors: its SHA-256/);
-    expect(notes[1]).toMatch(/from step 4/);
-    expect(curve(folder)).toEqual(curve(whole));
-  });
-
-  test("is refused where no checkpoint is whole, rather than beginning anew", async () => {
-    const folder = fresh();
-    await expect(run({ runFolder: folder, callbacks: [killAt(6)] })).rejects.toThrow(Killed);
-    rmSync(join(folder, "checkpoints", "step_000004", "config.json"));
-    await expect(run({ runFolder: folder, resume: "auto" })).rejects.toThrow(
-      /no checkpoint of this run is whole: .*config.json is missing/,
-    );
-  });
-
-  test("finds the newest run, or a checkpoint by its path, and may be given more steps", async () => {
-    const folder = fresh();
-    cpSync(whole, folder, { recursive: true });
-    const checkpoint = join(folder, "checkpoints", "step_000008");
-    // The learning rate's course depends on the number of steps: it is the budget of the saved config that counts.
-    await run({ resume: checkpoint });
-    expect(curve(folder)).toEqual(curve(whole));
-    const longer = await run({ resume: folder }, { train: { steps: 14 } });
-    expect(longer.step).toBe(14);
-    const done = await run({ resume: folder }, { train: { steps: 14 } });
-    expect(done).toMatchObject({
-      step: 14,
-      reason: "finished",
-      checkpoint: join(folder, "checkpoints", "step_000014"),
-    });
-    const runs = join(root, "runs");
-    const first = await run({ runsFolder: runs }, { train: { steps: 2 } });
-    expect(first.folder).toMatch(/runs\/tiny-bitnet-\d{8}-\d{6}$/);
-    const auto = await run({ runsFolder: runs, resume: "auto" }, { train: { steps: 3 } });
-    expect(auto).toMatchObject({ folder: first.folder, step: 3 });
-    await expect(run({ resume: join(root, "nothing") })).rejects.toThrow(
-      /is neither a run's folder .* nor a checkpoint/,
-    );
-  });
-
-  test("is refused while another process trains in the run, which ends as it would have", async () => {
-    const folder = fresh();
-    const others: Promise<unknown>[] = [];
-    const intruder: Callback = {
-      name: "intruder",
-      async on(event) {
-        if (event.type !== "step" || (event.step !== 2 && event.step !== 6)) return;
-        for (const options of [{ runFolder: folder }, { runFolder: folder, resume: "auto" }, { resume: folder }])
-          others.push(
-            run(options).then(
-              () => "trained",
-              (error) => [error.constructor, error.message],
-            ),
-          );
-        await Promise.all(others);
-      },
-    };
-    await run({ runFolder: folder, callbacks: [intruder] });
-    expect(curve(folder)).toEqual(curve(whole));
-    const busy = [
-      UsageError,
-      expect.stringMatching(/^another process is at work in the run .*run\d+ \(process \d+, since /),
-    ];
-    const begun = [UsageError, expect.stringMatching(/holds a run already/)];
-    expect(await Promise.all(others)).toEqual([begun, busy, busy, begun, busy, busy]);
-    expect(existsSync(join(folder, "run.lock"))).toBe(false);
-  });
-
-  test("passes over a checkpoint that was renamed to a later step", async () => {
-    const folder = fresh();
-    cpSync(whole, folder, { recursive: true });
-    renameSync(join(folder, "checkpoints", "step_000008"), join(folder, "checkpoints", "step_999999"));
-    const notes: string[] = [];
-    const report = await run({ resume: folder, onNote: (note) => notes.push(note) });
-    expect(report.checkpoint).not.toContain("step_999999/");
-    expect(notes.join("\n")).toMatch(/not using .*step_999999: .*holds step 8, which is not the step in its name/);
-    expect(notes.join("\n")).toContain("from step 12");
-  });
-
-  test("takes the run that was begun last, though the clock says otherwise", async () => {
-    const runs = join(root, "jumped");
-    const at = (epochMs: number) => ({ ...steppingClock(), epochMs: () => epochMs });
-    const ahead = await run({ runsFolder: runs, clock: at(4e12) }, { train: { steps: 2 } });
-    const back = await run({ runsFolder: runs, clock: at(1e12) }, { train: { steps: 2 } });
-    expect(ahead.folder > back.folder).toBe(true);
-    const auto = await run({ runsFolder: runs, resume: "auto", clock: at(5e11) }, { train: { steps: 3 } });
-    expect(auto).toMatchObject({ folder: back.folder, step: 3 });
-  });
-
-  test("with another shape, preset or data is refused", async () => {
-    const folder = fresh();
-    cpSync(whole, folder, { recursive: true });
-    await expect(run({ resume: folder }, { model: { hiddenWidth: 32 } })).rejects.toThrow(
-      /tensor .*gate_proj.weight is \[24,16\]; the model wants \[32,16\]/,
-    );
-    await expect(run({ resume: folder }, { preset: "nano" })).rejects.toThrow(/is a run of preset "tiny", but "nano"/);
-    await expect(run({ resume: folder }, { train: { batch: 8 } })).rejects.toThrow(
-      /saved data position: its batch is 4, this run's is 8/,
-    );
-    await expect(run({ resume: folder }, { optimizer: { kind: "sgd" } })).rejects.toThrow(
-      /optimizer "adamw", this run's is "sgd"/,
-    );
-  });
-});
-
 describe("checkpoints", () => {
   test("the newest few and the best are kept", async () => {
     const folder = fresh();
@@ -527,7 +261,9 @@ describe("bad input is refused in one line", () => {
   });
 
   test("a folder that holds a run, or something else", async () => {
-    await expect(run({ runFolder: whole })).rejects.toThrow(/holds a run already; go on with it by --resume auto/);
+    await expect(run({ runFolder: whole })).rejects.toThrow(
+      /holds a run already; go on with it by --resume .*, or name another folder/,
+    );
     const other = fresh();
     mkdirSync(other);
     writeFileSync(join(other, "notes"), "mine");

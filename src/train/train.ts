@@ -41,6 +41,7 @@ import { type Summary, summary } from "./callbacks/summary.ts";
 import { tensorboard } from "./callbacks/tensorboard.ts";
 import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConfig } from "./config.ts";
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
+import { changedSettings } from "./changed-settings.ts";
 import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
 import type { Callback, StopReason } from "./events.ts";
 import { freeze, restoreFrozen } from "./freezing.ts";
@@ -156,15 +157,19 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
   const { clock = systemClock, signal, onNote = () => {} } = options;
   const start = options.from === undefined ? null : await startingPoint(options.from, onNote);
   // Under everything that is asked for: what contradicts the weights is then seen, and refused.
-  const layers = [...(start?.layers ?? []), ...layersOf(options.config)];
-  const { config, resume, folder } = chooseRun(options, layers, clock, claim);
+  const asked = layersOf(options.config);
+  const { config, resume, folder, changes } = chooseRun(options, start?.layers ?? [], asked, clock, claim);
+  const layers = [...(start?.layers ?? []), ...asked];
   if (start) checkStart(start, config);
+  if (start && !resume && namedPreset(asked) === undefined)
+    onNote(`training settings are those of "${config.preset}" (${start.why}); name a preset to take others`);
   for (const { path, reason } of resume?.refused ?? []) onNote(`not using ${path}: ${reason}`);
   if (resume) {
     const from = resume.checkpoint
       ? `step ${resume.checkpoint.state.step}`
       : "the beginning: there is no checkpoint yet";
     onNote(`going on with ${folder} from ${from}`);
+    if (changes.length > 0) onNote(`going on with other settings: ${changes.join("; ")}`);
   } else if (options.resume) onNote(`there is no run to go on with; beginning ${folder}`);
   checkDataFiles(config);
 
@@ -176,7 +181,14 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
   const open: { close(): void | Promise<void> }[] = [backend];
   try {
     const precision = choosePrecision(config.train.precision, backend);
-    const undo = resume ? () => {} : makeRunFolder(folder, claim);
+    let undo = resume ? () => {} : makeRunFolder(folder, claim);
+    // Once a step is done there is something to go on with.
+    const begun: Callback = {
+      name: "begun",
+      on: ({ type }) => {
+        if (type === "step") undo = () => {};
+      },
+    };
     try {
       const tokenizer = resume ? savedTokenizer(resume, config) : start && startTokenizer(start, config);
       if (start && !resume?.checkpoint) onNote(`beginning from the weights in ${start.folder}`);
@@ -187,7 +199,8 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
       const data = { feed, ahead, corpus };
       // A run that goes on, and one from weights that are there, has the vocabulary that it had.
       const sized = resume || start ? config : sizedByCharacters(config, layers, corpus.tokenizer, onNote);
-      return await runWith({ config: sized, data, backend, precision, resume, start, folder, clock, options });
+      const told = { ...options, callbacks: [begun, ...(options.callbacks ?? [])] };
+      return await runWith({ config: sized, data, backend, precision, resume, start, folder, clock, options: told });
     } catch (error) {
       undo();
       throw error;
@@ -195,6 +208,20 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
   } finally {
     for (const opened of open.reverse()) await opened.close();
   }
+}
+
+/**
+ * The config that `train` would begin or go on with, without doing so: a model that it begins from, or the run that it goes on
+ * with, has its part in it.
+ *
+ * @throws as `train`, for what can be seen before the text is read
+ */
+export async function plannedConfig(options: TrainOptions): Promise<RunConfig> {
+  const { clock = systemClock, onNote = () => {} } = options;
+  const start = options.from === undefined ? null : await startingPoint(options.from, onNote);
+  const { config } = chooseRun(options, start?.layers ?? [], layersOf(options.config), clock, () => {});
+  if (start) checkStart(start, config);
+  return config;
 }
 
 /** One token for each character: where nobody asked for a vocabulary of some size, the model has that of the text. */
@@ -227,21 +254,25 @@ function layersOf(config: TrainOptions["config"]): readonly ConfigLayer[] {
   return Array.isArray(config) ? config : [{ from: "config", patch: config as RunConfigPatch }];
 }
 
+const namedPreset = (layers: readonly ConfigLayer[]): string | undefined =>
+  layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
+
 /** The run's folder and config: a new one's, or those of the run to go on with, under the layers given now. */
 function chooseRun(
   { resume: wanted, runFolder, runsFolder = "runs" }: TrainOptions,
-  layers: readonly ConfigLayer[],
+  start: readonly ConfigLayer[],
+  asked: readonly ConfigLayer[],
   clock: Clock,
   claim: (folder: string) => void,
-): { config: RunConfig; resume: ResumePoint | null; folder: string } {
-  const preset = layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
+): { config: RunConfig; resume: ResumePoint | null; folder: string; changes: string[] } {
+  const preset = namedPreset(asked);
   const resume = wanted ? findResumePoint(wanted, { runFolder, parent: runsFolder, preset, claim }) : null;
   if (!resume) {
-    if (wanted && preset === undefined)
+    if (wanted && preset === undefined && start.length === 0)
       throw new UsageError(`there is no run in ${runFolder ?? runsFolder} to go on with; name a preset to begin one`);
-    const config = resolveConfig(layers);
+    const config = resolveConfig([...start, ...asked]);
     const name = `${config.preset}-${config.model.variant}`;
-    return { config, resume, folder: runFolder ?? newRunFolder(runsFolder, name, clock.epochMs()) };
+    return { config, resume, folder: runFolder ?? newRunFolder(runsFolder, name, clock.epochMs()), changes: [] };
   }
   const saved = readRunConfig(resume.folder);
   if (preset !== undefined && preset !== saved.preset)
@@ -249,18 +280,19 @@ function chooseRun(
       `${resume.folder}: is a run of preset "${saved.preset}", but "${preset}" was asked for; leave the preset out, or begin a new run`,
     );
   const own: ConfigLayer = { from: runPaths(resume.folder).config, patch: saved };
-  const config = resolveConfig([own, ...layers]);
-  const before = resolveConfig([own]).train.freeze;
-  if (String(before) !== String(config.train.freeze))
+  // What a starting point says is of a new run: this one has its own.
+  const config = resolveConfig([own, ...asked]);
+  const before = resolveConfig([own]);
+  if (String(before.train.freeze) !== String(config.train.freeze))
     throw new UsageError(
-      `${resume.folder}: froze [${before}], but train.freeze [${config.train.freeze}] was asked for; a run keeps what it freezes, begin a new one from its weights (--from)`,
+      `${resume.folder}: froze [${before.train.freeze}], but train.freeze [${config.train.freeze}] was asked for; a run keeps what it freezes, begin a new one from its weights (--from)`,
     );
-  const quantization = resolveConfig([own]).model.quantization;
+  const { quantization } = before.model;
   if (JSON.stringify(quantization) !== JSON.stringify(config.model.quantization))
     throw new UsageError(
       `${resume.folder}: trains with model.quantization ${show(quantization)}, but ${show(config.model.quantization)} was asked for; a run keeps its quantizers, begin a new one from its weights (--from)`,
     );
-  return { config, resume, folder: resume.folder };
+  return { config, resume, folder: resume.folder, changes: changedSettings(before, config) };
 }
 
 function choosePrecision(wanted: RunConfig["train"]["precision"], backend: Backend): Precision {

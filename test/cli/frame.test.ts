@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import { dirname, join, resolve } from "node:path";
 import { expect, test } from "vitest";
 import { createProgram, entries } from "../../src/cli/program.ts";
+import { backendNames } from "../../src/backends/registry.ts";
 import { describeError, throwErrors } from "../../src/cli/support/run.ts";
 import { DataError, FileError, UsageError } from "../../src/platform/errors.ts";
 import { bitnet } from "../support/cli.ts";
@@ -71,10 +72,10 @@ test.for([
   [["generate"], "required option '-m, --model <model>' not specified"],
   [["generate", "-m", "x", "--temp", "-1"], "argument '-1' is invalid. Expected a number from 0."],
   [["generate", "-m", "x", "--top-p", "1.5"], "Expected a number from 0 to 1."],
-  [["generate", "-m", "x", "--backend", "gpu"], "Allowed choices are auto, native, wasm, reference."],
+  [["generate", "-m", "x", "--backend", "gpu"], `Allowed choices are ${backendNames.join(", ")}.`],
   [["eval", "-m", "x"], "say what to score: a text with --data PATH, or a task with --task NAME"],
   [["eval", "-d", "x"], "say which model, with -m MODEL"],
-  [["eval", "-m", "x", "--task", "arc"], 'unknown task "arc"; tasks are: arc_easy, arc_challenge, hellaswag'],
+  [["eval", "-m", "x", "--task", "arc"], 'unknown task "arc"; expected one of arc_easy, arc_challenge, hellaswag'],
   [["eval", "-m", "x", "--task", "humaneval"], "say that you want it with --allow-code-execution"],
   [["eval", "-m", "x", "--task", "piqa", "-d", "y"], "its file goes with --task-data"],
   [["eval", "-m", "x", "--task", "wikitext"], "--task wikitext needs the file: --data wiki.test.raw"],

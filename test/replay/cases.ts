@@ -10,7 +10,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type BackendChoice, generate, listBackends, openEngine, type TrainOptions, train } from "../../src/index.ts";
+import { type BackendChoice, findBackends, generate, openEngine, type TrainOptions, train } from "../../src/index.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { problems, stories } from "./text.ts";
 
@@ -43,7 +43,7 @@ export interface ReplaySet {
   absent: string | null;
 }
 
-export const sets: readonly ReplaySet[] = listBackends()
+export const sets: readonly ReplaySet[] = (await findBackends())
   .filter(({ choice }) => choice.threads === 1 && choice.backend !== "reference")
   .map(({ choice, absent }) => ({
     name: `${choice.backend}-${choice.isa}`,

@@ -230,7 +230,7 @@ test.for([
   [["generate", "json", "-n", "1", "--operators", "+"], "--operators is for arithmetic; leave it out", 2],
   [["generate", "arithmetic", "-n", "0"], "Expected a whole number from 1.", 2],
   [["generate", "arithmetic", "-n", "9", "-o", "a.txt.gz"], "problems are written uncompressed", 2],
-  [["filter", "a.txt", "--filters", "gopher"], 'unknown filter "gopher"; filters are: unicode,', 2],
+  [["filter", "a.txt", "--filters", "gopher"], 'unknown filter "gopher"; expected one of unicode,', 2],
   [["filter", "a.txt", "--filters", "score"], "name it with --score-field", 2],
   [["filter", "a.txt", "-o", "out.parquet"], "documents are written as JSON lines", 2],
   [["filter", "a.txt"], "no such file or folder", 1],

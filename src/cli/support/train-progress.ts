@@ -5,6 +5,7 @@
 import { MultiBar, Presets, type SingleBar } from "cli-progress";
 import { describeModel } from "../../model/index.ts";
 import type { Callback, ReadyRun, TrainingEvent } from "../../train/index.ts";
+import { nextTokenLoss } from "../../train/objectives/weighted.ts";
 import { formatCount, formatDuration, formatRate, formatShare } from "./format.ts";
 
 export interface TrainProgress {
@@ -26,6 +27,8 @@ export function createTrainProgress(logEvery: number): TrainProgress {
 /** The numbers of the step before, smoothed for the eye, and the time left. */
 function createNumbers() {
   let loss = Number.NaN;
+  // Of the next-token loss, which is not the whole loss where there are other objectives; undefined: no objective has one.
+  let nats: number | undefined = Number.NaN;
   let perSecond = Number.NaN;
   // Wall time: evaluations and saving are part of what is left.
   let startedMs = 0;
@@ -43,14 +46,25 @@ function createNumbers() {
     hear(event: TrainingEvent) {
       if (event.type !== "step") return;
       step = event.step;
-      if (!event.skipped) loss = smooth(loss, event.loss);
+      if (!event.skipped) {
+        loss = smooth(loss, event.loss);
+        const now = event.parts ? nextTokenLoss(event.parts) : event.loss;
+        nats = now === undefined ? undefined : smooth(nats ?? Number.NaN, now);
+      }
       if (event.elapsedMs > 0) perSecond = smooth(perSecond, (event.tokens * 1000) / event.elapsedMs);
     },
     now() {
       const done = step - startStep;
       const left = done > 0 ? formatDuration(((performance.now() - startedMs) / done) * (steps - step)) : "?";
       const speed = Number.isNaN(perSecond) ? "" : formatRate(perSecond, "tokens");
-      return { step, steps, loss: Number.isNaN(loss) ? "?" : loss.toFixed(4), ppl: perplexity(loss), speed, left };
+      return {
+        step,
+        steps,
+        loss: Number.isNaN(loss) ? "?" : loss.toFixed(4),
+        ppl: nats === undefined ? "" : perplexity(nats),
+        speed,
+        left,
+      };
     },
   };
 }
@@ -58,7 +72,7 @@ function createNumbers() {
 function barProgress(): TrainProgress {
   const bars = new MultiBar(
     {
-      format: "{bar} {value}/{total} | loss {loss}, perplexity {ppl} | {speed} | {left} left",
+      format: "{bar} {value}/{total} | loss {loss}{perplexity} | {speed} | {left} left",
       stream: process.stderr,
       hideCursor: true,
       barsize: 20,
@@ -71,6 +85,10 @@ function barProgress(): TrainProgress {
   );
   const numbers = createNumbers();
   let bar: SingleBar | undefined;
+  const shown = () => {
+    const { ppl, ...now } = numbers.now();
+    return { ...now, perplexity: ppl === "" ? "" : `, perplexity ${ppl}` };
+  };
   const say = (text: string) => {
     if (bar) bars.log(`${text}\n`);
     else process.stderr.write(`${text}\n`);
@@ -80,14 +98,14 @@ function barProgress(): TrainProgress {
     begin(run) {
       for (const line of describeRun(run)) say(line);
       numbers.begin(run);
-      bar = bars.create(run.derived.steps, run.fromStep, numbers.now());
+      bar = bars.create(run.derived.steps, run.fromStep, shown());
     },
     callback: {
       name: "progress",
       on(event) {
         numbers.hear(event);
         for (const line of describeEvent(event)) say(line);
-        if (event.type === "step") bar?.update(event.step, numbers.now());
+        if (event.type === "step") bar?.update(event.step, shown());
       },
     },
     end() {
@@ -115,7 +133,7 @@ function lineProgress(every: number): TrainProgress {
         for (const line of describeEvent(event)) say(line);
         const { step, steps, loss, ppl, speed, left } = numbers.now();
         if (event.type === "step" && (step % every === 0 || step === steps))
-          say(`step ${step}/${steps}  loss ${loss}  perplexity ${ppl}  ${speed}  ${left} left`);
+          say(`step ${step}/${steps}  loss ${loss}${ppl === "" ? "" : `  perplexity ${ppl}`}  ${speed}  ${left} left`);
       },
     },
     end() {},

@@ -200,7 +200,7 @@ test("a configuration names filters with options; what is wrong in it is named",
   expect(verdict(stages[2], good)).toEqual({ drop: "bad-word" });
   expect((await readFilters("unicode, gopher-quality")).map(({ name }) => name)).toEqual(["unicode", "gopher-quality"]);
   await expect(readFilters("unicode,gopher")).rejects.toThrow(
-    '--filters: unknown filter "gopher"; filters are: unicode, length,',
+    '--filters: unknown filter "gopher"; expected one of unicode, length,',
   );
   await expect(readFilters(file("- score: { minimum: 3 }"))).rejects.toThrow(
     /score: .*minimum.*; its options are: min, max/,

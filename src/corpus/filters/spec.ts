@@ -10,6 +10,7 @@
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { DataError, UsageError } from "../../platform/errors.ts";
+import { Registry } from "../../platform/registry.ts";
 import { exists, folderOf, joinPath, readWhole } from "../../platform/files.ts";
 import { defineFilter, type Stage } from "../pipeline.ts";
 import { c4Filter, parseWordList } from "./c4.ts";
@@ -147,24 +148,24 @@ const ours = {
 
 export type FilterName = keyof typeof ours;
 
-const registered = new Map<string, FilterKind & { inWorkers: boolean }>();
-const names: string[] = [];
+const registered = new Registry<FilterKind & { inWorkers: boolean }>(
+  "filter",
+  Object.entries(ours).map(([name, kind]) => ({ name, ...kind, inWorkers: true })),
+  ({ schema, make }) =>
+    typeof schema?.safeParse !== "function" ? "schema" : typeof make === "function" ? null : "make()",
+);
 /** The names of all filters, those of extensions behind ours. */
-export const filterNames: readonly string[] = names;
+export const filterNames: readonly string[] = registered.names;
 
 /**
  * Adds a filter.
  *
  * @param inWorkers whether worker threads know the filter too; else it is run in this thread
+ * @returns takes it out again
  * @throws UsageError if its name is taken
  */
-export function registerFilter(kind: FilterKind, inWorkers: boolean): void {
-  if (registered.has(kind.name)) throw new UsageError(`filter "${kind.name}" exists already; choose another name`);
-  registered.set(kind.name, { ...kind, inWorkers });
-  names.push(kind.name);
-}
-
-for (const [name, kind] of Object.entries(ours)) registerFilter({ name, ...kind }, true);
+export const registerFilter = (kind: FilterKind, inWorkers: boolean): (() => void) =>
+  registered.register({ ...kind, inWorkers });
 
 /** Drops documents: too-short, too-long (code points), too-few-words, too-many-words. */
 export function lengthFilter(
@@ -208,8 +209,8 @@ export async function createFilters(spec: FilterSpec, where = "filters", folder 
         `${where}: filter ${i + 1}: expected a name, or one name with its options, such as "score: { min: 3 }"`,
       );
     const [name, options] = entries[0];
-    const kind = registered.get(name);
-    if (!kind) throw new UsageError(`${where}: unknown filter "${name}"; filters are: ${names.join(", ")}`);
+    const kind = registered.find(name);
+    if (!kind) throw new UsageError(`${where}: ${registered.unknown(name)}`);
     const parsed = kind.schema.safeParse(options ?? {});
     if (!parsed.success) {
       const [issue] = parsed.error.issues;

@@ -1,5 +1,5 @@
 /** The tasks that are scored by log-likelihood, by name. To add one: a file beside this, and an entry here. */
-import { UsageError } from "../../platform/errors.ts";
+import { Registry } from "../../platform/registry.ts";
 import { arcChallenge, arcEasy } from "./arc.ts";
 import { boolq } from "./boolq.ts";
 import { copa } from "./copa.ts";
@@ -11,39 +11,44 @@ import { storycloze } from "./storycloze.ts";
 import type { LikelihoodTask } from "./task.ts";
 import { winogrande } from "./winogrande.ts";
 
-const tasks: LikelihoodTask[] = [
-  arcEasy,
-  arcChallenge,
-  hellaswag,
-  piqa,
-  winogrande,
-  boolq,
-  openbookqa,
-  copa,
-  storycloze,
-  lambada,
-];
+const likelihood = new Registry<LikelihoodTask>(
+  "task",
+  [arcEasy, arcChallenge, hellaswag, piqa, winogrande, boolq, openbookqa, copa, storycloze, lambada],
+  ({ kind, read }) =>
+    kind !== "multiple-choice" && kind !== "continuation"
+      ? 'kind "multiple-choice" or "continuation"'
+      : typeof read === "function"
+        ? null
+        : "read()",
+);
+/** With those that have runners of their own (task-runner.ts). */
+const tasks = new Registry<{ readonly name: string }>("task", [
+  ...likelihood.all,
+  { name: "humaneval" },
+  { name: "wikitext" },
+]);
 
 /** The tasks there are, those of extensions behind ours. */
-export const likelihoodTasks: readonly LikelihoodTask[] = tasks;
+export const likelihoodTasks: readonly LikelihoodTask[] = likelihood.all;
 
-const names: string[] = [...tasks.map(({ name }) => name), "humaneval", "wikitext"];
 /** Every name that `--task` takes. */
-export const taskNames: readonly string[] = names;
+export const taskNames: readonly string[] = tasks.names;
 
-/** Adds a task. @throws UsageError if its name is taken */
-export function registerTask(task: LikelihoodTask): void {
-  if (names.includes(task.name)) throw new UsageError(`task "${task.name}" exists already; choose another name`);
-  tasks.push(task);
-  names.push(task.name);
+/** Adds a task. @returns takes it out again @throws UsageError if its name is taken */
+export function registerTask(task: LikelihoodTask): () => void {
+  const undo = [tasks.register(task), likelihood.register(task)];
+  return () => {
+    for (const takeOut of undo) takeOut();
+  };
 }
 
 /** @throws UsageError for a name that is no task's */
-export function findTask(name: string): LikelihoodTask {
-  const task = tasks.find((known) => known.name === name);
-  if (!task) throw new UsageError(`unknown task "${name}"; tasks are: ${names.join(", ")}`);
-  return task;
+export function checkTaskName(name: string): void {
+  tasks.get(name);
 }
+
+/** @throws UsageError for a name that is no task's scored by log-likelihood */
+export const findTask = (name: string): LikelihoodTask => likelihood.get(name);
 
 export {
   type ChoiceItem,

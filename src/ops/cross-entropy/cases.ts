@@ -1,27 +1,14 @@
 /** Shapes and values on which every backend's cross entropy must agree with reference.ts. */
-import { integers, normals } from "../../../test/support/random.ts";
+import { drawnRows, type RowLossCase } from "../../../test/support/row-loss.ts";
 
-interface Case {
-  name: string;
-  lead: number[];
-  classes: number;
-  logits: Float32Array;
-  targets: Int32Array;
-}
-
-function drawn(name: string, lead: number[], classes: number, seed: number, scale = 1): Case {
-  const rows = lead.reduce((a, b) => a * b, 1);
-  return { name, lead, classes, logits: normals(rows * classes, seed, scale), targets: integers(rows, seed, classes) };
-}
-
-const ignored = drawn("a third of the targets ignored", [3, 11], 61, 302);
+const ignored = drawnRows("a third of the targets ignored", [3, 11], 61, 302);
 for (let m = 0; m < ignored.targets.length; m += 3) ignored.targets[m] = -100;
-const allIgnored = drawn("every target ignored", [4], 7, 303);
+const allIgnored = drawnRows("every target ignored", [4], 7, 303);
 allIgnored.targets.fill(-100);
-const outside = drawn("a target outside the classes", [5], 19, 304);
+const outside = drawnRows("a target outside the classes", [5], 19, 304);
 outside.targets[2] = 19;
 outside.targets[3] = -7;
-const odd = drawn("NaN and Infinity among the logits", [6], 33, 305);
+const odd = drawnRows("NaN and Infinity among the logits", [6], 33, 305);
 odd.logits[5] = Number.NaN;
 odd.logits[33 + 32] = Number.POSITIVE_INFINITY;
 odd.logits[66 + 3] = Number.NEGATIVE_INFINITY;
@@ -29,17 +16,17 @@ odd.targets[2] = 4;
 odd.logits.fill(Number.NEGATIVE_INFINITY, 99, 132);
 odd.targets[4] = -100;
 odd.logits[132] = Number.NaN;
-const maskedClass = drawn("a class of probability 0", [2], 21, 306);
+const maskedClass = drawnRows("a class of probability 0", [2], 21, 306);
 maskedClass.logits[3] = Number.NEGATIVE_INFINITY;
 maskedClass.targets[0] = 7;
 
-export const cases: Case[] = [
-  drawn("one row", [1], 2, 299),
-  drawn("one class", [3], 1, 300),
-  drawn("tiny's vocabulary", [2, 5], 2048, 301, 3),
-  drawn("more threads than rows", [2], 100, 307),
-  drawn("huge logits", [7], 29, 308, 1e4),
-  drawn("logits near the end of float32", [3], 29, 309, 1e37),
+export const cases: RowLossCase[] = [
+  drawnRows("one row", [1], 2, 299),
+  drawnRows("one class", [3], 1, 300),
+  drawnRows("tiny's vocabulary", [2, 5], 2048, 301, 3),
+  drawnRows("more threads than rows", [2], 100, 307),
+  drawnRows("huge logits", [7], 29, 308, 1e4),
+  drawnRows("logits near the end of float32", [3], 29, 309, 1e37),
   ignored,
   allIgnored,
   outside,

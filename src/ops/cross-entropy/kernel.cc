@@ -15,10 +15,7 @@ KERNEL(cross_entropy_forward) {
   const Range mine = call.split(rows);
   for (size_t m = mine.begin; m < mine.end; m++) {
     const float* x = logits + m * classes;
-    const float most = row_max(x, classes);
-    const double total = row_sum(x, most, classes);
-    stats[2 * m] = most;
-    stats[2 * m + 1] = static_cast<float>(total);
+    const auto [most, total] = softmax_row(x, classes, stats, m);
     const int32_t target = targets[m];
     if (target == kIgnored) token_loss[m] = 0;
     else if (!within(target, classes)) token_loss[m] = __builtin_nanf("");
@@ -26,14 +23,7 @@ KERNEL(cross_entropy_forward) {
   }
   call.barrier();
   if (call.thread != 0) return;
-  // One thread, in order: the loss does not hang on the number of threads.
-  double total = 0, counted = 0;
-  for (size_t m = 0; m < rows; m++) {
-    if (targets[m] == kIgnored) continue;
-    total += token_loss[m];
-    counted++;
-  }
-  loss[0] = static_cast<float>(total / counted);
+  mean_of_counted(token_loss, targets, rows, loss);
 }
 
 KERNEL(cross_entropy_backward) {
@@ -41,8 +31,7 @@ KERNEL(cross_entropy_backward) {
   const int32_t* targets = call.i32(1);
   const float *stats = call.f32(2), *dloss = call.f32(3), *dtoken_loss = call.f32(4);
   const size_t rows = call.size(0), classes = call.size(1);
-  double counted = 0;
-  for (size_t m = 0; m < rows; m++) counted += targets[m] != kIgnored;
+  const double counted = counted_rows(targets, rows);
   const double share = dloss ? dloss[0] / counted : 0;
   const Range mine = call.split(rows);
   for (size_t m = mine.begin; m < mine.end; m++) {

@@ -10,7 +10,7 @@
  *   gradient are NaN.
  * - NaN or +Infinity among a row's logits gives NaN. -Infinity is a class of probability 0, as in PyTorch.
  */
-export const ignoredTarget = -100;
+import { countedRows, ignoredTarget, meanOfCounted, softmaxRow } from "../softmax-rows.ts";
 
 /**
  * @param logits    [M, V]
@@ -28,25 +28,15 @@ export function crossEntropyForward(
   rows: number,
   classes: number,
 ): void {
-  let total = 0;
-  let counted = 0;
   for (let m = 0; m < rows; m++) {
     const x = logits.subarray(m * classes, (m + 1) * classes);
-    let max = Number.NEGATIVE_INFINITY;
-    for (const value of x) max = Math.max(max, value);
-    let sum = 0;
-    for (const value of x) sum += Math.exp(value - max);
-    stats[2 * m] = max;
-    stats[2 * m + 1] = sum;
+    const { max, sum } = softmaxRow(x, stats, m);
     const target = targets[m];
     if (target === ignoredTarget) tokenLoss[m] = 0;
     else if (target < 0 || target >= classes) tokenLoss[m] = Number.NaN;
     else tokenLoss[m] = max - x[target] + Math.log(sum);
-    if (target === ignoredTarget) continue;
-    total += tokenLoss[m];
-    counted++;
   }
-  loss[0] = total / counted;
+  loss[0] = meanOfCounted(tokenLoss, targets, rows);
 }
 
 /**
@@ -67,8 +57,7 @@ export function crossEntropyBackward(
   rows: number,
   classes: number,
 ): void {
-  let counted = 0;
-  for (let m = 0; m < rows; m++) if (a.targets[m] !== ignoredTarget) counted++;
+  const counted = countedRows(a.targets, rows);
   for (let m = 0; m < rows; m++) {
     const x = a.logits.subarray(m * classes, (m + 1) * classes);
     const target = a.targets[m];

@@ -1,39 +1,4 @@
 /** Shapes and values on which every backend's z-loss must agree with reference.ts: the shapes of cross-entropy's. */
-import { integers, normals } from "../../../test/support/random.ts";
+import { rowLossCases } from "../../../test/support/row-loss.ts";
 
-interface Case {
-  name: string;
-  lead: number[];
-  classes: number;
-  logits: Float32Array;
-  targets: Int32Array;
-}
-
-function drawn(name: string, lead: number[], classes: number, seed: number, scale = 1): Case {
-  const rows = lead.reduce((a, b) => a * b, 1);
-  return { name, lead, classes, logits: normals(rows * classes, seed, scale), targets: integers(rows, seed, classes) };
-}
-
-const ignored = drawn("a third of the targets ignored", [3, 11], 61, 402);
-for (let m = 0; m < ignored.targets.length; m += 3) ignored.targets[m] = -100;
-const allIgnored = drawn("every target ignored", [4], 7, 403);
-allIgnored.targets.fill(-100);
-const odd = drawn("NaN and Infinity among the logits", [4], 33, 405);
-odd.logits[5] = Number.NaN;
-odd.logits[33 + 32] = Number.POSITIVE_INFINITY;
-odd.logits[66 + 3] = Number.NEGATIVE_INFINITY;
-const uncounted = drawn("NaN in a row that does not count", [2], 9, 406);
-uncounted.logits[4] = Number.NaN;
-uncounted.targets[0] = -100;
-
-export const cases: Case[] = [
-  drawn("one row", [1], 2, 399),
-  drawn("one class", [3], 1, 400),
-  drawn("tiny's vocabulary", [2, 5], 2048, 401, 3),
-  drawn("more threads than rows", [2], 100, 407),
-  drawn("large logits", [7], 29, 408, 1e3),
-  ignored,
-  allIgnored,
-  odd,
-  uncounted,
-];
+export const cases = rowLossCases(400);

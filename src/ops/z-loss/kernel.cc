@@ -11,23 +11,13 @@ KERNEL(z_loss_forward) {
   const Range mine = call.split(rows);
   for (size_t m = mine.begin; m < mine.end; m++) {
     const float* x = logits + m * classes;
-    const float most = row_max(x, classes);
-    const double total = row_sum(x, most, classes);
-    stats[2 * m] = most;
-    stats[2 * m + 1] = static_cast<float>(total);
+    const auto [most, total] = softmax_row(x, classes, stats, m);
     const double log_z = static_cast<double>(most) + log(total);
     row_loss[m] = targets[m] == kIgnored ? 0.f : static_cast<float>(log_z * log_z);
   }
   call.barrier();
   if (call.thread != 0) return;
-  // One thread, in order: the loss does not hang on the number of threads.
-  double total = 0, counted = 0;
-  for (size_t m = 0; m < rows; m++) {
-    if (targets[m] == kIgnored) continue;
-    total += row_loss[m];
-    counted++;
-  }
-  loss[0] = static_cast<float>(total / counted);
+  mean_of_counted(row_loss, targets, rows, loss);
 }
 
 KERNEL(z_loss_backward) {
@@ -37,22 +27,14 @@ KERNEL(z_loss_backward) {
   float* dlogits = call.f32(4);
   const size_t rows = call.size(0), classes = call.size(1);
   const bool accumulate = call.integer(2) != 0;
-  double counted = 0;
-  for (size_t m = 0; m < rows; m++) counted += targets[m] != kIgnored;
+  const double counted = counted_rows(targets, rows);
   const Range mine = call.split(rows);
   for (size_t m = mine.begin; m < mine.end; m++) {
     const float* x = logits + m * classes;
     float* dx = dlogits + m * classes;
-    const bool counts = targets[m] != kIgnored;
-    if (!counts && accumulate) continue;
     const double most = stats[2 * m], total = stats[2 * m + 1];
     const double weight = 2 * (most + log(total)) * dloss[0] / counted / total;
-    const VF base = splat(stats[2 * m]), scale = splat(static_cast<float>(weight));
-    for (size_t v = 0; v < classes; v += kLanesWide) {
-      const size_t n = min(kLanesWide, classes - v);
-      const VF gradient = counts ? exp(load_part(x + v, n) - base) * scale : VF{};
-      store_part(dx + v, accumulate ? load_part(dx + v, n) + gradient : gradient, n);
-    }
+    softmax_gradient(x, dx, classes, targets[m] != kIgnored, accumulate, stats[2 * m], static_cast<float>(weight), 0.f);
   }
 }
 

@@ -2,46 +2,15 @@
 // fixtures.py) and to a finite difference. Bounds: as cross-entropy's; log(sum) is off by 1e-6, so its square by twice
 // that times itself, and the gradient by 4e-6 relative.
 import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
-import { fetchArray, forEachBackend, place, runOp } from "../../../test/support/backends.ts";
+import { test } from "vitest";
+import { fetchArray, place, runOp } from "../../../test/support/backends.ts";
 import { expectClose } from "../../../test/support/expect-close.ts";
-import { checkGradients } from "../../../test/support/finite-difference.ts";
-import { normals } from "../../../test/support/random.ts";
-import type { Backend } from "../../backends/backend.ts";
+import { testRowLoss } from "../../../test/support/row-loss.ts";
 import { createReferenceBackend } from "../../backends/reference.ts";
 import { cases } from "./cases.ts";
 import { zLoss } from "./index.ts";
 
-type Case = (typeof cases)[number];
-
-async function run(backend: Backend, c: Case, accumulateInto?: Float32Array) {
-  const logits = place(backend, [...c.lead, c.classes], "f32", c.logits);
-  const { outputs, gradients } = runOp(
-    backend,
-    zLoss,
-    [logits, place(backend, c.lead, "i32", c.targets)],
-    {},
-    {
-      outputGradients: [place(backend, [1], "f32", [0.75])],
-      wanted: [true, false],
-      accumulateInto: accumulateInto && [accumulateInto],
-    },
-  );
-  expect([...(await fetchArray(backend, logits))]).toEqual([...c.logits]);
-  return Promise.all([outputs[0], gradients[0]!].map((a) => fetchArray(backend, a)));
-}
-
-forEachBackend((backend) => {
-  test.for(cases)("agrees with the reference for $name, and leaves the logits alone", async (c) => {
-    const there = normals(c.logits.length, 77);
-    for (const into of [undefined, there]) {
-      const [loss, dlogits] = await run(createReferenceBackend(), c, into);
-      const actual = await run(await backend.get(), c, into);
-      expectClose(actual[0], loss, { abs: 1e-6, rel: 2e-6 }, "loss");
-      expectClose(actual[1], dlogits, { abs: 1e-6, rel: 4e-6 }, "dlogits");
-    }
-  });
-});
+testRowLoss(zLoss, cases, { loss: { abs: 1e-6, rel: 2e-6 }, dlogits: { abs: 1e-6, rel: 4e-6 } });
 
 test("reference: agrees with PyTorch", async () => {
   const f = JSON.parse(readFileSync(new URL("fixtures.json", import.meta.url), "utf8"));
@@ -56,20 +25,4 @@ test("reference: agrees with PyTorch", async () => {
   );
   expectClose(await fetchArray(backend, outputs[0]), [f.loss], { rel: 1e-6 }, "loss");
   expectClose(await fetchArray(backend, gradients[0]!), f.dlogits.flat(), { abs: 1e-6 }, "dlogits");
-});
-
-test("the gradient agrees with a finite difference", async () => {
-  await checkGradients(zLoss, {}, [
-    { shape: [5, 7], data: normals(35, 410) },
-    { shape: [5], data: [3, -100, 0, 6, 2], dtype: "i32" },
-  ]);
-});
-
-test("refuses targets of another shape, naming both", () => {
-  const backend = createReferenceBackend();
-  const logits = place(backend, [2, 3, 4], "f32", new Float32Array(24));
-  const targets = place(backend, [6], "i32", new Int32Array(6));
-  expect(() => runOp(backend, zLoss, [logits, targets], {})).toThrow(
-    "z-loss: logits are [2,3,4], targets are i32 [6]; expected logits [..., V] and targets i32 [2,3]",
-  );
 });
