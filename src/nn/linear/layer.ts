@@ -50,6 +50,8 @@ export class LinearLayer {
    * (progressive quantization). Training moves it; what is measured, written and saved is the layer at 1.
    */
   lambda = 1;
+  /** The share of the run that is done, 0 to 1, for estimators that change during it: training sets it for a step. */
+  progress = 1;
   private kept: QuantizedWeight | null = null;
   private keptVersion = 0;
 
@@ -90,7 +92,10 @@ export class LinearLayer {
     const { estimator, settings } = this.spec.estimator;
     if (!estimator.op) return this.weight.tensor;
     const { codes, scale } = this.quantized(runtime);
-    return runtime.apply(estimator.op, [this.weight.tensor, codes, scale], settings);
+    return runtime.apply(estimator.op, [this.weight.tensor, codes, scale], {
+      ...(settings as object),
+      progress: this.progress,
+    });
   }
 
   /** Drops the quantized weights: they are made again from the weights when next needed. */
