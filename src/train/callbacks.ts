@@ -4,6 +4,7 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import type { CallbackDefinition } from "./callbacks/callback.ts";
+import { named } from "./callbacks/named.ts";
 import type { Callback } from "./events.ts";
 import { KindList, kindOf } from "./registry.ts";
 
@@ -19,6 +20,6 @@ export function createCallbacks(choices: readonly { name: string }[]): Callback[
     // Its state in a checkpoint is found by name.
     if (callback.name !== kind)
       throw new UsageError(`callback: "${kind}" made a callback named "${callback.name}"; both must be the same`);
-    return callback;
+    return named(callback);
   });
 }
