@@ -6,6 +6,7 @@ export { type Initial, ParameterFactory } from "./layer.ts";
 export {
   applyLinear,
   hasTernaryWeights,
+  integerLevels,
   isBitLinear,
   kindOf,
   LinearInput,

@@ -82,10 +82,10 @@ export function layerNotes(model: ModelPlan, plan: GgufPlan): string[] {
     const isFloat = ["F32", "F16", "BF16"].includes(type);
     const inputs = isFloat
       ? activations
-        ? `those programs do not round the inputs of the ${which} to int8, and the model does`
+        ? `those programs do not round the inputs of the ${which} to ${activations.codes ?? "codes"}, and the model does`
         : null
       : activations
-        ? `those programs round the inputs of the ${which} in blocks, and the model one token at a time`
+        ? `those programs round the inputs of the ${which} to int8 in blocks, and the model to ${activations.codes ?? "codes"} one token at a time`
         : `those programs round the inputs of the ${which} to int8, and the model does not`;
     const stored =
       !weights && type !== "F32"

@@ -2,6 +2,7 @@
  * A linear layer of a block, y [..., N] = x [..., K] · Wᵀ with W [N, K] and no bias: its weight, its quantizers, and the
  * quantized weight that belongs to the weights as they are now. How it multiplies is its kind's (kind.ts).
  */
+import { int4Levels, int8Levels } from "../../ops/activation-quant/index.ts";
 import type { Parameter, Runtime, Tensor } from "../../tensor/index.ts";
 import type { Estimator } from "../estimators/index.ts";
 import type { ParameterFactory } from "../layer.ts";
@@ -42,6 +43,12 @@ export const hasTernaryWeights = ({ weights }: Pick<LinearSpec, "weights">): boo
 /** Whether a layer is BitLinear as b1.58 has it: ternary weights times int8 activations, an exact integer product. */
 export const isBitLinear = (spec: Pick<LinearSpec, "weights" | "activations">): boolean =>
   hasTernaryWeights(spec) && spec.activations?.codes === "int8";
+
+/** The largest code of a layer's input where its product is of integers: ternary weights times codes; null: of floats. */
+export function integerLevels(spec: Pick<LinearSpec, "weights" | "activations">): number | null {
+  const codes = spec.activations?.codes;
+  return codes && hasTernaryWeights(spec) ? (codes === "int4" ? int4Levels : int8Levels) : null;
+}
 
 export class LinearLayer {
   readonly weight: Parameter;

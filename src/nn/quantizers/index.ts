@@ -1,5 +1,6 @@
 /** The quantizers there are. `none`, for weights or activations, is the absence of one. */
 import { Registry } from "../../platform/registry.ts";
+import { absmax4 } from "./absmax4.ts";
 import { absmax8 } from "./absmax8.ts";
 import { absmean } from "./absmean.ts";
 import { int8 } from "./int8.ts";
@@ -12,10 +13,13 @@ export const weightQuantizers = new Registry<WeightQuantizer>("weight quantizer"
       ? null
       : "quantize()",
 );
-export const activationQuantizers = new Registry<ActivationQuantizer>("activation quantizer", [absmax8], (part) =>
-  typeof part.op?.forward === "function" && typeof part.op.backward === "function"
-    ? null
-    : "op with forward and backward",
+export const activationQuantizers = new Registry<ActivationQuantizer>(
+  "activation quantizer",
+  [absmax8, absmax4],
+  (part) =>
+    typeof part.op?.forward === "function" && typeof part.op.backward === "function"
+      ? null
+      : "op with forward and backward",
 );
 
 export type {

@@ -67,8 +67,11 @@ export type WeightQuantizer = TernaryQuantizer<any> | ValueQuantizer<any>;
 export interface ActivationQuantizer {
   /** As in the config: `model.quantization.activations`. */
   readonly name: string;
-  /** int8: rows of int8 codes with one scale each, which the integer product of ternary layers reads; null: floats only. */
-  readonly codes: "int8" | null;
+  /**
+   * int8, int4: rows of codes (in int8) with one scale each, which the integer product of ternary layers reads; null: floats
+   * only.
+   */
+  readonly codes: "int8" | "int4" | null;
   /**
    * Whether the kernels of its op have a C++ side, so that the packed engine can record them. Absent: no; models with it run
    * on the float engine.
