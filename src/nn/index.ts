@@ -8,6 +8,8 @@ export {
   hasTernaryWeights,
   isBitLinear,
   kindOf,
+  type Learned,
+  learnedOf,
   LinearInput,
   type LinearKind,
   LinearLayer,
@@ -18,6 +20,8 @@ export { RotaryTable } from "./rotary-table.ts";
 export {
   type ActivationQuantizer,
   activationQuantizers,
+  type LearnedParameter,
+  type MatrixShape,
   type ModelScale,
   type QuantizedWeight,
   type TernaryQuantizer,

@@ -8,9 +8,11 @@ import type { ActivationQuantizer, WeightQuantizer } from "./quantizer.ts";
 export const weightQuantizers = new Registry<WeightQuantizer>("weight quantizer", [absmean, int8], (part) =>
   part.form !== "ternary" && part.form !== "values"
     ? 'form "ternary" or "values"'
-    : typeof part.quantize === "function"
-      ? null
-      : "quantize()",
+    : typeof part.quantize !== "function"
+      ? "quantize()"
+      : part.parameters && typeof part.gradient?.backward !== "function"
+        ? "gradient with backward, for the parameters that it learns"
+        : null,
 );
 export const activationQuantizers = new Registry<ActivationQuantizer>("activation quantizer", [absmax8], (part) =>
   typeof part.op?.forward === "function" && typeof part.op.backward === "function"
@@ -20,6 +22,8 @@ export const activationQuantizers = new Registry<ActivationQuantizer>("activatio
 
 export type {
   ActivationQuantizer,
+  LearnedParameter,
+  MatrixShape,
   ModelScale,
   QuantizedWeight,
   TernaryQuantizer,
