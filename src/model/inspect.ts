@@ -140,7 +140,7 @@ export function inspectModel(
 }
 
 /** Of a weight in GGUF's types, the scales of their blocks counted. */
-const typeBits = { Q8_0: 8.5, F16: 16, BF16: 16, F32: 32 };
+const typeBits = { Q8_0: 8.5, Q4_0: 4.5, F16: 16, BF16: 16, F32: 32 };
 
 function layerInfo(layer: LayerPlan): LayerInfo {
   const { name, weights, activations } = layer;

@@ -95,7 +95,7 @@ export interface ValueQuantizer<Settings = unknown> extends WeightQuantizerBase<
    * The type of GGUF that holds the values exactly, where there is one. Files hold the values, which are quantized again when
    * read: quantizing them must give the same values.
    */
-  readonly ggufType?: "Q8_0" | "F16" | "BF16" | "F32";
+  readonly ggufType?: "Q8_0" | "Q4_0" | "F16" | "BF16" | "F32";
   /** As a ternary quantizer's. */
   quantize(
     runtime: Runtime,
