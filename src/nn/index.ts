@@ -9,6 +9,8 @@ export {
   integerLevels,
   isBitLinear,
   kindOf,
+  type Learned,
+  learnedOf,
   LinearInput,
   type LinearKind,
   LinearLayer,
@@ -19,6 +21,8 @@ export { RotaryTable } from "./rotary-table.ts";
 export {
   type ActivationQuantizer,
   activationQuantizers,
+  type LearnedParameter,
+  type MatrixShape,
   type ModelScale,
   type QuantizedWeight,
   type TernaryQuantizer,

@@ -35,7 +35,7 @@ const layersKey = "bitnet_ts.layers";
 /** How a layer's weights are called in the key. */
 const ternaryWord = "ternary";
 
-/** The type of a layer's tensor: ternary weights as asked for, int8 as Q8_0, which holds the same values, float in another. */
+/** The type of a layer's tensor: ternary weights as asked for, int8 as Q8_0 and int4 as Q4_0, which hold the same values, float in another. */
 export function ggmlTypeOf(
   { weights }: Pick<LinearSpec, "weights">,
   plan: Pick<GgufPlan, "type" | "linearType">,
