@@ -21,6 +21,7 @@ export { RotaryTable } from "./rotary-table.ts";
 export {
   type ActivationQuantizer,
   activationQuantizers,
+  inputClip,
   type LearnedParameter,
   type MatrixShape,
   type ModelScale,

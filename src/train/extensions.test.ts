@@ -291,7 +291,7 @@ test("what does not fit is refused in one line", async () => {
   const objectives = (...list: object[]) => ({ train: { objectives: list } });
   const callbacks = (...list: object[]) => ({ train: { callbacks: list } });
   await expect(refusal(objectives({ name: "late-token", weight: 1, from: 0 }))).rejects.toThrow(
-    'train.objectives[0].name is "late-token"; expected one of next-token, z-loss, label-smoothing, dampening, proximal, kurtosis, range, l1, late-tokens; did you mean "late-tokens"?',
+    'train.objectives[0].name is "late-token"; expected one of next-token, z-loss, label-smoothing, dampening, proximal, kurtosis, range, l1, clip-l2, late-tokens; did you mean "late-tokens"?',
   );
   await expect(refusal(objectives({ name: "next-token", weight: 1, from: 0 }))).rejects.toThrow(
     'train.objectives[0].from is not used with train.objectives[0].name "next-token"; leave it out',

@@ -182,7 +182,7 @@ test("refusals: no objective, two of a name, a loss that is not one number, a ta
     'objective "wide": its loss is [4,8,17]; expected one number',
   );
   await expect(named([{ name: "z-los", weight: 1 }])).rejects.toThrow(
-    'train.objectives[0].name is "z-los"; expected one of next-token, z-loss, label-smoothing, dampening, proximal, kurtosis, range, l1; did you mean "z-loss"?',
+    'train.objectives[0].name is "z-los"; expected one of next-token, z-loss, label-smoothing, dampening, proximal, kurtosis, range, l1, clip-l2; did you mean "z-loss"?',
   );
   for (const bad of [17, -7]) {
     const run = smallRun();
@@ -282,4 +282,30 @@ test("a weight below 0 is refused by the objective's name, and a ramp says what 
   expect(problem({ from: 0, to: 1 })).toMatch(/steps is missing: the number of steps from `from` to `to`/);
   expect(problem({ from: 0, to: -1, steps: 5 })).toMatch(/expected number to be >=0/);
   expect(problem({ from: 0, to: 1, steps: 5, stop: 1 })).toMatch(/weight has an unknown key "stop"/);
+});
+
+test("learned clips: their halved squares are the loss, and a clip that is too wide shrinks", async () => {
+  const modelConfig = { quantization: { activations: "pact8" } };
+  const run = smallRun({ steps: 3, modelConfig });
+  const clips = run.model.parameters.filter(({ name }) => name.endsWith("input_clip"));
+  expect(clips).toHaveLength(run.model.linearLayers.length);
+  const [before] = await run.runtime.readFloats(clips[0].tensor);
+  const alone = await train({ steps: 3, modelConfig, objectives: await named([{ name: "clip-l2", weight: 1 }], run) });
+  expect(alone.steps[0].loss).toBeCloseTo((clips.length * before ** 2) / 2, 3);
+  const trained = alone.run.model.parameters.find(({ name }) => name === clips[0].name)!;
+  expect((await alone.run.runtime.readFloats(trained.tensor))[0]).toBeLessThan(before);
+  await expect(named([{ name: "clip-l2", weight: 1 }])).rejects.toThrow(
+    'train.objectives: "clip-l2" is of learned clips, and this model has none; set model.quantization.activations to pact8',
+  );
+});
+
+test("a model with learned clips trains, and its clips move", async () => {
+  for (const activations of ["pact8", "pact4"]) {
+    const { run } = await train({ steps: 4, modelConfig: { quantization: { activations } } });
+    expect(run.losses[3]).toBeLessThan(run.losses[0]);
+    const clips = run.model.parameters.filter(({ name }) => name.endsWith("input_clip"));
+    const values = await Promise.all(clips.map(async ({ tensor }) => (await run.runtime.readFloats(tensor))[0]));
+    // No input of so narrow a model is beyond the bound of eight bits.
+    expect(new Set(values).size > 1).toBe(activations === "pact4");
+  }
 });

@@ -2,6 +2,7 @@
  * The objectives that a config can name in `train.objectives`, one line each; objectives/objective.ts says what one is. A
  * new one is a file in objectives/ and a line here; extensions add theirs to `objectiveKinds`.
  */
+import { clipL2 } from "./objectives/clip-l2.ts";
 import { dampening } from "./objectives/dampening.ts";
 import { kurtosis } from "./objectives/kurtosis.ts";
 import { l1 } from "./objectives/l1.ts";
@@ -19,7 +20,7 @@ import type { WeightedObjective } from "./objectives/weighted.ts";
 import { zLoss } from "./objectives/z-loss.ts";
 import { KindList, kindOf } from "./registry.ts";
 
-export const objectives = [nextToken, zLoss, labelSmoothing, dampening, proximal, kurtosis, range, l1] as const;
+export const objectives = [nextToken, zLoss, labelSmoothing, dampening, proximal, kurtosis, range, l1, clipL2] as const;
 export const objectiveKinds = new KindList<ObjectiveDefinition>("objective", "name", objectives);
 
 /** One entry of `train.objectives`: what every objective has; the rest are its own options. */

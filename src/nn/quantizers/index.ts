@@ -8,6 +8,7 @@ import { int4 } from "./int4.ts";
 import { int8 } from "./int8.ts";
 import { learned } from "./learned.ts";
 import { lsq } from "./lsq.ts";
+import { pact4, pact8 } from "./pact.ts";
 import { seq } from "./seq.ts";
 import { twn } from "./twn.ts";
 import type { ActivationQuantizer, WeightQuantizer } from "./quantizer.ts";
@@ -25,13 +26,14 @@ export const weightQuantizers = new Registry<WeightQuantizer>("weight quantizer"
 );
 export const activationQuantizers = new Registry<ActivationQuantizer>(
   "activation quantizer",
-  [absmax8, absmax4],
+  [absmax8, absmax4, pact8, pact4],
   (part) =>
     typeof part.op?.forward === "function" && typeof part.op.backward === "function"
       ? null
       : "op with forward and backward",
 );
 
+export { inputClip } from "./pact.ts";
 export type {
   ActivationQuantizer,
   LearnedParameter,
