@@ -4,13 +4,14 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import type { CallbackDefinition } from "./callbacks/callback.ts";
+import { gridPull } from "./callbacks/grid-pull.ts";
 import { named } from "./callbacks/named.ts";
 import type { Callback } from "./events.ts";
 import { KindList, kindOf } from "./registry.ts";
 
 export { type CallbackDefinition, defineCallback } from "./callbacks/callback.ts";
 
-export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", []);
+export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", [gridPull]);
 
 /** The callbacks that a config names, in its order. */
 export function createCallbacks(choices: readonly { name: string }[]): Callback[] {
