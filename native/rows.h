@@ -26,8 +26,10 @@ INLINE float inverse_rms(const float* row, size_t width, double eps) {
   return static_cast<float>(1 / sqrt(squares / static_cast<double>(width) + eps));
 }
 
-// A row's int8 codes; its scale and the sum of its codes come back. The definition: ops/activation-quant/reference.ts.
-INLINE void quantise_row(const float* x, size_t width, float eps, int8_t* codes, float* scale, int32_t* code_sum) {
+// A row's codes within ±levels, at most 127; its scale and the sum of its codes come back. The definition:
+// ops/activation-quant/reference.ts.
+INLINE void quantise_row(const float* x, size_t width, float eps, int8_t* codes, float* scale, int32_t* code_sum,
+                         float levels = 127.0f) {
   // Magnitudes are ordered as their bits are, with NaN above infinity: an integer max keeps a NaN.
   const VI magnitude = splat(0x7fffffff);
   VI most = {}, most2 = {};
@@ -40,15 +42,15 @@ INLINE void quantise_row(const float* x, size_t width, float eps, int8_t* codes,
   const float absmax = ((VF)splat(largest(max(most, most2))))[0];
 
   const float bounded = absmax < eps ? eps : absmax;
-  *scale = bounded / 127.0f;
+  *scale = bounded / levels;
   if (!(absmax <= 3.4028234663852886e38f)) {
     // NaN or infinity: zero codes times that scale are NaN all along the row.
     for (k = 0; k < width; k++) codes[k] = 0;
     *code_sum = 0;
     return;
   }
-  // |x| <= absmax, so |x · factor| < 127.5: no clip is needed.
-  const VF factor = splat(127.0f / bounded);
+  // |x| <= absmax, so |x · factor| < levels + 0.5: no clip is needed.
+  const VF factor = splat(levels / bounded);
   VI total = {};
   for (k = 0; k + kLanes <= width; k += kLanes) {
     const VI q = to_int(load(x + k) * factor);

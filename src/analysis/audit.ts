@@ -190,14 +190,19 @@ async function observeBitLinear(model: Transformer, runtime: Runtime, ids: Int32
     tensor.storage.retain();
     return tensor;
   };
+  // Ternary layers with codes of four bits have the same op, and are none.
+  const bitLinears = model.ternaryLayers.filter(({ spec }) => isBitLinear(spec));
+  const names = new Map(bitLinears.map(({ weight }) => [weight.tensor.buffer, weight.name]));
   const stop = runtime.observe(({ op, inputs, outputs }) => {
     if (op !== "bit-linear") return;
     const [codes, scale, , ...rest] = inputs;
     const count = outputs.length;
     const residual = rest.length > 3 * count ? rest[3 * count] : null;
-    for (let i = 0; i < count; i++)
+    for (let i = 0; i < count; i++) {
+      const name = names.get(rest[i].buffer);
+      if (name === undefined) continue;
       held.push({
-        name: rest[i].parameter?.name ?? `matrix ${held.length}`,
+        name,
         shape: rest[i].shape,
         k: rest[i].shape[1],
         arrays: {
@@ -209,6 +214,7 @@ async function observeBitLinear(model: Transformer, runtime: Runtime, ids: Int32
           y: hold(outputs[i]),
         },
       });
+    }
   });
   try {
     const states = model.hiddenStates({ tokens: ids, batch: 1, length: ids.length });

@@ -69,9 +69,15 @@ export interface HuggingFaceConfigOptions {
   dtype?: FloatDType;
 }
 
-/** What transformers' BitNet quantizer does to a layer: nothing, or absmean with int8 inputs. */
+/** What transformers' BitNet quantizer does to a layer: nothing, or ternary weights with int8 inputs. */
 export const transformersRuns = (layer: LayerPlan): boolean =>
   isBitLinear(layer) || (!layer.weights && !layer.activations);
+
+/** The same of float weights, which it makes ternary by absmean. */
+const transformersMakes = (layer: LayerPlan): boolean => {
+  const quantizer = layer.weights?.quantizer;
+  return transformersRuns(layer) && (quantizer?.form !== "ternary" || quantizer.isAbsmean === true);
+};
 
 /** A model_type that transformers does not know, for models that it would run otherwise than they are. */
 const ownType = "bitnet_ts";
@@ -93,7 +99,7 @@ export function toHuggingFaceConfig(
   };
   // Without sub-norms a ternary model is a LLaMA model whose linear layers transformers replaces.
   const bitnet = plan.subNorms;
-  const runs = plan.layers.every(transformersRuns);
+  const runs = plan.layers.every(layout === "float" ? transformersMakes : transformersRuns);
   return {
     architectures: [bitnet ? "BitNetForCausalLM" : "LlamaForCausalLM"],
     model_type: !runs ? ownType : bitnet ? "bitnet" : "llama",

@@ -11,7 +11,8 @@ import { joinPath } from "../platform/files.ts";
 import { unpackHuggingFace } from "../quant/hf-pack.ts";
 import { masterWeightsOf, ternaryOf } from "../quant/ternary.ts";
 import type { Parameter } from "../tensor/index.ts";
-import { readWeightLayout, type WeightLayout } from "./hf-config.ts";
+import { learnedOf } from "../nn/index.ts";
+import { fromHuggingFaceConfig, readWeightLayout, type WeightLayout } from "./hf-config.ts";
 import { configFile, readJson } from "./json-file.ts";
 
 type Wanted = Pick<Parameter, "name" | "role" | "shape">;
@@ -19,6 +20,8 @@ type Wanted = Pick<Parameter, "name" | "role" | "shape">;
 export interface WeightsReader {
   /** Float32 values of one of the parameters, row-major. @throws FormatError */
   read(parameter: Wanted): Promise<Float32Array>;
+  /** Names of parameters that quantizers learn and the folder has not; only `asStart` leaves any. */
+  missing: ReadonlySet<string>;
   close(): void;
 }
 
@@ -39,6 +42,14 @@ const scaleName = (name: string) => `${name}_scale`;
 /** Tables that old exporters put among the weights; they are computed. */
 const isComputed = (name: string) => name.endsWith(".rotary_emb.inv_freq");
 
+export interface OpenWeightsOptions {
+  /**
+   * As the start of a run whose quantizers may be others: what those of the folder learned is left out, and what those of the
+   * model learn may be missing. Default: everything is wanted, and nothing else.
+   */
+  asStart?: boolean;
+}
+
 /**
  * Opens a folder's weights for a model. The caller closes it.
  *
@@ -48,14 +59,25 @@ export async function openWeights(
   folder: string,
   config: ModelConfig,
   parameters: readonly Wanted[],
+  { asStart = false }: OpenWeightsOptions = {},
 ): Promise<WeightsReader> {
   const configPath = joinPath(folder, configFile);
-  const layout = readWeightLayout(readJson(configPath), configPath);
+  const content = readJson(configPath);
+  const layout = readWeightLayout(content, configPath);
+  const own = asStart ? learnedBy(fromHuggingFaceConfig(content, configPath)) : new Map<string, string>();
+  const wanted = asStart ? learnedBy(config) : own;
+  // Of another quantizer, the same name means another thing.
+  const missing = new Set([...wanted].filter(([name, by]) => own.get(name) !== by).map(([name]) => name));
   const file = await openSafetensorsFolder(folder);
   try {
-    const found = findTensors(file, layout, parameters);
-    await refuseStrangers(file, found, config);
+    const found = findTensors(
+      file,
+      layout,
+      parameters.filter(({ name }) => !missing.has(name)),
+    );
+    await refuseStrangers(file, found, config, new Set(own.keys()));
     return {
+      missing,
       read: (parameter) => readParameter(file, found.get(parameter.name)!, parameter, layout, config),
       close: () => file.close(),
     };
@@ -63,6 +85,17 @@ export async function openWeights(
     file.close();
     throw error;
   }
+}
+
+/** What a model's quantizers learn, by the parameters' names: the quantizer of each. */
+function learnedBy(config: ModelConfig): Map<string, string> {
+  const learned = new Map<string, string>();
+  for (const layer of planModel(config).layers) {
+    const { weights, activations } = learnedOf(layer);
+    for (const { name } of weights) learned.set(`${layer.name}.${name}`, String(layer.weights?.quantizer.name));
+    for (const { name } of activations) learned.set(`${layer.name}.${name}`, String(layer.activations?.name));
+  }
+  return learned;
 }
 
 interface Found {
@@ -115,11 +148,18 @@ function findTensors(file: SafetensorsFile, layout: WeightLayout, parameters: re
   return found;
 }
 
-async function refuseStrangers(file: SafetensorsFile, found: Map<string, Found>, config: ModelConfig): Promise<void> {
+async function refuseStrangers(
+  file: SafetensorsFile,
+  found: Map<string, Found>,
+  config: ModelConfig,
+  leftOut: ReadonlySet<string>,
+): Promise<void> {
   const known = new Set(
     [...found.values()].flatMap(({ name, scale }) => (scale === undefined ? [name] : [name, scale])),
   );
-  const strangers = [...file.tensors.keys()].filter((name) => !known.has(name) && !isComputed(name));
+  const strangers = [...file.tensors.keys()].filter(
+    (name) => !known.has(name) && !leftOut.has(name) && !isComputed(name),
+  );
   // A tied head may be stored all the same; then it must be the embedding.
   if (config.tiedHead && strangers.includes(headName)) {
     const [head, table] = [await file.read(headName), await file.read(found.get(embeddingName)!.name)];

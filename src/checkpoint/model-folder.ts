@@ -12,7 +12,7 @@ import type { Runtime } from "../tensor/index.ts";
 import { formatTokenizerConfig, formatTokenizerJson, loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
 import { checkConfigSize } from "./config-check.ts";
 import { fromHuggingFaceConfig, toGenerationConfig, toHuggingFaceConfig } from "./hf-config.ts";
-import { openWeights } from "./hf-weights.ts";
+import { openWeights, type OpenWeightsOptions } from "./hf-weights.ts";
 import { configFile, generationFile, jsonText, readJson } from "./json-file.ts";
 import { besideTokenizer, tokenizerTexts } from "./tokenizer-files.ts";
 
@@ -124,22 +124,31 @@ export async function loadModelFolder(folder: string, runtime: Runtime): Promise
 }
 
 /**
- * Fills a model with the weights of a folder.
+ * Fills a model with the weights of a folder. As the start of a run, what the folder's quantizers did not learn begins by the
+ * weights.
  *
  * @throws FormatError for a tensor that is missing, of another shape, or of no parameter of this model
  */
-export async function restoreWeights(folder: string, model: Transformer): Promise<void> {
+export async function restoreWeights(
+  folder: string,
+  model: Transformer,
+  options: OpenWeightsOptions = {},
+): Promise<void> {
   const { runtime, parameters, config } = model;
-  const weights = await openWeights(folder, config, parameters);
+  const weights = await openWeights(folder, config, parameters, options);
   try {
     for (const parameter of parameters) {
+      if (weights.missing.has(parameter.name)) continue;
       runtime.backend.upload(parameter.tensor.buffer, await weights.read(parameter));
       parameter.changed();
     }
   } finally {
     weights.close();
   }
-  for (const layer of model.ternaryLayers) layer.forgetQuantized();
+  for (const layer of model.linearLayers) {
+    layer.forgetQuantized();
+    await layer.initializeLearned(runtime, (name) => weights.missing.has(name));
+  }
 }
 
 /** @throws FormatError unless the file holds exactly the tensors wanted */

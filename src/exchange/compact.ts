@@ -1,7 +1,7 @@
 /**
- * A model as one compact file (formats/compact): ternary matrices as codes and one scale, int8 layers as their numbers,
+ * A model as one compact file (formats/compact): ternary matrices as codes and one scale, int8 and int4 layers as their numbers,
  * everything else in a number type of choice, config and tokenizer inside. Read back, quantized layers are what they were, to
- * the last bit: float weights are made from which training's own quantizer makes the same.
+ * the last bit: float weights are made from which absmean, or the layer's own quantizer of values, makes the same.
  */
 import { z } from "zod";
 import { createDryBackend } from "../backends/dry.ts";
@@ -25,7 +25,7 @@ import { masterWeightsOf } from "../quant/ternary.ts";
 import { type ParameterRole, Runtime } from "../tensor/index.ts";
 import { createTokenizer, formatTokenizerJson, type Tokenizer } from "../tokenizer/index.ts";
 import { holdsModelAlone, type LoadedModel, writeModelFiles } from "../checkpoint/model-folder.ts";
-import { checkAbsmean, valuesOf } from "./matrix.ts";
+import { checkScale, checkValuesAlone, valuesOf, writtenConfig, writtenParameters } from "./matrix.ts";
 
 /** The number type of every tensor that is not ternary, by what it is. */
 export interface CompactTypes {
@@ -50,7 +50,7 @@ export interface CompactOptions {
 }
 
 /** The number type that holds a quantizer's values, by the type of GGUF that does. */
-const exactTypes = { Q8_0: "q8", F16: "f16", BF16: "bf16", F32: "f32" } as const;
+const exactTypes = { Q8_0: "q8", Q4_0: "q4", F16: "f16", BF16: "bf16", F32: "f32" } as const;
 
 /** Half precision for what is large, float32 for gains, which are few. */
 export const compactTypes: CompactTypes = { embedding: "f16", head: "f16", norm: "f32", linear: "f16" };
@@ -67,10 +67,11 @@ export async function saveCompact(
   tokenizer: Tokenizer | null,
   options: CompactOptions = {},
 ): Promise<{ sizeBytes: number; tensors: (WrittenTensor & { role: ParameterRole })[] }> {
-  const { runtime, config } = model;
+  const { runtime } = model;
   const types = { ...compactTypes, ...options.types };
-  checkAbsmean(model.plan, "compact");
-  const tensors = model.parameters.map((parameter): CompactTensor => {
+  checkValuesAlone(model.plan, "compact");
+  const config = writtenConfig(model);
+  const tensors = writtenParameters(model).map((parameter): CompactTensor => {
     const { name, shape, role } = parameter;
     const layer = model.byWeight.get(name);
     const quantizer = layer?.spec.weights?.quantizer;
@@ -85,7 +86,9 @@ export async function saveCompact(
       async ternary() {
         const { codes, scale } = layer.quantized(runtime);
         const [gamma] = await runtime.readFloats(scale);
-        return { codes: (await runtime.read(codes)) as Uint8Array, scale: gamma };
+        const own = (await runtime.read(codes)) as Uint8Array;
+        checkScale(layer, own, gamma);
+        return { codes: own, scale: gamma };
       },
     };
   });

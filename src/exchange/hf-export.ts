@@ -26,7 +26,7 @@ import {
 } from "../checkpoint/hf-config.ts";
 import { configFile, generationFile, jsonText } from "../checkpoint/json-file.ts";
 import { tokenizerTexts } from "../checkpoint/tokenizer-files.ts";
-import { checkAbsmean, onnxHolds } from "./matrix.ts";
+import { checkAbsmean, checkScale, onnxHolds, writtenConfig, writtenParameters } from "./matrix.ts";
 
 export const huggingFaceTypes = ["f32", "bf16", "f16", "packed"] as const;
 export type HuggingFaceType = (typeof huggingFaceTypes)[number];
@@ -87,11 +87,17 @@ export async function exportHuggingFace(
   const { type, shardBytes = defaultShardBytes, source, startToken, endTokens, signal } = options;
   const tokenizer = own && startToken !== undefined ? withPrefixToken(own, startToken) : own;
   const { plan } = model;
-  checkAbsmean(plan, "hf");
+  const others = `${onnxHolds(plan) ? "gguf, onnx" : "gguf"} or compact`;
+  if (type !== "packed")
+    checkAbsmean(
+      plan,
+      `hf, type ${type}`,
+      `use type packed, which holds codes and scales, or export it as ${others}`,
+    );
   const other = plan.layers.find((layer) => !transformersRuns(layer));
   if (other)
     throw new UnsupportedError(
-      `hf: layer ${other.name} is ${describeLayer(other)}, which transformers' BitNet quantizer does not run; it has ternary weights with int8 inputs, and float layers. Export it as ${onnxHolds(plan) ? "gguf, onnx" : "gguf"} or compact`,
+      `hf: layer ${other.name} is ${describeLayer(other)}, which transformers' BitNet quantizer does not run; it has ternary weights with int8 inputs, and float layers. Export it as ${others}`,
     );
   if (finalNormEpsOf(model.config) !== model.config.normEps)
     throw new UnsupportedError(
@@ -104,12 +110,12 @@ export async function exportHuggingFace(
   if (type !== "packed" && options.floatType !== undefined)
     throw new UsageError(`the type of embedding, norms and head is for type packed; with ${type} all are ${type}`);
   const floatType = type === "packed" ? (options.floatType ?? "f32") : type;
-  const config: ModelConfig = plan.anyTernary ? { ...model.config, ...huggingFaceScale } : model.config;
+  const config: ModelConfig = plan.anyTernary ? { ...writtenConfig(model), ...huggingFaceScale } : model.config;
   const counts = { ternaryWeights: 0, zeroWeights: 0, fittedMatrices: 0 };
   return writeFolderAtomically(
     path,
     async (folder) => {
-      const tensors = model.parameters.flatMap((parameter) =>
+      const tensors = writtenParameters(model).flatMap((parameter) =>
         tensorsOf(model, parameter, { type, floatType, counts, signal }),
       );
       const { tensorBytes } = await writeSafetensorsFolder(folder, tensors, { shardBytes, metadata: { format: "pt" } });
@@ -122,7 +128,7 @@ export async function exportHuggingFace(
           ? { "tokenizer.json": formatTokenizerJson(tokenizer.toJson()), ...tokenizerTexts(tokenizer, source) }
           : {}),
       };
-      const parameters = model.parameters.reduce((sum, { size }) => sum + size, 0);
+      const parameters = writtenParameters(model).reduce((sum, { size }) => sum + size, 0);
       const written = { config, type, floatType, tensorBytes, parameters, ...counts };
       if (options.card) texts["README.md"] = options.card(written);
       for (const [name, text] of Object.entries(texts)) writeAtomically(joinPath(folder, name), text);
@@ -159,16 +165,20 @@ function tensorsOf(model: Transformer, parameter: Parameter, storing: Storing): 
   if (role !== "ternary")
     return [{ name, dtype, shape, data: async () => stored(await values(), storing.floatType, name) }];
   const layer = model.byWeight.get(name)!;
+  const codes = async () => (await model.runtime.read(layer.quantized(model.runtime).codes)) as Uint8Array;
   const scaleOf = async () => {
     const [scale] = await model.runtime.readFloats(layer.quantized(model.runtime).scale);
-    if (scale > 0 && Number.isFinite(scale)) return scale;
+    if (scale > 0 && Number.isFinite(scale)) {
+      checkScale(layer, await codes(), scale);
+      return scale;
+    }
     throw new UnsupportedError(`tensor ${name}: its scale is ${scale}; the weights are not finite`);
   };
   const codesOf = async () => {
-    const codes = (await model.runtime.read(layer.quantized(model.runtime).codes)) as Uint8Array;
-    storing.counts.ternaryWeights += codes.length;
-    for (const code of codes) if (code === 1) storing.counts.zeroWeights++;
-    return codes;
+    const own = await codes();
+    storing.counts.ternaryWeights += own.length;
+    for (const code of own) if (code === 1) storing.counts.zeroWeights++;
+    return own;
   };
   if (storing.type === "packed") {
     if (!canPackRows(shape[0]))

@@ -3,6 +3,7 @@
  * records say; where there is no record there is no line. Pure; the caller gathers the facts.
  */
 import { describePlan, planModel } from "../model/index.ts";
+import { hasTernaryWeights, isBitLinear } from "../nn/index.ts";
 import type { HuggingFaceWritten } from "./hf-export.ts";
 
 /** What the run's records say. */
@@ -47,7 +48,7 @@ export function modelCard(facts: CardFacts): string {
     `# ${name}`,
     "",
     bitnet && !plan.allBitLinear
-      ? `A BitNet b1.58 language model of mixed precision: its blocks are ${describePlan(plan)}. Ternary layers have weights of -1, 0 and +1 times one scale, and 8-bit integer activations.`
+      ? `A BitNet b1.58 language model of mixed precision: its blocks are ${describePlan(plan)}. Ternary layers have weights of -1, 0 and +1 times one scale${plan.layers.every((layer) => !hasTernaryWeights(layer) || isBitLinear(layer)) ? ", and 8-bit integer activations" : ""}.`
       : bitnet
         ? "A BitNet b1.58 language model: every matrix of its blocks is ternary (-1, 0, +1 times one scale), activations are 8-bit integers."
         : "A LLaMA-style language model in full precision, the twin of a BitNet b1.58 model.",

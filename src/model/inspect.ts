@@ -117,7 +117,9 @@ export function inspectModel(
     const isOther = layer.weights !== null && layer.weights.quantizer.form !== "ternary";
     return sum + (isOther ? (layer.inputs * layer.outputs * (layers[i].bits - 16)) / 8 : 0);
   }, 0);
-  const packedBytes = Math.ceil(ternary / 4) + 4 * matrices + 2 * (total - ternary) + beside;
+  // What quantizers learned is in the scales.
+  const learned = count((role) => role === "quantizer");
+  const packedBytes = Math.ceil(ternary / 4) + 4 * matrices + 2 * (total - ternary - learned) + beside;
   return {
     config,
     quantization: describePlan(model.plan),
@@ -138,7 +140,7 @@ export function inspectModel(
 }
 
 /** Of a weight in GGUF's types, the scales of their blocks counted. */
-const typeBits = { Q8_0: 8.5, F16: 16, BF16: 16, F32: 32 };
+const typeBits = { Q8_0: 8.5, Q4_0: 4.5, F16: 16, BF16: 16, F32: 32 };
 
 function layerInfo(layer: LayerPlan): LayerInfo {
   const { name, weights, activations } = layer;

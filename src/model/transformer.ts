@@ -140,6 +140,11 @@ export class Transformer {
     for (const layer of this.quantizedLayers) layer.lambda = typeof lambda === "number" ? lambda : lambda(layer.name);
   }
 
+  /** The share of the run that is done, 0 to 1, for estimators that change during it. Training sets it for a step. */
+  setProgress(progress: number): void {
+    for (const layer of this.quantizedLayers) layer.progress = progress;
+  }
+
   /**
    * Mean cross-entropy in nats over the targets that are not -100, and each target's own ([B·T], 0 where -100).
    * Called inside `runtime.gradient` for training, or in a scope for evaluation.

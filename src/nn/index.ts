@@ -6,8 +6,11 @@ export { type Initial, ParameterFactory } from "./layer.ts";
 export {
   applyLinear,
   hasTernaryWeights,
+  integerLevels,
   isBitLinear,
   kindOf,
+  type Learned,
+  learnedOf,
   LinearInput,
   type LinearKind,
   LinearLayer,
@@ -18,6 +21,9 @@ export { RotaryTable } from "./rotary-table.ts";
 export {
   type ActivationQuantizer,
   activationQuantizers,
+  inputClip,
+  type LearnedParameter,
+  type MatrixShape,
   type ModelScale,
   type QuantizedWeight,
   type TernaryQuantizer,

@@ -11,6 +11,8 @@ export type Initial = { fill: number } | { std: number };
  */
 export class ParameterFactory {
   readonly parameters: Parameter[] = [];
+  /** The values drawn last, for parameters that begin by them. */
+  private lastDrawn: { parameter: Parameter; values: Float32Array } | null = null;
 
   constructor(
     readonly runtime: Runtime,
@@ -18,9 +20,27 @@ export class ParameterFactory {
   ) {}
 
   create(name: string, role: ParameterRole, shape: readonly number[], initial: Initial): Parameter {
-    const plain = this.random
-      ? this.runtime.upload(shape, "f32", drawn(shape, initial, this.random))
-      : this.runtime.empty(shape);
+    const values = this.random && drawn(shape, initial, this.random);
+    const parameter = this.add(name, role, shape, values);
+    this.lastDrawn = values && { parameter, values };
+    return parameter;
+  }
+
+  /** A parameter that begins by the values of the one that was made last, and takes nothing from the source. */
+  createFrom(
+    of: Parameter,
+    name: string,
+    role: ParameterRole,
+    shape: readonly number[],
+    initial: (values: Float32Array) => Float32Array,
+  ): Parameter {
+    if (!this.random) return this.add(name, role, shape, null);
+    if (this.lastDrawn?.parameter !== of) throw new Error(`${name}: begins by ${of.name}, which was not made last`);
+    return this.add(name, role, shape, initial(this.lastDrawn.values));
+  }
+
+  private add(name: string, role: ParameterRole, shape: readonly number[], values: Float32Array | null): Parameter {
+    const plain = values ? this.runtime.upload(shape, "f32", values) : this.runtime.empty(shape);
     const parameter = new Parameter(name, role, new Tensor(shape, "f32", plain.storage, true));
     this.parameters.push(parameter);
     return parameter;

@@ -44,3 +44,8 @@ export class BackendLostError extends Error {
 export class DivergenceError extends Error {
   override name = "DivergenceError";
 }
+
+/** A callback that a config names threw something that nobody foresaw: which one, and at what. */
+export class CallbackError extends Error {
+  override name = "CallbackError";
+}

@@ -38,7 +38,7 @@ const poolSize = 2 ** 22 + 1;
  * A model with random weights. They are cut from one pool of normal numbers: to draw each of a thousand million would take
  * a minute.
  */
-export function createRandomModel(runtime: Runtime, config: ModelConfig): Transformer {
+export async function createRandomModel(runtime: Runtime, config: ModelConfig): Promise<Transformer> {
   const model = new Transformer(runtime, config, null);
   const pool = new Float32Array(poolSize);
   createRandom(1).fillNormal(pool, config.initStd);
@@ -54,6 +54,7 @@ export function createRandomModel(runtime: Runtime, config: ModelConfig): Transf
       }
   }
   for (const parameter of model.parameters) parameter.changed();
+  for (const layer of model.linearLayers) await layer.initializeLearned(runtime);
   return model;
 }
 
@@ -66,7 +67,7 @@ export async function openSource(
   if (!weights) return loadModel(path, runtime, { ...options, pre });
   if (weights.kind === "random") {
     const { config } = weights;
-    const model = createRandomModel(runtime, config);
+    const model = await createRandomModel(runtime, config);
     return { model, config, tokenizer: null, folder: path, step: null, refused: [] };
   }
   return openRounded(path, runtime);

@@ -60,7 +60,7 @@ export class Tensor implements NDArray {
 }
 
 /** What a parameter is for: decides decay, quantisation and what is reported. */
-export type ParameterRole = "embedding" | "head" | "norm" | "ternary" | "linear";
+export type ParameterRole = "embedding" | "head" | "norm" | "ternary" | "linear" | "quantizer";
 
 /** A trained tensor with its gradient. Lives until the model is disposed. */
 export class Parameter {

@@ -4,12 +4,14 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import type { CallbackDefinition } from "./callbacks/callback.ts";
+import { gridPull } from "./callbacks/grid-pull.ts";
+import { named } from "./callbacks/named.ts";
 import type { Callback } from "./events.ts";
 import { KindList } from "./registry.ts";
 
 export { type CallbackDefinition, defineCallback } from "./callbacks/callback.ts";
 
-export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", []);
+export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", [gridPull]);
 
 /** The callbacks that a config names, in its order. */
 export function createCallbacks(choices: readonly { name: string }[]): Callback[] {
@@ -19,6 +21,6 @@ export function createCallbacks(choices: readonly { name: string }[]): Callback[
     // Its state in a checkpoint is found by name.
     if (callback.name !== kind)
       throw new UsageError(`callback: "${kind}" made a callback named "${callback.name}"; both must be the same`);
-    return callback;
+    return named(callback);
   });
 }

@@ -323,12 +323,21 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
     const kinds = section === "optimizer" || section === "schedule" ? definitionsOf(section) : objectiveKinds;
     return `${where} is ${show(value)}; ${kinds.expected(value)}`;
   }
-  return `${where} is ${show(value)}; ${reasonOf(issue)}`;
+  return `${where}${objectiveOf(issue.path, config)} is ${show(value)}; ${reasonOf(issue)}`;
+}
+
+/** Of which objective a weight is, where a list has several. */
+function objectiveOf([section, list, index, key]: readonly PropertyKey[], config: Json): string {
+  if (section !== "train" || list !== "objectives" || key !== "weight") return "";
+  const { objectives } = config.train as { objectives: { name?: unknown }[] };
+  return ` of ${show(objectives[index as number].name)}`;
 }
 
 /** Zod's words without its preamble: "expected number, received string", "expected number to be >0". */
 function reasonOf(issue: z.core.$ZodIssue): string {
-  if (issue.code === "invalid_union" && issue.errors.length > 0)
+  // A union with words of its own says more than its members.
+  const said = issue.message !== "Invalid input";
+  if (issue.code === "invalid_union" && issue.errors.length > 0 && !said)
     return issue.errors.map((issues) => reasonOf(issues[0])).join(", or ");
   return plainMessage(issue.message);
 }

@@ -291,7 +291,7 @@ test("what does not fit is refused in one line", async () => {
   const objectives = (...list: object[]) => ({ train: { objectives: list } });
   const callbacks = (...list: object[]) => ({ train: { callbacks: list } });
   await expect(refusal(objectives({ name: "late-token", weight: 1, from: 0 }))).rejects.toThrow(
-    'train.objectives[0].name is "late-token"; expected one of next-token, z-loss, label-smoothing, late-tokens; did you mean "late-tokens"?',
+    'train.objectives[0].name is "late-token"; expected one of next-token, z-loss, label-smoothing, dampening, proximal, kurtosis, range, l1, clip-l2, late-tokens; did you mean "late-tokens"?',
   );
   await expect(refusal(objectives({ name: "next-token", weight: 1, from: 0 }))).rejects.toThrow(
     'train.objectives[0].from is not used with train.objectives[0].name "next-token"; leave it out',
@@ -302,7 +302,7 @@ test("what does not fit is refused in one line", async () => {
   const plain = { name: "next-token", weight: 1 };
   await expect(refusal(objectives(plain, plain))).rejects.toThrow(/train.objectives: "next-token" is there twice/);
   await expect(refusal(callbacks({ name: "halvin", at: 1 }))).rejects.toThrow(
-    'train.callbacks[0].name is "halvin"; expected one of halving; did you mean "halving"?',
+    'train.callbacks[0].name is "halvin"; expected one of grid-pull, halving; did you mean "halving"?',
   );
   await expect(refusal(callbacks({ name: "halving" }))).rejects.toThrow(
     /train.callbacks\[0\].at is absent; callback "halving": expected number, but it is missing/,

@@ -2,6 +2,7 @@
 // computed alone) for the rest. The ops themselves are held to PyTorch in their folders.
 import { expect, test } from "vitest";
 import { type SmallRun, smallRun } from "../../test/support/small-run.ts";
+import { resolveConfig } from "./config.ts";
 import { crossEntropy } from "../ops/cross-entropy/index.ts";
 import { DataError } from "../platform/errors.ts";
 import type { GradientsEvent, StepEvent } from "./events.ts";
@@ -181,7 +182,7 @@ test("refusals: no objective, two of a name, a loss that is not one number, a ta
     'objective "wide": its loss is [4,8,17]; expected one number',
   );
   await expect(named([{ name: "z-los", weight: 1 }])).rejects.toThrow(
-    'train.objectives[0].name is "z-los"; expected one of next-token, z-loss, label-smoothing; did you mean "z-loss"?',
+    'train.objectives[0].name is "z-los"; expected one of next-token, z-loss, label-smoothing, dampening, proximal, kurtosis, range, l1, clip-l2; did you mean "z-loss"?',
   );
   for (const bad of [17, -7]) {
     const run = smallRun();
@@ -194,5 +195,117 @@ test("refusals: no objective, two of a name, a loss that is not one number, a ta
     const error = await runTraining(run).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(DataError);
     expect((error as Error).message).toContain(`target ${bad} is outside the vocabulary of 17`);
+  }
+});
+
+test("penalties on weights: the closed formulas over the ternary layers, by sum or mean; logged; no forward pass of their own", async () => {
+  const run = smallRun();
+  const layers = await Promise.all(
+    run.model.ternaryLayers.map(async (layer) => {
+      const w = Array.from(await run.runtime.readFloats(layer.weight.tensor));
+      const { codes, scale } = layer.quantized(run.runtime);
+      const [s] = await run.runtime.readFloats(scale);
+      return { w, q: Array.from(await run.runtime.read(codes), (code) => (code - 1) * s), s };
+    }),
+  );
+  const sum = (term: (w: number, q: number, s: number) => number) =>
+    layers.reduce((all, { w, q, s }) => all + w.reduce((own, x, i) => own + term(x, q[i], s), 0), 0);
+  const count = sum(() => 1);
+  const kurtosis = layers.map(({ w }) => {
+    const mean = w.reduce((a, b) => a + b, 0) / w.length;
+    const moment = (power: number) => w.reduce((all, x) => all + (x - mean) ** power, 0) / w.length;
+    return (moment(4) / moment(2) ** 2 - 1.8) ** 2;
+  });
+  const wanted: Record<string, number> = {
+    dampening: sum((w, q, s) => (q - Math.max(-s, Math.min(s, w))) ** 2),
+    proximal: sum((w, q) => (w - q) ** 2) / 2,
+    range: sum((w, _q, s) => Math.max(Math.abs(w) - 1.5 * s, 0) ** 2),
+    l1: sum((w) => Math.abs(w)),
+    kurtosis: kurtosis.reduce((a, b) => a + b, 0) / kurtosis.length,
+  };
+  const options = { layers: "*", reduce: "sum", limit: 1.5, target: 1.8 };
+  const plain = await train({ steps: 1, microBatch: 2 });
+  for (const name of Object.keys(wanted)) {
+    const list = [
+      { name: "next-token", weight: 1 },
+      { name, weight: 0.01, ...options },
+    ];
+    const { steps } = await train({ steps: 1, microBatch: 2, objectives: await named(list) });
+    const { parts, loss, gradNorm } = steps[0];
+    expect(parts!["next-token"]).toBeCloseTo(plain.steps[0].loss, 6);
+    expect(parts![name] / wanted[name]).toBeCloseTo(1, 5);
+    expect(loss).toBeCloseTo(parts!["next-token"] + 0.01 * wanted[name], 4);
+    expect(gradNorm).not.toBe(plain.steps[0].gradNorm);
+    if (name === "kurtosis") continue;
+    const mean = await named([{ name, weight: 1, ...options, reduce: "mean" } as never]);
+    const alone = await train({ steps: 1, microBatch: 2, objectives: mean });
+    expect(alone.steps[0].loss / (wanted[name] / count)).toBeCloseTo(1, 5);
+  }
+});
+
+test("penalties on weights: of the layers that a pattern names; a model without ternary weights is refused", async () => {
+  const options = { name: "l1", weight: 1, layers: "*.1.mlp.up_proj", reduce: "sum" } as never;
+  const { gradients, run } = await train({ steps: 1, objectives: await named([options]) });
+  const trained = run.model.parameters.filter((_, i) => gradients[0].squares[i] > 0).map(({ name }) => name);
+  expect(trained).toEqual(["model.layers.1.mlp.up_proj.weight"]);
+  await expect(named([{ name: "l1", weight: 1, layers: "*.upp" } as never])).rejects.toThrow(
+    /train.objectives: layers of "l1": "\*\.upp" names nothing; names are such as model.layers.0/,
+  );
+  const full = smallRun({ modelConfig: { variant: "full" } });
+  await expect(named([{ name: "dampening", weight: 1, layers: "*" } as never], full)).rejects.toThrow(
+    'train.objectives: "dampening" is of ternary weights, and this model has none',
+  );
+});
+
+test("a weight below 0 is refused by the objective's name, and a ramp says what it lacks", async () => {
+  for (const weight of [-1, () => -1, Number.NaN])
+    await expect(train({ objectives: [{ objective: nextTokenObjective, weight }] })).rejects.toThrow(
+      /objective "next-token": its weight at step 1 is (-1|NaN); expected a number from 0/,
+    );
+  const problem = (weight: unknown) => {
+    const objectives = [
+      { name: "next-token", weight: 1 },
+      { name: "z-loss", weight },
+    ];
+    try {
+      resolveConfig([{ from: "x", patch: { preset: "tiny", train: { objectives } } as never }]);
+      return null;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  expect(problem(0.5)).toBe(null);
+  expect(problem({ from: 0, to: 1, steps: 5 })).toBe(null);
+  const where = 'train.objectives[1].weight of "z-loss" is';
+  expect(problem(-1)).toBe(`${where} -1; expected number to be >=0`);
+  expect(problem("much")).toBe(`${where} "much"; expected a number from 0, or { from, to, steps }`);
+  expect(problem({ from: 0, to: 1 })).toMatch(/steps is missing: the number of steps from `from` to `to`/);
+  expect(problem({ from: 0, to: -1, steps: 5 })).toMatch(/expected number to be >=0/);
+  expect(problem({ from: 0, to: 1, steps: 5, stop: 1 })).toMatch(/weight has an unknown key "stop"/);
+});
+
+test("learned clips: their halved squares are the loss, and a clip that is too wide shrinks", async () => {
+  const modelConfig = { quantization: { activations: "pact8" } };
+  const run = smallRun({ steps: 3, modelConfig });
+  const clips = run.model.parameters.filter(({ name }) => name.endsWith("input_clip"));
+  expect(clips).toHaveLength(run.model.linearLayers.length);
+  const [before] = await run.runtime.readFloats(clips[0].tensor);
+  const alone = await train({ steps: 3, modelConfig, objectives: await named([{ name: "clip-l2", weight: 1 }], run) });
+  expect(alone.steps[0].loss).toBeCloseTo((clips.length * before ** 2) / 2, 3);
+  const trained = alone.run.model.parameters.find(({ name }) => name === clips[0].name)!;
+  expect((await alone.run.runtime.readFloats(trained.tensor))[0]).toBeLessThan(before);
+  await expect(named([{ name: "clip-l2", weight: 1 }])).rejects.toThrow(
+    'train.objectives: "clip-l2" is of learned clips, and this model has none; set model.quantization.activations to pact8',
+  );
+});
+
+test("a model with learned clips trains, and its clips move", async () => {
+  for (const activations of ["pact8", "pact4"]) {
+    const { run } = await train({ steps: 4, modelConfig: { quantization: { activations } } });
+    expect(run.losses[3]).toBeLessThan(run.losses[0]);
+    const clips = run.model.parameters.filter(({ name }) => name.endsWith("input_clip"));
+    const values = await Promise.all(clips.map(async ({ tensor }) => (await run.runtime.readFloats(tensor))[0]));
+    // No input of so narrow a model is beyond the bound of eight bits.
+    expect(new Set(values).size > 1).toBe(activations === "pact4");
   }
 });

@@ -348,7 +348,7 @@ async function runWith(parts: {
     if (resume?.checkpoint && state) {
       await restoreCheckpoint(resume.checkpoint.path, resume.checkpoint.state, model, optimizer);
       data.restore(state.data);
-    } else if (start) await restoreWeights(start.folder, model);
+    } else if (start) await restoreWeights(start.folder, model, { asStart: true });
     const paths = runPaths(folder);
     const ready: ReadyRun = {
       config,

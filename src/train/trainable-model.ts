@@ -21,6 +21,8 @@ export interface TrainableModel {
   readonly quantizedLayers?: readonly { readonly name: string }[];
   /** Progressive quantization: how far each layer is quantized, from 0 to 1; set for a step, and back to 1. */
   setLambda?(lambda: number | ((layer: string) => number)): void;
+  /** The share of the run that is done, 0 to 1, for estimators that change during it; set for a step, and back to 1. */
+  setProgress?(progress: number): void;
   /** Logits [B, T, V] of every token: what objectives start from. */
   logits(batch: ModelBatch): Tensor;
   /** Mean cross-entropy in nats over the targets that are not -100: what validation measures. */

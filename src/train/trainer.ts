@@ -15,7 +15,7 @@ import { nextTurn } from "../platform/turn.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import { createControls } from "./controls.ts";
 import type { Callback, StepEvent, StopReason, Training, TrainingState } from "./events.ts";
-import { type LambdaOf, layerNames, setLambda } from "./lambda.ts";
+import { atStep, type LambdaOf, layerNames } from "./lambda.ts";
 import { nextTokenObjective } from "./objectives/next-token.ts";
 import { checkObjectives, stepLoss, type WeightedObjective } from "./objectives/weighted.ts";
 import { clipScale, gradientSquares, normOf, type Optimizer, sumsOfSquares } from "./optimizers/optimizer.ts";
@@ -144,7 +144,10 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     const dataWaitMs = clock.monotonicMs() - startMs;
     const ramp = parts.quantRamp?.(step);
     const lambdaOf = controls.lambdaOf(ramp);
-    const made = await withLambda(model, lambdaOf, () => accumulateGradient({ ...parts, objectives }, batch, step));
+    const progress = (step - 1) / steps;
+    const made = await atStep(model, { lambdaOf, progress }, () =>
+      accumulateGradient({ ...parts, objectives }, batch, step),
+    );
     const { loss, tokens, parts: lossParts } = made;
     const squares = await gradientSquares(runtime, model.parameters);
     const gradNorm = normOf(squares);
@@ -215,17 +218,6 @@ function meanLambda(model: TrainableModel, lambdaOf: LambdaOf, ramp: number | un
   const lambdas = layerNames(model).map(lambdaOf);
   if (lambdas.every((lambda) => lambda === lambdas[0])) return lambdas[0] ?? ramp ?? 1;
   return lambdas.reduce((sum, lambda) => sum + lambda, 0) / lambdas.length;
-}
-
-/** Forward and backward at a step's lambdas; what is measured, written and saved meanwhile is the ternary model. */
-async function withLambda<T>(model: TrainableModel, lambdaOf: LambdaOf | null, body: () => Promise<T>): Promise<T> {
-  if (!lambdaOf) return body();
-  setLambda(model, lambdaOf);
-  try {
-    return await body();
-  } finally {
-    setLambda(model, null);
-  }
 }
 
 /**

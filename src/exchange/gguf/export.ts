@@ -12,7 +12,7 @@ import { encodeI2S } from "../../quant/i2-s.ts";
 import { roundToFloat16 } from "../../quant/float16.ts";
 import type { Parameter } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import { type Matrix, matrixOf } from "../matrix.ts";
+import { checkValuesAlone, type Matrix, matrixOf, writtenParameters } from "../matrix.ts";
 import {
   fileTypes,
   type GgufArchitecture,
@@ -80,7 +80,8 @@ export async function exportGguf(
     startToken,
     chatTemplate: chatTemplate ?? undefined,
   });
-  const tensors = model.parameters.flatMap((parameter) => sourcesOf(model, parameter, plan, signal));
+  checkValuesAlone(model.plan, "gguf");
+  const tensors = writtenParameters(model).flatMap((parameter) => sourcesOf(model, parameter, plan, signal));
   const metadata = [...modelKeys(model, plan, name), ...vocabulary.entries];
   const { sizeBytes, sha256 } = await writeGguf(path, metadata, tensors);
   const tensorBytes = tensors.reduce((sum, { type, shape }) => sum + ggmlBytes(type, sizeOf(shape)), 0);
@@ -89,7 +90,7 @@ export async function exportGguf(
     sizeBytes,
     sha256,
     tensors: tensors.length,
-    bitsPerWeight: (8 * tensorBytes) / model.parameters.reduce((sum, { size }) => sum + size, 0),
+    bitsPerWeight: (8 * tensorBytes) / writtenParameters(model).reduce((sum, { size }) => sum + size, 0),
     notes: [...plan.notes, ...notesOf(model.plan, plan), ...layerNotes(model.plan, plan), ...vocabulary.notes],
   };
 }

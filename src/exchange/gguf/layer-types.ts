@@ -35,7 +35,7 @@ const layersKey = "bitnet_ts.layers";
 /** How a layer's weights are called in the key. */
 const ternaryWord = "ternary";
 
-/** The type of a layer's tensor: ternary weights as asked for, int8 as Q8_0, which holds the same values, float in another. */
+/** The type of a layer's tensor: ternary weights as asked for, int8 as Q8_0 and int4 as Q4_0, which hold the same values, float in another. */
 export function ggmlTypeOf(
   { weights }: Pick<LinearSpec, "weights">,
   plan: Pick<GgufPlan, "type" | "linearType">,
@@ -82,10 +82,10 @@ export function layerNotes(model: ModelPlan, plan: GgufPlan): string[] {
     const isFloat = ["F32", "F16", "BF16"].includes(type);
     const inputs = isFloat
       ? activations
-        ? `those programs do not round the inputs of the ${which} to int8, and the model does`
+        ? `those programs do not round the inputs of the ${which} to ${activations.codes ?? "codes"}, and the model does`
         : null
       : activations
-        ? `those programs round the inputs of the ${which} in blocks, and the model one token at a time`
+        ? `those programs round the inputs of the ${which} to int8 in blocks, and the model to ${activations.codes ?? "codes"} one token at a time`
         : `those programs round the inputs of the ${which} to int8, and the model does not`;
     const stored =
       !weights && type !== "F32"

@@ -110,7 +110,7 @@ test("layers whose inputs are not the usual ones come back with theirs", async (
     "those programs round the inputs of the layers in ternary with float inputs (model.layers.0.mlp.up_proj, model.layers.1.mlp.up_proj) to int8, and the model does not",
   );
   expect(notes).toContain("do not round the inputs of the layer in float with absmax8 inputs");
-  expect(notes).toContain("in blocks, and the model one token at a time");
+  expect(notes).toContain("in blocks, and the model to int8 one token at a time");
   const back = await loadModel(file, runtime);
   expect(await logitsOf(back.model)).toEqual(await logitsOf(model));
 });
@@ -162,4 +162,15 @@ test("--linear-type is refused where no float layer stands beside ternary ones",
   await expect(write(modelOf({}), { type: "tq2_0", linearType: "f32" })).rejects.toThrow(
     /--linear-type is for float layers beside ternary ones, and this model is ternary; use --type/,
   );
+});
+
+test("four-bit inputs are kept in the file's key: read back, the same quantizers and logits; notes say what others do", async () => {
+  const model = modelOf({ quantization: { activations: "absmax4" } });
+  const { file, report } = await write(model, { type: "tq2_0" });
+  expect(report.notes.join()).toMatch(
+    /round the inputs of the layers in ternary with absmax4 inputs .* to int8 in blocks, and the model to int4/,
+  );
+  const { model: back } = await loadModel(file, runtime);
+  expect(back.plan.layers.every(({ activations }) => activations?.name === "absmax4")).toBe(true);
+  expect(await logitsOf(back)).toEqual(await logitsOf(model));
 });

@@ -12,8 +12,8 @@ import { rmsNorm } from "../../ops/rms-norm/index.ts";
 
 /** A matrix as it multiplies, and how it reads its input. */
 export type LinearProduct =
-  /** The input in int8 (BitLinear); or as floats, rounded by an activation quantizer's op or not. */
-  | { ternary: PackedWeight; floatInput: boolean; rounding: Op<{ lambda: number }> | null }
+  /** The input as codes up to `levels` (BitLinear: 127); or, levels null, as floats, rounded by an activation quantizer's op or not. */
+  | { ternary: PackedWeight; levels: number | null; rounding: Op<{ lambda: number }> | null }
   /** The input as floats, rounded by an activation quantizer's op or not. */
   | { matrix: Matrix; rounding: Op<{ lambda: number }> | null };
 
@@ -79,7 +79,8 @@ function applyProduct(
       packedLinear(cx, input, norm, product.ternary, y, {
         end,
         normEps,
-        floatActivations: floatActivations || product.floatInput,
+        floatActivations: floatActivations || product.levels === null,
+        levels: product.levels ?? undefined,
       });
   };
   const { rounding } = product;

@@ -42,6 +42,13 @@ const mixtures: Record<string, ModelConfig["quantization"]> = {
     ],
   },
   "a key that reads its input in floats": { overrides: [{ layers: "*.0.*.k_proj", activations: "none" }] },
+  "ternary weights, inputs in four bits": { activations: "absmax4" },
+  "one of q, k and v in four bits, and float weights with such inputs": {
+    overrides: [
+      { layers: "*.k_proj", activations: "absmax4" },
+      { layers: "*.0.mlp.*", weights: "none", activations: "absmax4" },
+    ],
+  },
   "ternary weights, float inputs": { activations: "none" },
   "ternary weights, inputs rounded by a quantizer of one's own": { activations: "own-rounding" },
   "float weights, int8 inputs": { weights: "none", activations: "absmax8" },

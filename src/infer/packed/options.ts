@@ -61,9 +61,9 @@ export function fastestWeights(backend: Pick<Backend, "isa" | "threads">, config
 /** Why the packed engine cannot run a layer of the model, whose kernels must have a C++ side; null if it can run all. */
 export function unpackableLayer(config: ModelConfig): string | null {
   const layer = planModel(config).layers.find(({ activations }) => activations && !activations.packed);
-  return layer
-    ? `layer ${layer.name} rounds its input by "${layer.activations!.name}", which has no C++ side here`
-    : null;
+  if (!layer) return null;
+  const { name, parameters } = layer.activations!;
+  return `layer ${layer.name} rounds its input by "${name}", ${parameters ? "whose learned bound this engine does not read" : "which has no C++ side here"}`;
 }
 
 /** Whether the packed engine is the faster one for a model: it has ternary weights, and every layer can be run there. */

@@ -5,7 +5,7 @@
  */
 import type { Backend, DType, MappableFile, NDArray } from "../../backends/backend.ts";
 import { headWidth, type LayerPlan, type ModelConfig, planModel, type Transformer } from "../../model/index.ts";
-import { hasTernaryWeights, isBitLinear } from "../../nn/index.ts";
+import { hasTernaryWeights, integerLevels } from "../../nn/index.ts";
 import { type Matrix, packMatrix } from "../../ops/matrix-linear/index.ts";
 import { type LinearEnd, type PackedWeight, packTernary, weightRows } from "../../ops/packed-linear/index.ts";
 import { sizeOf } from "../../ops/op.ts";
@@ -175,11 +175,10 @@ class Loader {
   }
 
   private async product(layer: LayerPlan, parts: readonly Part[], rows: number, k: number): Promise<LinearProduct> {
-    // BitLinear rounds its input inside the product.
-    const isInteger = isBitLinear(layer);
-    const rounding = isInteger ? null : (layer.activations?.op ?? null);
-    if (hasTernaryWeights(layer))
-      return { ternary: await this.ternary(parts, rows, k), floatInput: !isInteger, rounding };
+    // A product of integers rounds its input inside.
+    const levels = integerLevels(layer);
+    const rounding = levels === null ? (layer.activations?.op ?? null) : null;
+    if (hasTernaryWeights(layer)) return { ternary: await this.ternary(parts, rows, k), levels, rounding };
     const matrix = await this.matrix(parts, rows, k, this.formats.linear);
     return { matrix, rounding };
   }

@@ -14,7 +14,8 @@ export interface Estimator<Settings = unknown> {
   readonly schema?: z.ZodType<Settings>;
   /**
    * inputs: w [N, K], its codes u8 [N, K] and their scale [1]; output: w itself, an alias. Its backward turns the gradient
-   * at the quantized weights into w's. null: the gradient is passed on as it is, without an op.
+   * at the quantized weights into w's. Beside the settings its params have `progress`, the share of the run that is done, 0
+   * to 1, for estimators that change during it. null: the gradient is passed on as it is, without an op.
    */
-  readonly op: Op<Settings> | null;
+  readonly op: Op<Settings & { progress: number }> | null;
 }

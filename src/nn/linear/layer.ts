@@ -2,11 +2,13 @@
  * A linear layer of a block, y [..., N] = x [..., K] · Wᵀ with W [N, K] and no bias: its weight, its quantizers, and the
  * quantized weight that belongs to the weights as they are now. How it multiplies is its kind's (kind.ts).
  */
+import { int4Levels, int8Levels } from "../../ops/activation-quant/index.ts";
 import type { Parameter, Runtime, Tensor } from "../../tensor/index.ts";
 import type { Estimator } from "../estimators/index.ts";
 import type { ParameterFactory } from "../layer.ts";
 import type {
   ActivationQuantizer,
+  LearnedParameter,
   ModelScale,
   QuantizedWeight,
   TernaryWeight,
@@ -43,15 +45,45 @@ export const hasTernaryWeights = ({ weights }: Pick<LinearSpec, "weights">): boo
 export const isBitLinear = (spec: Pick<LinearSpec, "weights" | "activations">): boolean =>
   hasTernaryWeights(spec) && spec.activations?.codes === "int8";
 
+/** The largest code of a layer's input where its product is of integers: ternary weights times codes; null: of floats. */
+export function integerLevels(spec: Pick<LinearSpec, "weights" | "activations">): number | null {
+  const codes = spec.activations?.codes;
+  return codes && hasTernaryWeights(spec) ? (codes === "int4" ? int4Levels : int8Levels) : null;
+}
+
+/** A learned parameter of a quantizer, and what it is. */
+export interface Learned {
+  readonly parameter: Parameter;
+  readonly is: LearnedParameter;
+}
+
+/** What a layer's quantizers learn, by their names. */
+export function learnedOf(spec: Pick<LinearSpec, "weights" | "activations" | "outputs" | "inputs">): {
+  weights: readonly LearnedParameter[];
+  activations: readonly LearnedParameter[];
+} {
+  const { weights, activations } = spec;
+  return {
+    weights: weights?.quantizer.parameters?.(weights.settings, spec) ?? [],
+    activations: activations?.parameters?.(spec) ?? [],
+  };
+}
+
 export class LinearLayer {
   readonly weight: Parameter;
+  /** What its weights' quantizer learns. */
+  readonly learned: readonly Learned[];
+  /** What its input's quantizer learns. */
+  readonly inputLearned: readonly Learned[];
   /**
    * How far the layer is quantized: 1, wholly; below, it multiplies x + lambda · (Q(x) - x), of its input and its weights
    * (progressive quantization). Training moves it; what is measured, written and saved is the layer at 1.
    */
   lambda = 1;
+  /** The share of the run that is done, 0 to 1, for estimators that change during it: training sets it for a step. */
+  progress = 1;
   private kept: QuantizedWeight | null = null;
-  private keptVersion = 0;
+  private keptVersions: readonly number[] = [];
 
   constructor(
     factory: ParameterFactory,
@@ -60,6 +92,13 @@ export class LinearLayer {
     const { name, inputs, outputs, initStd } = spec;
     const role = hasTernaryWeights(spec) ? "ternary" : "linear";
     this.weight = factory.create(`${name}.weight`, role, [outputs, inputs], { std: initStd });
+    const make = (is: LearnedParameter): Learned => ({
+      is,
+      parameter: factory.createFrom(this.weight, `${name}.${is.name}`, "quantizer", is.shape, (w) => is.initial(w)),
+    });
+    const { weights, activations } = learnedOf(spec);
+    this.learned = weights.map(make);
+    this.inputLearned = activations.map(make);
   }
 
   get name(): string {
@@ -70,11 +109,13 @@ export class LinearLayer {
   quantizedWeight(runtime: Runtime): QuantizedWeight | null {
     const { weights, requantizeEvery, scale } = this.spec;
     if (!weights) return null;
-    const { version } = this.weight;
-    if (this.kept && version - this.keptVersion < requantizeEvery) return this.kept;
+    const learned = this.learned.map(({ parameter }) => parameter);
+    const versions = [this.weight, ...learned].map(({ version }) => version);
+    if (this.kept && versions.every((version, i) => version - this.keptVersions[i] < requantizeEvery)) return this.kept;
     this.forgetQuantized();
-    this.kept = weights.quantizer.quantize(runtime, this.weight.tensor, weights.settings, scale);
-    this.keptVersion = version;
+    const tensors = learned.map(({ tensor }) => tensor);
+    this.kept = weights.quantizer.quantize(runtime, this.weight.tensor, weights.settings, scale, tensors);
+    this.keptVersions = versions;
     return this.kept;
   }
 
@@ -85,12 +126,41 @@ export class LinearLayer {
     return weight;
   }
 
-  /** Where the gradient at the quantized weights goes: the weights, behind their estimator. */
+  /**
+   * Where the gradient at the quantized weights goes: the weights, behind their estimator and, where the quantizer has a rule
+   * of its own, behind that, which gives its learned parameters theirs.
+   */
   gradientPlace(runtime: Runtime): Tensor {
     const { estimator, settings } = this.spec.estimator;
-    if (!estimator.op) return this.weight.tensor;
-    const { codes, scale } = this.quantized(runtime);
-    return runtime.apply(estimator.op, [this.weight.tensor, codes, scale], settings);
+    const { weights } = this.spec;
+    let place = this.weight.tensor;
+    if (estimator.op) {
+      const { codes, scale } = this.quantized(runtime);
+      const own = { ...(settings as object), progress: this.progress };
+      place = runtime.apply(estimator.op, [place, codes, scale], own);
+    }
+    if (!weights?.quantizer.gradient) return place;
+    const quantized = this.quantizedWeight(runtime)!;
+    const made = "codes" in quantized ? [quantized.codes, quantized.scale] : [quantized.values];
+    const learned = this.learned.map(({ parameter }) => parameter.tensor);
+    const own = { ...(weights.settings as object), lambda: this.lambda };
+    return runtime.apply(weights.quantizer.gradient, [place, ...made, ...learned], own);
+  }
+
+  /**
+   * Gives learned parameters the values that they begin with, by the weights as they are now.
+   *
+   * @param which by name; default: all
+   */
+  async initializeLearned(runtime: Runtime, which: (name: string) => boolean = () => true): Promise<void> {
+    const chosen = [...this.learned, ...this.inputLearned].filter(({ parameter }) => which(parameter.name));
+    if (chosen.length === 0) return;
+    const weights = await runtime.readFloats(this.weight.tensor);
+    for (const { parameter, is } of chosen) {
+      runtime.backend.upload(parameter.tensor.buffer, is.initial(weights));
+      parameter.changed();
+    }
+    this.forgetQuantized();
   }
 
   /** Drops the quantized weights: they are made again from the weights when next needed. */

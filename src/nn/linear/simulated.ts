@@ -26,8 +26,12 @@ export const simulated: LinearKind = {
   apply(runtime, input, layers, residual) {
     // Layers of one input may round it differently, or by different degrees.
     const inputs = new Map<string, Tensor>();
-    const inputOf = ({ spec: { activations }, lambda }: LinearLayer): Tensor => {
+    const inputOf = ({ spec: { activations }, lambda, inputLearned }: LinearLayer): Tensor => {
       if (!activations) return input.floats(runtime);
+      if (inputLearned.length > 0) {
+        const learned = inputLearned.map(({ parameter }) => parameter.tensor);
+        return runtime.apply(activations.op, [input.floats(runtime), ...learned], { lambda });
+      }
       const key = `${activations.name} ${lambda}`;
       const x = inputs.get(key) ?? runtime.apply(activations.op, [input.floats(runtime)], { lambda });
       inputs.set(key, x);

@@ -21,13 +21,44 @@ export interface WeightValues {
 
 export type QuantizedWeight = TernaryWeight | WeightValues;
 
+/** A matrix's size, [N, K]. */
+export interface MatrixShape {
+  readonly outputs: number;
+  readonly inputs: number;
+}
+
+/**
+ * A parameter that a quantizer learns beside the weights, such as a scale. It is one of the model's parameters, of role
+ * "quantizer": trained without weight decay, saved, frozen by pattern, counted.
+ */
+export interface LearnedParameter {
+  /** Behind the layer's name: `weight_scale` is `model.layers.0.self_attn.q_proj.weight_scale`. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  /**
+   * Its values for a layer that begins with these weights [N, K]: drawn ones, or those of a model that a run starts from and
+   * that has no such parameter. As many as the shape says.
+   */
+  initial(weights: Float32Array): Float32Array;
+}
+
 interface WeightQuantizerBase<Settings> {
   /** As in the config: `model.quantization.weights`. */
   readonly name: string;
   /** Settings that a config may give beside the name, with their defaults; absent: it has none. */
   readonly schema?: z.ZodType<Settings>;
   /** Why a matrix [N, K] cannot be quantized this way, and what to do; null if it can. */
-  refuses?(shape: { outputs: number; inputs: number }): string | null;
+  refuses?(shape: MatrixShape): string | null;
+  /** What it learns, in the order in which `quantize` and `gradient` get it; absent: nothing. */
+  parameters?(settings: Settings, shape: MatrixShape): readonly LearnedParameter[];
+  /**
+   * The gradient rule of a quantizer that has one of its own, behind that of the estimator; required where it learns parameters.
+   *
+   * inputs: w [N, K], what `quantize` made of it (codes and scale, or values), then the learned parameters; output: w itself, an
+   * alias. Its backward gets the gradient at the quantized weights, and gives w's and that of each learned parameter. Below
+   * lambda 1 the layer multiplies w + lambda · (Q(w) - w).
+   */
+  readonly gradient?: Op<Settings & { lambda: number }>;
 }
 
 /** The scale rule of absmean and its epsilon, which belong to the model as a whole (`model.weightScale`, `model.weightEps`). */
@@ -44,8 +75,17 @@ export interface TernaryQuantizer<Settings = unknown> extends WeightQuantizerBas
    * Face, compact) hold such layers alone; others they refuse by name. GGUF and ONNX hold the codes and scale of any.
    */
   readonly isAbsmean?: boolean;
-  /** @param w [N, K] float32, not changed. The result is the caller's to dispose of; no gradient. */
-  quantize(runtime: Runtime, w: Tensor, settings: Settings, model: ModelScale): TernaryWeight;
+  /**
+   * @param w       [N, K] float32, not changed. The result is the caller's to dispose of; no gradient
+   * @param learned its parameters, as they are now
+   */
+  quantize(
+    runtime: Runtime,
+    w: Tensor,
+    settings: Settings,
+    model: ModelScale,
+    learned: readonly Tensor[],
+  ): TernaryWeight;
 }
 
 /** A quantizer to any other grid: float products with the values that its codes stand for. */
@@ -55,9 +95,15 @@ export interface ValueQuantizer<Settings = unknown> extends WeightQuantizerBase<
    * The type of GGUF that holds the values exactly, where there is one. Files hold the values, which are quantized again when
    * read: quantizing them must give the same values.
    */
-  readonly ggufType?: "Q8_0" | "F16" | "BF16" | "F32";
-  /** @param w [N, K] float32, not changed. The result is the caller's to dispose of; no gradient. */
-  quantize(runtime: Runtime, w: Tensor, settings: Settings, model: ModelScale): WeightValues;
+  readonly ggufType?: "Q8_0" | "Q4_0" | "F16" | "BF16" | "F32";
+  /** As a ternary quantizer's. */
+  quantize(
+    runtime: Runtime,
+    w: Tensor,
+    settings: Settings,
+    model: ModelScale,
+    learned: readonly Tensor[],
+  ): WeightValues;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a list holds quantizers of all settings; the schema checks them.
@@ -67,13 +113,20 @@ export type WeightQuantizer = TernaryQuantizer<any> | ValueQuantizer<any>;
 export interface ActivationQuantizer {
   /** As in the config: `model.quantization.activations`. */
   readonly name: string;
-  /** int8: rows of int8 codes with one scale each, which the integer product of ternary layers reads; null: floats only. */
-  readonly codes: "int8" | null;
+  /**
+   * int8, int4: rows of codes (in int8) with one scale each, which the integer product of ternary layers reads; null: floats
+   * only.
+   */
+  readonly codes: "int8" | "int4" | null;
   /**
    * Whether the kernels of its op have a C++ side, so that the packed engine can record them. Absent: no; models with it run
    * on the float engine.
    */
   readonly packed?: boolean;
-  /** inputs: x [..., K]; output: x + lambda · (Q(x) - x) in float32, at lambda 1 exactly Q(x). */
+  /** What it learns for a layer, in the order in which its op gets it; absent: nothing. */
+  parameters?(shape: MatrixShape): readonly LearnedParameter[];
+  /**
+   * inputs: x [..., K], then the learned parameters; output: x + lambda · (Q(x) - x) in float32, at lambda 1 exactly Q(x).
+   */
   readonly op: Op<{ lambda: number }>;
 }

@@ -10,7 +10,7 @@ KERNEL(activation_quant) {
   const Range mine = call.split(rows);
   for (size_t m = mine.begin; m < mine.end; m++)
     quantise_row(call.f32(0) + m * width, width, call.number(2), call.i8(1) + m * width, call.f32(2) + m,
-                 call.i32(3) + m);
+                 call.i32(3) + m, call.number(3));
 }
 
 }  // namespace bitnet::ISA_NS

@@ -1,12 +1,16 @@
 /**
- * Activations to int8 with one scale for each row (absmax, BitNet b1.58):
+ * Activations to int8 with one scale for each row (absmax; L is 127 in BitNet b1.58, 7 for four bits):
  *
- *   a = max(max|x|, eps)    code = round(x · (127 / a))    scale = a / 127    so x ≈ code · scale
+ *   a = max(max|x|, eps)    code = round(x · (L / a))    scale = a / L    so x ≈ code · scale
  *
- * Rounding is half to even, and no code passes ±127 since |x| <= a. Every step is float32. The slow definition:
+ * Rounding is half to even, and no code passes ±L since |x| <= a. Every step is float32. The slow definition:
  * kernel.cc must agree with it on cases.ts.
  */
 import { roundHalfEven } from "../../quant/rounding.ts";
+
+/** L of eight and of four bits: codes are symmetric around 0. */
+export const int8Levels = 127;
+export const int4Levels = 7;
 
 /**
  * @param x     [M, K]
@@ -23,14 +27,15 @@ export function quantizeActivations(
   rows: number,
   width: number,
   eps: number,
+  levels = int8Levels,
 ): void {
   for (let m = 0; m < rows; m++) {
     const row = x.subarray(m * width, (m + 1) * width);
     let absmax = Math.fround(eps);
     // Math.max keeps NaN.
     for (const value of row) absmax = Math.max(absmax, Math.abs(value));
-    const factor = Math.fround(127 / absmax);
-    scale[m] = absmax / 127;
+    const factor = Math.fround(levels / absmax);
+    scale[m] = absmax / levels;
     let sum = 0;
     for (let k = 0; k < width; k++) {
       const code = Number.isFinite(absmax) ? roundHalfEven(Math.fround(row[k] * factor)) : 0;

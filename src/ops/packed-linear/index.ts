@@ -8,7 +8,7 @@ import { packedBytes, panelRows, type RowPlacement, type TernaryFormat } from ".
 import { type RowSource, rowSources, sourceRowBytes } from "../../quant/row-sources.ts";
 import { type OpContext, sizeOf } from "../op.ts";
 import { ends, formats, type LinearEnd, packedLinear as reference, packRows, weightRows } from "./reference.ts";
-import { activationEps } from "../activation-quant/index.ts";
+import { activationEps, int8Levels } from "../activation-quant/index.ts";
 
 export { ends, type LinearEnd, weightRows } from "./reference.ts";
 
@@ -35,7 +35,7 @@ const kernel = defineKernel({
     rowSums: "i32",
     product: "f32",
   },
-  params: ["m", "n", "k", "normEps", "quantEps", "end", "format", "floats", "offset"],
+  params: ["m", "n", "k", "normEps", "quantEps", "end", "format", "floats", "offset", "levels"],
   reference,
 });
 
@@ -93,6 +93,8 @@ export interface PackedLinearParams {
   normEps: number;
   /** Activations stay floats: for comparison with programs that do not quantise them. */
   floatActivations?: boolean;
+  /** The largest code of an activation; default: 127, of int8. */
+  levels?: number;
 }
 
 /**
@@ -107,7 +109,7 @@ export function packedLinear(
   gain: NDArray | null,
   weight: PackedWeight,
   y: NDArray,
-  { end, normEps, floatActivations = false }: PackedLinearParams,
+  { end, normEps, floatActivations = false, levels = int8Levels }: PackedLinearParams,
 ): void {
   const [m, k] = x.shape;
   const n = y.shape[y.shape.length - 1];
@@ -149,6 +151,7 @@ export function packedLinear(
       format: formats[weight.format],
       floats: floatActivations ? 1 : 0,
       offset: weight.offset,
+      levels,
     },
   );
 }

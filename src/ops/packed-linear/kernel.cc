@@ -28,7 +28,7 @@ struct Job {
   float* y;
   size_t m, n, k, blocks;
   double norm_eps;
-  float quant_eps;
+  float quant_eps, levels;
   int end;
 
   size_t panel_bytes() const { return blocks * kBlockBytes; }
@@ -55,7 +55,7 @@ INLINE ReadyRows ready_rows(const Call& call, const Job& job, size_t row, size_t
   int8_t* codes = reinterpret_cast<int8_t*>(normed + job.k);
   for (size_t i = 0; i < rows; i++) {
     const float* x = normed_row(job.x + (row + i) * job.k, job.gain, job.norm_eps, job.k, normed);
-    quantise_row(x, job.k, job.quant_eps, codes, ready.scales + i, ready.sums + i);
+    quantise_row(x, job.k, job.quant_eps, codes, ready.scales + i, ready.sums + i, job.levels);
     prepare_words(codes, job.k, words, ready.words + i * ready.stride);
   }
   return ready;
@@ -242,7 +242,7 @@ INLINE void run(const Call& call, Job job, bool floats) {
   const Range rows = call.split(job.m);
   for (size_t row = rows.begin; row < rows.end; row++) {
     const float* x = normed_row(job.x + row * job.k, job.gain, job.norm_eps, job.k, call.scratch<float>());
-    quantise_row(x, job.k, job.quant_eps, codes + row * padded, row_scales + row, sums + row);
+    quantise_row(x, job.k, job.quant_eps, codes + row * padded, row_scales + row, sums + row, job.levels);
     for (size_t k = job.k; k < padded; k++) codes[row * padded + k] = 0;
   }
   call.barrier();
@@ -273,7 +273,7 @@ INLINE void run(const Call& call, Job job, bool floats) {
 
 KERNEL(packed_linear) {
   const Job job{call.f32(0),  call.f32(1),  call.u8(2) + call.size(8), call.f32(3),    call.f32(4),     call.size(0),
-                call.size(1), call.size(2), 0,                         call.real(3),   call.number(4),  call.integer(5)};
+                call.size(1), call.size(2), 0,                         call.real(3),   call.number(4),  call.number(9),  call.integer(5)};
   const bool floats = call.integer(7) != 0;
   if (call.integer(6) == kTrits) run<Trits>(call, job, floats);
   else run<TwoBits>(call, job, floats);

@@ -139,9 +139,13 @@ forEachBackend(({ get }) => {
     expect([...(await fetchArray(backend, scales))].slice(0, 3)).toEqual([0.5, Number.NaN, Number.NaN]);
   });
 
-  for (const floatActivations of [false, true])
+  for (const [floatActivations, levels] of [
+    [false, 127],
+    [false, 7],
+    [true, 127],
+  ] as const)
     test.for(cases)(
-      `agrees with the reference for $name${floatActivations ? ", float activations" : ""}`,
+      `agrees with the reference for $name${floatActivations ? ", float activations" : `, codes up to ${levels}`}`,
       async (c) => {
         const backend = await get();
         const { m, n, k, end, format } = c;
@@ -156,9 +160,11 @@ forEachBackend(({ get }) => {
           ...{ rows, k, format },
         };
         const gain = inputs.gain && on([k], inputs.gain);
-        packedLinear(contextOf(backend), on([m, k], inputs.x), gain, weight, y, { end, normEps, floatActivations });
-        const sizes = { m, n, k, normEps, quantEps: 1e-5, end: ends[end], format: formats[format] };
-        const key = `${c.name} ${floatActivations}`;
+        packedLinear(contextOf(backend), on([m, k], inputs.x), gain, weight, y, {
+          ...{ end, normEps, floatActivations, levels },
+        });
+        const sizes = { m, n, k, normEps, quantEps: 1e-5, end: ends[end], format: formats[format], levels };
+        const key = `${c.name} ${floatActivations} ${levels}`;
         const known = references.get(key);
         if (known) inputs.y.set(known);
         else

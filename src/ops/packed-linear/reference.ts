@@ -40,6 +40,8 @@ export interface PackedLinearSizes {
   floats: number;
   /** Where the packed rows begin. */
   offset: number;
+  /** The largest code of an activation. */
+  levels: number;
 }
 
 /** @param values [M, weight rows]: products; y [M, N] as `end` says */
@@ -84,14 +86,14 @@ export function normed(x: Float32Array, gain: Float32Array | null, m: number, k:
  */
 export function packedLinear(
   a: { x: Float32Array; gain: Float32Array | null; weights: Uint8Array; scales: Float32Array; y: Float32Array },
-  { m, n, k, normEps, quantEps, end, format, floats, offset }: PackedLinearSizes,
+  { m, n, k, normEps, quantEps, end, format, floats, offset, levels }: PackedLinearSizes,
 ): void {
   const rows = weightRows(n, nameOf(ends, end));
   const codes = unpackTernary(a.weights.subarray(offset), rows, k, nameOf(formats, format));
   const x = normed(a.x, a.gain, m, k, normEps);
   const xCodes = new Int8Array(m * k);
   const xScale = new Float32Array(m);
-  quantizeActivations(x, xCodes, xScale, new Int32Array(m), m, k, quantEps);
+  quantizeActivations(x, xCodes, xScale, new Int32Array(m), m, k, quantEps, levels);
   const values = new Float32Array(m * rows);
   for (let i = 0; i < m; i++) {
     for (let j = 0; j < rows; j++) {

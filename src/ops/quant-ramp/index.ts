@@ -4,7 +4,7 @@
  */
 import { defineKernel } from "../../backends/backend.ts";
 import { ShapeError, UsageError } from "../../platform/errors.ts";
-import { activationEps, activationQuant } from "../activation-quant/index.ts";
+import { activationEps, activationQuant, int4Levels, int8Levels } from "../activation-quant/index.ts";
 import { type Op, sizeOf } from "../op.ts";
 import {
   rampActivations as activationsReference,
@@ -44,12 +44,12 @@ function checkLambda(lambda: number): void {
   if (!(lambda >= 0 && lambda <= 1)) throw new UsageError(`quant-ramp: lambda is ${lambda}; expected 0 to 1`);
 }
 
-/** inputs: x [..., K]; output: y like it, x + lambda · (dequantised x - x). */
-export const rampActivations: Op<QuantRampParams> = {
-  name: "quant-ramp-activations",
+/** inputs: x [..., K]; output: y like it, x + lambda · (dequantised x - x), the codes within ±levels. */
+const rampOf = (name: string, levels: number): Op<QuantRampParams> => ({
+  name,
   forward(cx, [x], { lambda }) {
     checkLambda(lambda);
-    const [codes, scale] = activationQuant.forward(cx, [x], { eps: activationEps }).outputs;
+    const [codes, scale] = activationQuant.forward(cx, [x], { eps: activationEps, levels }).outputs;
     const y = cx.create(x.shape, "f32");
     const width = x.shape[x.shape.length - 1];
     cx.backend.launch(activations, { x, codes, scale, y }, { rows: sizeOf(x.shape) / width, width, lambda });
@@ -58,7 +58,10 @@ export const rampActivations: Op<QuantRampParams> = {
   backward(cx, _saved, [dy]) {
     if (dy) cx.pass(0, dy);
   },
-};
+});
+
+export const rampActivations = rampOf("quant-ramp-activations", int8Levels);
+export const rampActivations4 = rampOf("quant-ramp-activations-4", int4Levels);
 
 /** inputs: w [N, K], its codes u8 [N, K] and scale [1] from ops/weight-quant; output: y [N, K]. The gradient is w's. */
 export const rampWeights: Op<QuantRampParams> = {

@@ -4,6 +4,7 @@
  * loss, so that runs can be compared whatever they are trained on.
  */
 import { z } from "zod";
+import { plainMessage } from "../../platform/issue.ts";
 import type { Runtime, Tensor } from "../../tensor/index.ts";
 import type { ModelBatch, TrainableModel } from "../trainable-model.ts";
 
@@ -62,20 +63,33 @@ export interface ObjectiveDefinition<Options = never> {
   create(options: Options, context: ObjectiveContext): Objective | Promise<Objective>;
 }
 
-/** How much a loss counts: a number, or one that moves from one value to another over some steps, and then stays. */
-export const weightSchema = z.union([
-  z.number(),
-  z.strictObject({
-    from: z.number(),
-    to: z.number(),
-    /** The last step that has `from`; default 0. */
-    start: z.int().min(0).optional(),
-    /** Steps behind it after which it is `to`. */
-    steps: z.int().positive(),
-    /** Default "linear"; "cosine" is slow at both ends. */
-    shape: z.enum(["linear", "cosine"]).optional(),
-  }),
-]);
+const share = z.number().min(0);
+const ramp = z.strictObject({
+  from: share,
+  to: share,
+  /** The last step that has `from`; default 0. */
+  start: z.int().min(0).optional(),
+  /** Steps behind it after which it is `to`. */
+  steps: z.int().positive(),
+  /** Default "linear"; "cosine" is slow at both ends. */
+  shape: z.enum(["linear", "cosine"]).optional(),
+});
+
+/** What is wrong with a weight, in words: a union's own say only that nothing fits. */
+function weightProblem(weight: unknown): string {
+  const [issue] = typeof weight === "object" && weight !== null ? (ramp.safeParse(weight).error?.issues ?? []) : [];
+  if (!issue) return "expected a number from 0, or { from, to, steps }";
+  const key = issue.path.join(".");
+  if (key === "steps" && !Object.hasOwn(weight as object, "steps"))
+    return "steps is missing: the number of steps from `from` to `to`";
+  return `${key ? `${key}: ` : ""}${plainMessage(issue.message)}`;
+}
+
+/**
+ * How much a loss counts, from 0: a number, or one that moves from one value to another over some steps, and then stays. Less
+ * than 0 would be training away from the objective.
+ */
+export const weightSchema = z.union([share, ramp], { error: ({ input }) => weightProblem(input) });
 export type WeightConfig = z.infer<typeof weightSchema>;
 
 /** A weight at a step. */

@@ -54,6 +54,10 @@ export function stepLoss(
       const logged: Tensor[] = [];
       for (const { objective, weight } of objectives) {
         const now = typeof weight === "number" ? weight : weight(step);
+        if (!(now >= 0 && Number.isFinite(now)))
+          throw new UsageError(
+            `objective "${objective.name}": its weight at step ${step} is ${now}; expected a number from 0`,
+          );
         if (now === 0) continue;
         const { loss, parts = {} } = objective.loss(model, batch, shared.forward);
         if (sizeOf(loss.shape) !== 1)

@@ -19,7 +19,7 @@ const smallestIn8Bits = 4096;
  * rare tokens differ too much in size; a tied head is one with its embedding), and so do those of norms.
  */
 function in8Bits({ role, count }: { role: ParameterRole; count: number }): boolean {
-  return role !== "embedding" && role !== "norm" && count >= smallestIn8Bits;
+  return (role === "ternary" || role === "linear" || role === "head") && count >= smallestIn8Bits;
 }
 
 /** State: m.<name> and v.<name>, codes where m_scale.<name> and v_scale.<name> are too. Call outside scopes. */

@@ -3,8 +3,8 @@
  * parameters decay, state made for those that train alone, the count of updates. One file beside this for each optimiser;
  * ../optimizers.ts lists them.
  *
- * The role of a parameter decides its decay: block matrices ("ternary", "linear") decay, norms never do, embedding and
- * head only with `decayEmbeddings` (decay on embeddings and norms is a known mistake; PyTorch's fixtures want it).
+ * The role of a parameter decides its decay: block matrices ("ternary", "linear") decay, norms and what quantizers learn never
+ * do, embedding and head only with `decayEmbeddings` (decay on embeddings and norms is a known mistake; PyTorch's fixtures want it).
  */
 import { z } from "zod";
 import { fill } from "../../ops/fill/index.ts";
@@ -79,7 +79,8 @@ export interface DecaySettings {
 }
 
 function decays(role: ParameterRole, decayEmbeddings: boolean): boolean {
-  return role === "ternary" || role === "linear" || (decayEmbeddings && role !== "norm");
+  if (role === "embedding" || role === "head") return decayEmbeddings;
+  return role === "ternary" || role === "linear";
 }
 
 /** One parameter's state: tensors under the prefix that stands before its name, in the order in which they are listed. */
