@@ -4,12 +4,14 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import type { CallbackDefinition } from "./callbacks/callback.ts";
+import { flipRate } from "./callbacks/flip-rate.ts";
+import { freezeOscillations } from "./callbacks/freeze-oscillations.ts";
 import type { Callback } from "./events.ts";
 import { KindList, kindOf } from "./registry.ts";
 
 export { type CallbackDefinition, defineCallback } from "./callbacks/callback.ts";
 
-export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", []);
+export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", [flipRate, freezeOscillations]);
 
 /** The callbacks that a config names, in its order. */
 export function createCallbacks(choices: readonly { name: string }[]): Callback[] {
