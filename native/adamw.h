@@ -1,6 +1,7 @@
 // The arithmetic of one AdamW step on a vector of weights: shared by ops/adamw (float32 moments) and ops/adamw-8bit.
 // The formula stands in ops/adamw/reference.ts.
 #pragma once
+#include "cautious.h"
 #include "simd.h"
 
 namespace bitnet::ISA_NS {
@@ -25,12 +26,14 @@ struct AdamW {
   }
 };
 
+template <bool kCautious>
 INLINE void update(VF& weight, VF gradient, VF& m, VF& v, const AdamW& s) {
   const VF g = gradient * s.gradient_scale;
   m = fma(s.beta1, m, s.rest1 * g);
   // Not g * g first: with |g| above 1.8e19 that alone would overflow.
   v = fma(s.beta2, v, s.rest2 * g * g);
-  weight = s.decay * weight - s.step_size * m / fma(sqrt(v), s.root_scale, s.eps);
+  const VF decay = kCautious ? cautious_decay(s.decay, m, weight) : s.decay;
+  weight = decay * weight - s.step_size * m / fma(sqrt(v), s.root_scale, s.eps);
 }
 
 }  // namespace bitnet::ISA_NS

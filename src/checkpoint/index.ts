@@ -14,6 +14,7 @@ export { fromHuggingFaceConfig, toHuggingFaceConfig } from "./hf-config.ts";
 export { type LoadedModel, readModelConfig, readTokenizer, writeModelFiles } from "./model-folder.ts";
 export { saveModelFolder } from "./save-folder.ts";
 export {
+  restoreCallbackTensors,
   restoreCheckpoint,
   type SavedOptimizer,
   saveCheckpoint,

@@ -25,6 +25,8 @@ import { checkTensors, jsonText, modelFiles, readJson, restoreWeights, writeMode
 
 export const stateFile = "trainer_state.json";
 const optimizerFile = "optimizer.safetensors";
+/** State of every weight that callbacks keep; only there where some do. */
+const callbacksFile = "callbacks.safetensors";
 const fileDTypes = { f32: "F32", i32: "I32", i8: "I8", u8: "U8" } as const satisfies Record<
   Tensor["dtype"],
   SafetensorsTensor["dtype"]
@@ -80,22 +82,28 @@ export async function saveCheckpoint(
     optimizer: SavedOptimizer;
     step: number;
     training: unknown;
+    /** Tensors of the run's callbacks, `<callback>.<tensor>`. */
+    callbackTensors?: SavedOptimizer["state"];
   },
 ): Promise<void> {
-  const { model, tokenizer, optimizer, step, training } = parts;
+  const { model, tokenizer, optimizer, step, training, callbackTensors = [] } = parts;
+  const save = (path: string, tensors: SavedOptimizer["state"]) =>
+    writeSafetensors(
+      path,
+      tensors.map(({ name, tensor }) => ({
+        name,
+        dtype: fileDTypes[tensor.dtype],
+        shape: tensor.shape,
+        data: () => model.runtime.read(tensor),
+      })),
+    );
   await writeFolderAtomically(
     path,
     async (folder) => {
       const hashes = await writeModelFiles(folder, model, tokenizer);
-      const { sha256 } = await writeSafetensors(
-        joinPath(folder, optimizerFile),
-        optimizer.state.map(({ name, tensor }) => ({
-          name,
-          dtype: fileDTypes[tensor.dtype],
-          shape: tensor.shape,
-          data: () => model.runtime.read(tensor),
-        })),
-      );
+      hashes[optimizerFile] = (await save(joinPath(folder, optimizerFile), optimizer.state)).sha256;
+      if (callbackTensors.length > 0)
+        hashes[callbacksFile] = (await save(joinPath(folder, callbacksFile), callbackTensors)).sha256;
       const state: TrainerStateFile = {
         format: "bitnet.ts training state",
         version: stateVersion,
@@ -103,7 +111,7 @@ export async function saveCheckpoint(
         optimizer: optimizer.kind,
         tokenizerHash: tokenizer?.hash ?? null,
         training,
-        sha256: { ...hashes, [optimizerFile]: sha256 },
+        sha256: hashes,
         selfSha256: noHash,
       };
       const text = jsonText(state);
@@ -116,7 +124,7 @@ export async function saveCheckpoint(
 
 /** Nothing but files that a checkpoint has: then it may be written anew. */
 function isCheckpointFolder(path: string): boolean {
-  const known = [...modelFiles, optimizerFile, stateFile];
+  const known = [...modelFiles, optimizerFile, callbacksFile, stateFile];
   return listFolder(path).every((name) => known.includes(name));
 }
 
@@ -176,22 +184,45 @@ export async function restoreCheckpoint(
       `${path}: holds the state of optimizer "${state.optimizer}", this run's is "${optimizer.kind}"; continue with the same`,
     );
   await restoreWeights(path, model);
-  await restoreTensors(joinPath(path, optimizerFile), optimizer, model.runtime);
+  await restoreTensors(joinPath(path, optimizerFile), optimizer.state, "this run's optimizer", model.runtime);
 }
 
-async function restoreTensors(path: string, optimizer: SavedOptimizer, runtime: Runtime): Promise<void> {
+/**
+ * Fills tensors of a run's callbacks from a checkpoint that was verified.
+ *
+ * @throws FormatError where it holds others, or none
+ */
+export async function restoreCallbackTensors(
+  path: string,
+  tensors: SavedOptimizer["state"],
+  runtime: Runtime,
+): Promise<void> {
+  if (tensors.length === 0) return;
+  const file = joinPath(path, callbacksFile);
+  if (!exists(file))
+    throw new FormatError(
+      `${path}: has no ${callbacksFile}, which the callbacks of this run kept state in; is it of another run?`,
+    );
+  await restoreTensors(file, tensors, "this run's callbacks", runtime);
+}
+
+async function restoreTensors(
+  path: string,
+  tensors: SavedOptimizer["state"],
+  what: string,
+  runtime: Runtime,
+): Promise<void> {
   const file = await readSafetensors(path);
   try {
     checkTensors(
       file,
-      optimizer.state.map(({ name, tensor }) => ({ name, shape: tensor.shape })),
-      "this run's optimizer",
+      tensors.map(({ name, tensor }) => ({ name, shape: tensor.shape })),
+      what,
     );
-    for (const { name, tensor } of optimizer.state) {
+    for (const { name, tensor } of tensors) {
       const { dtype } = file.tensors.get(name)!;
       const wanted = fileDTypes[tensor.dtype];
-      if (dtype !== wanted)
-        throw new FormatError(`${path}: tensor ${name} is ${dtype}; this run's optimizer has ${wanted}`);
+      if (dtype !== wanted) throw new FormatError(`${path}: tensor ${name} is ${dtype}; ${what} has ${wanted}`);
       runtime.backend.upload(tensor.buffer, await file.read(name));
     }
   } finally {

@@ -6,12 +6,18 @@ import { UsageError } from "../platform/errors.ts";
 import type { CallbackDefinition } from "./callbacks/callback.ts";
 import { gridPull } from "./callbacks/grid-pull.ts";
 import { named } from "./callbacks/named.ts";
+import { flipRate } from "./callbacks/flip-rate.ts";
+import { freezeOscillations } from "./callbacks/freeze-oscillations.ts";
 import type { Callback } from "./events.ts";
 import { KindList } from "./registry.ts";
 
 export { type CallbackDefinition, defineCallback } from "./callbacks/callback.ts";
 
-export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", [gridPull]);
+export const callbackKinds = new KindList<CallbackDefinition>("callback", "name", [
+  gridPull,
+  flipRate,
+  freezeOscillations,
+]);
 
 /** The callbacks that a config names, in its order. */
 export function createCallbacks(choices: readonly { name: string }[]): Callback[] {

@@ -9,6 +9,7 @@
 import { type ModelConfig, type PresetName, presetConfig, presets } from "../model/config.ts";
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
 import { adamw } from "./optimizers/adamw.ts";
+import { plainSettings } from "./optimizers/optimizer.ts";
 import { cosine as cosineSchedule } from "./schedules/cosine.ts";
 import { linear as linearSchedule } from "./schedules/linear.ts";
 import { twoStage as twoStageSchedule } from "./schedules/two-stage.ts";
@@ -39,6 +40,7 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
     weightDecay: 0.1,
     decayEmbeddings: false,
     clipNorm: 1,
+    ...plainSettings,
     ...adamw.defaults,
   },
   schedule: cosine,

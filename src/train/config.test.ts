@@ -76,7 +76,7 @@ describe("differences", () => {
     expect(freeze).toEqual(["embed_tokens", "*norm"]);
     expect(resolve(tiny, "--train.freeze", "*norm").train.freeze).toEqual(["*norm"]);
     expect(() => resolve({ preset: "tiny", optimizer: { kind: "adam" } } as unknown as RunConfigPatch)).toThrow(
-      'config.yaml: optimizer.kind is "adam"; expected one of adamw, adamw8bit, sgd; did you mean "adamw"?',
+      'config.yaml: optimizer.kind is "adam"; expected one of adamw, adamw8bit, sgd, muon; did you mean "adamw"?',
     );
   });
 
@@ -95,8 +95,29 @@ describe("differences", () => {
       weightDecay: 0.1,
       decayEmbeddings: false,
       clipNorm: 1,
+      multipliers: [],
+      latentClip: null,
+      cautious: false,
       momentum: 0.5,
     });
+    const muon = resolve(tiny, "--optimizer.kind", "muon", "--optimizer.adamw.learningRate", "3e-3").optimizer;
+    expect(muon).toEqual({
+      ...{ kind: "muon", learningRate: 1.5e-3, weightDecay: 0.1, decayEmbeddings: false, clipNorm: 1 },
+      ...{ multipliers: [], latentClip: null, cautious: false },
+      ...{ momentum: 0.95, nesterov: true, iterations: 3, scale: "adamw" },
+      adamw: { learningRate: 3e-3, weightDecay: null, beta1: 0.9, beta2: 0.95, eps: 1e-8 },
+    });
+    // In any order.
+    for (const words of [
+      ["--optimizer.kind", "muon", "--optimizer.beta1", "0.5"],
+      ["--optimizer.beta1", "0.5", "--optimizer.kind", "muon"],
+    ])
+      expect(() => resolve(tiny, ...words)).toThrow(
+        /optimizer.beta1 is not used with optimizer.kind "muon"; leave it out/,
+      );
+    expect(() => resolve(tiny, "--optimizer.iterations", "5")).toThrow(
+      /optimizer.iterations is not used with optimizer.kind "adamw"/,
+    );
     const eight = resolve({ ...tiny, optimizer: { beta2: 0.99 } }, "--optimizer.kind", "adamw8bit").optimizer;
     expect(eight).toEqual({ ...resolve(tiny).optimizer, kind: "adamw8bit", beta2: 0.99 });
     expect(resolve(tiny, "--optimizer.kind", "sgd", "--optimizer.kind", "adamw").optimizer).toEqual(

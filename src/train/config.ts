@@ -134,7 +134,9 @@ export function parseOverrides(words: readonly string[], also: readonly string[]
     const patch = path.reduceRight<unknown>((value, key) => ({ [key]: value }), typedValue(raw, schema, match[1]));
     layers.push({ from: `--${match[1]}`, patch: patch as RunConfigPatch });
   }
-  return layers;
+  // A kind first: what stands before it on the line is meant for it too, and is refused where it has no such key.
+  const isKind = ({ from }: ConfigLayer) => from.endsWith(".kind");
+  return [...layers.filter(isKind), ...layers.filter((layer) => !isKind(layer))];
 }
 
 /** Numbers that follow from the config and the data. */

@@ -8,6 +8,8 @@ import { freeze, frozenNames, restoreFrozen } from "./freezing.ts";
 import { type LambdaOf, layerNames } from "./lambda.ts";
 import type { Optimizer } from "./optimizers.ts";
 import { matching, matchesPattern } from "../platform/patterns.ts";
+import type { Parameter } from "../tensor/index.ts";
+import { selectParameters } from "./parameter-selector.ts";
 import type { TrainableModel } from "./trainable-model.ts";
 
 /** Why training ended. A callback may have a reason of its own: a word or two for people, such as "pruned". */
@@ -16,6 +18,13 @@ export type StopReason = "finished" | "early-stopping" | "interrupted" | (string
 export interface Controls {
   /** Multiplies the schedule's learning rate; 1 at the start. Not negative. */
   learningRateScale: number;
+  /**
+   * Multiplies the learning rate of the parameters that a pattern or a role (`role:ternary`) names, beside `learningRateScale`;
+   * null: as before. Of several that name a parameter the last set wins.
+   *
+   * @throws UsageError where it names none, for a scale below 0, or an optimizer with one rate for all
+   */
+  scaleLearningRate(parameters: string, scale: number | null): void;
   /** The gradient is scaled down to this norm; null: as it comes. At the start, the run's. */
   clipNorm: number | null;
   /**
@@ -52,6 +61,8 @@ export interface Controls {
 /** Plain JSON, in TrainingState; absent there while nothing was changed and nothing is frozen. */
 export interface ControlsState {
   learningRateScale?: number;
+  /** Of `scaleLearningRate`, in the order in which they were set. */
+  learningRateScales?: { parameters: string; scale: number }[];
   clipNorm?: number | null;
   lambdas?: { pattern: string; lambda: number }[];
   /** All of them, also those that the config froze. */
@@ -63,6 +74,8 @@ export interface ControlsState {
 export interface TrainerControls extends Controls {
   /** A layer's lambda at this step, where the ramp says `ramp` (undefined: there is none); null: 1 everywhere. */
   lambdaOf(ramp: number | undefined): LambdaOf | null;
+  /** A parameter's own scale of the learning rate; undefined: no parameter has one. */
+  readonly learningRateScaleOf: ((parameter: Parameter) => number) | undefined;
   /** Opens and closes the time in which an update may be skipped; returns why it is, or null. */
   whileUpdateIsOpen(body: () => Promise<void>): Promise<string | null>;
   /** Why the run is to go back, asked once; null: it is not. */
@@ -83,6 +96,17 @@ export function createControls(parts: {
   const { model, optimizer, stop } = parts;
   const { parameters } = model;
   let learningRateScale = 1;
+  let scales: { parameters: string; scale: number }[] = [];
+  // As scales, by parameter.
+  let scaleOf = new Map<Parameter, number>();
+  const setScales = (wanted: typeof scales) => {
+    const found = new Map<Parameter, number>();
+    for (const { parameters: selector, scale } of wanted)
+      for (const parameter of selectParameters("controls.scaleLearningRate", selector, parameters))
+        found.set(parameter, scale);
+    scales = wanted;
+    scaleOf = found;
+  };
   let clipNorm: number | null | undefined;
   let lambdas: { pattern: string; lambda: number }[] = [];
   let rollBacks = 0;
@@ -97,6 +121,22 @@ export function createControls(parts: {
       if (!(Number.isFinite(scale) && scale >= 0))
         throw new UsageError(`controls: learningRateScale is ${scale}; expected a number from 0`);
       learningRateScale = scale;
+    },
+    scaleLearningRate(selector, scale) {
+      if (scale !== null && !(Number.isFinite(scale) && scale >= 0))
+        throw new UsageError(
+          `controls: the learning rate's scale of ${selector} is ${scale}; expected a number from 0`,
+        );
+      if (scale !== null && !optimizer.byParameter)
+        throw new UsageError(
+          `controls: optimizer "${optimizer.kind}" has one learning rate for all parameters; make it by assembleOptimizer`,
+        );
+      selectParameters("controls.scaleLearningRate", selector, parameters);
+      const others = scales.filter((entry) => entry.parameters !== selector);
+      setScales(scale === null ? others : [...others, { parameters: selector, scale }]);
+    },
+    get learningRateScaleOf() {
+      return scales.length === 0 ? undefined : (parameter: Parameter) => scaleOf.get(parameter) ?? 1;
     },
     get clipNorm() {
       return clipNorm === undefined ? parts.clipNorm : clipNorm;
@@ -173,6 +213,7 @@ export function createControls(parts: {
       const frozen = frozenNames(parameters);
       const state: ControlsState = {
         ...(learningRateScale === 1 ? {} : { learningRateScale }),
+        ...(scales.length === 0 ? {} : { learningRateScales: scales }),
         ...(clipNorm === undefined ? {} : { clipNorm }),
         ...(lambdas.length === 0 ? {} : { lambdas }),
         ...(frozen.length === 0 ? {} : { frozen }),
@@ -182,6 +223,7 @@ export function createControls(parts: {
     },
     restore(state = {}) {
       learningRateScale = state.learningRateScale ?? 1;
+      setScales(structuredClone(state.learningRateScales ?? []));
       clipNorm = state.clipNorm;
       lambdas = structuredClone(state.lambdas ?? []);
       rollBacks = state.rollBacks ?? 0;

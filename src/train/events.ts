@@ -3,7 +3,7 @@ import type { DataPosition, SourceUse } from "../data/index.ts";
 import type { Random } from "../platform/random.ts";
 import type { Runtime } from "../tensor/index.ts";
 import type { Controls, ControlsState, StopReason } from "./controls.ts";
-import type { Optimizer } from "./optimizers.ts";
+import type { NamedTensor, Optimizer } from "./optimizers.ts";
 import type { TrainableModel } from "./trainable-model.ts";
 
 export type { StopReason } from "./controls.ts";
@@ -107,9 +107,19 @@ export interface Training {
   emit(event: TrainingEvent): Promise<void>;
   /** Ends training after this step. */
   stop(reason: StopReason): void;
+  /**
+   * Adds keys to the next line of metrics, and to layers by their names where that line describes them; said again before that
+   * line, the last values stand.
+   */
+  log(values: Readonly<Record<string, number>>, layers?: LayerValues): void;
+  /** What was logged since the last time it was asked for: for who writes the lines. */
+  takeLogged(): { values: Record<string, number>; layers: LayerValues };
   /** Everything that a run needs to go on from here, but for the tensors. */
   state(): TrainingState;
 }
+
+/** Numbers of layers, by the layer's name, such as `model.layers.0.mlp.down_proj`. */
+export type LayerValues = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 export interface Callback {
   /** Names its state in a checkpoint. */
@@ -118,6 +128,13 @@ export interface Callback {
   /** Plain JSON to be saved, and taken back when a run is resumed. */
   state?(): unknown;
   restore?(state: unknown): void;
+  /**
+   * Tensors to be saved beside that, for state of every weight; restored in place, after `restore`. Made at the first call,
+   * which comes before the first step; the callback frees them in `close`.
+   */
+  tensors?(parts: Pick<Training, "runtime" | "model">): readonly NamedTensor[];
+  /** Told of every step before metrics are, so that what it logs stands in that step's line. */
+  readonly beforeMetrics?: boolean;
   /** When the run rolls back, its state stays as it is, instead of becoming that of the checkpoint. */
   readonly keepsStateOnRollBack?: boolean;
   /** Called once when training ends, in whatever way: closes files, frees tensors. */

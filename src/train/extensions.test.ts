@@ -302,7 +302,7 @@ test("what does not fit is refused in one line", async () => {
   const plain = { name: "next-token", weight: 1 };
   await expect(refusal(objectives(plain, plain))).rejects.toThrow(/train.objectives: "next-token" is there twice/);
   await expect(refusal(callbacks({ name: "halvin", at: 1 }))).rejects.toThrow(
-    'train.callbacks[0].name is "halvin"; expected one of grid-pull, halving; did you mean "halving"?',
+    'train.callbacks[0].name is "halvin"; expected one of grid-pull, flip-rate, freeze-oscillations, halving; did you mean "halving"?',
   );
   await expect(refusal(callbacks({ name: "halving" }))).rejects.toThrow(
     /train.callbacks\[0\].at is absent; callback "halving": expected number, but it is missing/,

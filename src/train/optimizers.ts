@@ -6,29 +6,35 @@ import { UsageError } from "../platform/errors.ts";
 import type { Parameter, ParameterRole, Runtime } from "../tensor/index.ts";
 import { adamw } from "./optimizers/adamw.ts";
 import { adamw8bit } from "./optimizers/adamw-8bit.ts";
-import type { Optimizer, OptimizerDefinition } from "./optimizers/optimizer.ts";
+import { muon } from "./optimizers/muon.ts";
+import { type Optimizer, type OptimizerDefinition, plainSettings } from "./optimizers/optimizer.ts";
 import { sgd } from "./optimizers/sgd.ts";
 import { KindList } from "./registry.ts";
 
-export const optimizers = [adamw, adamw8bit, sgd] as const;
+export const optimizers = [adamw, adamw8bit, sgd, muon] as const;
 export const optimizerKinds = new KindList<OptimizerDefinition>("optimizer", "kind", optimizers);
 
 export { type AdamWSettings, createAdamW } from "./optimizers/adamw.ts";
 export { createAdamW8bit } from "./optimizers/adamw-8bit.ts";
+export { createMuon, type MuonSettings } from "./optimizers/muon.ts";
 export {
   assembleOptimizer,
+  cautiousKey,
   clipScale,
   type DecaySettings,
   gradientNorm,
   gradientSquares,
+  type Multiplier,
   type NamedTensor,
   normOf,
   type Optimizer,
   type OptimizerDefinition,
   type OptimizerRule,
   optimizerKeys,
+  plainSettings,
   type StepValues,
   sumsOfSquares,
+  type UpdateValues,
 } from "./optimizers/optimizer.ts";
 export { createSgd, type SgdSettings } from "./optimizers/sgd.ts";
 
@@ -54,6 +60,16 @@ export function createOptimizer(
     throw new UsageError(
       `optimizer: "${config.kind}" made an optimizer of kind "${optimizer.kind}"; both must be the same`,
     );
+  const { multipliers, latentClip } = { ...plainSettings, ...config };
+  const applied = optimizer.byParameter ?? plainSettings;
+  for (const [key, wanted, done] of [
+    ["multipliers", multipliers, applied.multipliers],
+    ["latentClip", latentClip, applied.latentClip],
+  ] as const)
+    if (JSON.stringify(wanted) !== JSON.stringify(done))
+      throw new UsageError(
+        `optimizer.${key}: optimizer "${config.kind}" does not apply it; leave it out, or make the optimizer by assembleOptimizer with the whole config`,
+      );
   return optimizer;
 }
 

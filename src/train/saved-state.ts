@@ -30,9 +30,22 @@ const stateSchema = z.looseObject({
     evaluation: z.looseObject({ best: number, lastStep: z.int() }).optional(),
     "early-stopping": z.looseObject({ best: number, withoutBetter: count }).optional(),
     checkpoints: z.looseObject({ bestStep: count.nullable() }).optional(),
+    "flip-rate": z
+      .looseObject({
+        mean: z.number().min(0).max(1),
+        missing: z.number().min(0).max(1),
+        scale: z.number().min(0),
+        target: z.number().min(0).max(1).nullable(),
+      })
+      .optional(),
     samples: z.looseObject({ lastStep: z.int() }).optional(),
   }),
-  controls: z.looseObject({ frozen: z.array(z.string()).optional() }).optional(),
+  controls: z
+    .looseObject({
+      frozen: z.array(z.string()).optional(),
+      learningRateScales: z.array(z.looseObject({ parameters: z.string(), scale: z.number().min(0) })).optional(),
+    })
+    .optional(),
   startedAt: z.record(z.string(), z.number()).optional(),
 });
 

@@ -63,3 +63,49 @@ test("two-stage: 1.5e-3 falls linearly, drops by a third after the midpoint, end
   expect(at(1000).learningRate).toBe(0);
   expect([1, 500, 501, 1000].map((s) => at(s).weightDecay)).toEqual([0.1, 0.1, 0, 0]);
 });
+
+describe("wsd", () => {
+  const at = (changes: object, steps = 30) =>
+    createSchedule(
+      {
+        kind: "wsd",
+        warmupSteps: 5,
+        finalFraction: 0.1,
+        decayFraction: 1 / 3,
+        decayShape: "linear",
+        ...changes,
+      } as never,
+      peak,
+      steps,
+    );
+
+  test("rises, stays at the peak until its decay begins, and ends at the final fraction", () => {
+    const schedule = at({});
+    expect([1, 5, 6, 20].map((s) => schedule(s).learningRate)).toEqual([0.2, 1, 1, 1]);
+    expect(schedule(25).learningRate).toBeCloseTo(0.55, 12);
+    expect(schedule(30).learningRate).toBeCloseTo(0.1, 12);
+    // Beyond its end, where a resumed run may stand.
+    expect(schedule(40).learningRate).toBeCloseTo(0.1, 12);
+    expect(schedule(30).weightDecay).toBe(0.1);
+  });
+
+  test("falls on a cosine, or at once and then slower", () => {
+    expect(at({ decayShape: "cosine", finalFraction: 0 })(25).learningRate).toBeCloseTo(0.5, 12);
+    expect(at({ decayShape: "cosine", finalFraction: 0 })(22).learningRate).toBeCloseTo(0.9045084972, 10);
+    expect(at({ decayShape: "1-sqrt", finalFraction: 0 })(22).learningRate).toBeCloseTo(1 - Math.sqrt(0.2), 12);
+    expect(at({ decayShape: "1-sqrt", finalFraction: 0 })(30).learningRate).toBe(0);
+  });
+
+  test("without decay is constant, and all decay is linear's", () => {
+    expect(at({ decayFraction: 0 })(30).learningRate).toBe(1);
+    const linear = createSchedule({ kind: "linear", warmupSteps: 0, finalFraction: 0.1 }, peak, 30);
+    const whole = at({ decayFraction: 1, warmupSteps: 0 });
+    for (const step of [1, 10, 29, 30]) expect(whole(step).learningRate).toBeCloseTo(linear(step).learningRate, 12);
+  });
+
+  test("refuses a warm-up and a decay that overlap", () => {
+    expect(() => at({ warmupSteps: 21 })).toThrow(
+      "schedule: 21 warm-up steps and 10 of decay do not fit a run of 30; lower schedule.warmupSteps or schedule.decayFraction",
+    );
+  });
+});

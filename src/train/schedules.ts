@@ -9,8 +9,9 @@ import { cosine } from "./schedules/cosine.ts";
 import { linear } from "./schedules/linear.ts";
 import { autoWarmup, type Schedule, type ScheduleDefinition, type ScheduledValues } from "./schedules/schedule.ts";
 import { twoStage } from "./schedules/two-stage.ts";
+import { wsd } from "./schedules/wsd.ts";
 
-export const schedules = [constant, cosine, linear, twoStage] as const;
+export const schedules = [constant, cosine, linear, twoStage, wsd] as const;
 export const scheduleKinds = new KindList<ScheduleDefinition>("schedule", "kind", schedules);
 
 export {

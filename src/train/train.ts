@@ -6,6 +6,7 @@ import { type Backend, createBackend } from "../backends/index.ts";
 import {
   listCheckpoints,
   readTokenizer,
+  restoreCallbackTensors,
   restoreCheckpoint,
   saveCheckpoint,
   verifyCheckpoint,
@@ -43,11 +44,11 @@ import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConf
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
 import { changedSettings } from "./changed-settings.ts";
 import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
-import type { Callback, StopReason } from "./events.ts";
+import type { Callback, StopReason, Training } from "./events.ts";
 import { freeze, restoreFrozen } from "./freezing.ts";
 import { createObjectives } from "./objectives.ts";
 import type { WeightedObjective } from "./objectives/weighted.ts";
-import { createOptimizer } from "./optimizers.ts";
+import { createOptimizer, type NamedTensor } from "./optimizers.ts";
 import {
   findResumePoint,
   lockRun,
@@ -368,9 +369,11 @@ async function runWith(parts: {
     options.onReady?.(ready);
 
     const result = summary();
-    const callbacks: Callback[] = [metrics(config.metrics, residentBytes), scalarsFile(paths.scalars), result];
+    const named = [...createCallbacks(config.train.callbacks), ...(options.callbacks ?? [])];
+    const callbacks: Callback[] = named.filter((callback) => callback.beforeMetrics);
+    callbacks.push(metrics(config.metrics, residentBytes), scalarsFile(paths.scalars), result);
     if (config.metrics.tensorboard) callbacks.push(tensorboard(paths.metrics, clock, processName()));
-    callbacks.push(...createCallbacks(config.train.callbacks), ...(options.callbacks ?? []));
+    callbacks.push(...named.filter((callback) => !callback.beforeMetrics));
     if (corpus.validation) callbacks.push(evaluation(corpus.validation, config.evaluation.every));
     const { patience, minDelta } = config.evaluation;
     if (patience !== null) {
@@ -389,11 +392,16 @@ async function runWith(parts: {
       // Saved weights are quantised anew when loaded; going on must do the same at this point.
       if (config.model.requantizeEvery > 1) for (const layer of model.ternaryLayers) layer.forgetQuantized();
       const saved = training.state();
-      await saveCheckpoint(path, { model, tokenizer, optimizer, step: saved.step, training: saved });
+      const callbackTensors = tensorsOf(callbacks, { runtime, model });
+      await saveCheckpoint(path, { model, tokenizer, optimizer, step: saved.step, training: saved, callbackTensors });
     });
     callbacks.push(saving);
     if (sampling) callbacks.push(sampling.writing);
 
+    if (saved && state) {
+      const known = callbacks.filter(({ name }) => state.callbacks[name] !== undefined);
+      await restoreCallbackTensors(saved.path, tensorsOf(known, { runtime, model }), runtime);
+    }
     // The thread's start is no part of the first step.
     await data.ready?.();
     const outcome = await runTraining(
@@ -419,9 +427,14 @@ async function runWith(parts: {
           async find(step) {
             const { path } = checkpointBefore(paths.checkpoints, step)!;
             const saved = verifyCheckpoint(path);
+            const then = readTrainingState(path, saved.training);
+            const going = callbacks.filter((c) => !c.keepsStateOnRollBack && then.callbacks[c.name] !== undefined);
             return {
-              state: readTrainingState(path, saved.training),
-              restore: () => restoreCheckpoint(path, saved, model, optimizer),
+              state: then,
+              async restore() {
+                await restoreCheckpoint(path, saved, model, optimizer);
+                await restoreCallbackTensors(path, tensorsOf(going, { runtime, model }), runtime);
+              },
             };
           },
         },
@@ -454,6 +467,12 @@ async function runWith(parts: {
     model.dispose();
   }
 }
+
+/** What callbacks keep in tensors, by the callback's name. */
+const tensorsOf = (callbacks: readonly Callback[], parts: Pick<Training, "runtime" | "model">): NamedTensor[] =>
+  callbacks.flatMap(({ name, tensors }) =>
+    (tensors?.(parts) ?? []).map((entry) => ({ name: `${name}.${entry.name}`, tensor: entry.tensor })),
+  );
 
 /** The newest up to this step: one beyond it is of a part of the run that was lost. */
 const checkpointBefore = (folder: string, step: number) => listCheckpoints(folder).findLast((c) => c.step <= step);

@@ -94,6 +94,7 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     controls.restore(from.controls);
     optimizer.restoreStartedAt?.(from.startedAt ?? {});
   }
+  let logged: ReturnType<Training["takeLogged"]> = { values: {}, layers: {} };
   const training: Training = {
     runtime,
     model,
@@ -105,6 +106,18 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     },
     controls,
     stop,
+    log(values, layers = {}) {
+      const merged = Object.entries(layers).map(([name, numbers]) => [name, { ...logged.layers[name], ...numbers }]);
+      logged = {
+        values: { ...logged.values, ...values },
+        layers: { ...logged.layers, ...Object.fromEntries(merged) },
+      };
+    },
+    takeLogged() {
+      const taken = logged;
+      logged = { values: {}, layers: {} };
+      return taken;
+    },
     state: () => ({
       step,
       updates: optimizer.updates,
@@ -165,7 +178,16 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     if (skipped) {
       skippedSteps++;
       optimizer.skip();
-    } else await optimizer.step({ learningRate, weightDecay, gradientScale: clipScale(gradNorm, controls.clipNorm) });
+    } else {
+      const { learningRateScaleOf, clipNorm } = controls;
+      const gradientScale = clipScale(gradNorm, clipNorm);
+      await optimizer.step({
+        learningRate,
+        weightDecay,
+        gradientScale,
+        ...optional("learningRateScaleOf", learningRateScaleOf),
+      });
+    }
     totalTokens += tokens;
     return {
       type: "step",

@@ -12,6 +12,7 @@ const variants = [
   { name: "a clipped gradient, late", n: 4099, settings: { ...usual, step: 4000, gradientScale: 0.01 }, scale: 0.1 },
   { name: "blocks of zeros between others", n: 1100, settings: { ...usual, step: 3 }, scale: 1, emptyBlocks: true },
   { name: "scales too small for float32's inverse", n: 300, settings: { ...usual, step: 3 }, scale: 1e-39 },
+  { name: "cautious decay", n: 700, settings: { ...usual, step: 5, weightDecay: 10, cautious: true }, scale: 0.05 },
 ];
 
 export const cases = variants.map((variant, i) => {

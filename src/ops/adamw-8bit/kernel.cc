@@ -89,7 +89,8 @@ INLINE void encode_block(uint8_t* codes, float* scale, const float* values, size
   for (size_t k = 0; i + k < n; k++) codes[i + k] = last[k];
 }
 
-KERNEL(adamw_8bit_step) {
+template <bool kCautious>
+static void adamw_8bit_with(const Call& call) {
   float *weight = call.f32(0), *m_scale = call.f32(4), *v_scale = call.f32(5);
   const float* gradient = call.f32(1);
   uint8_t *m_codes = call.u8(2), *v_codes = call.u8(3);
@@ -108,7 +109,7 @@ KERNEL(adamw_8bit_step) {
       const size_t left = min(count - i, static_cast<size_t>(kLanes));
       float* w_at = weight + begin + i;
       VF w = load_part(w_at, left), a = load(m + i), b = load(v + i);
-      update(w, load_part(gradient + begin + i, left), a, b, s);
+      update<kCautious>(w, load_part(gradient + begin + i, left), a, b, s);
       store_part(w_at, w, left);
       store(m + i, a);
       store(v + i, b);
@@ -119,5 +120,7 @@ KERNEL(adamw_8bit_step) {
     encode_block(v_codes + begin, v_scale + block, v, count, most_v, encode_unsigned);
   }
 }
+
+KERNEL(adamw_8bit_step) { call.integer(8) ? adamw_8bit_with<true>(call) : adamw_8bit_with<false>(call); }
 
 }  // namespace bitnet::ISA_NS

@@ -14,7 +14,7 @@
  *
  * The slow, exact definition, in float64 between float32 arrays; kernel.cc must agree with it on cases.ts.
  */
-import type { AdamwScalars } from "../adamw/reference.ts";
+import { type AdamwScalars, movesAway } from "../adamw/reference.ts";
 
 /** Values that share a scale. The paper has 2048; the authors' library came to 256. As kBlock in kernel.cc. */
 export const stateBlock = 256;
@@ -84,7 +84,7 @@ export function adamw8bitReference(
     mScale: Float32Array;
     vScale: Float32Array;
   },
-  { n, decay, beta1, beta2, eps, stepSize, rootScale, gradientScale }: AdamwScalars,
+  { n, decay, beta1, beta2, eps, stepSize, rootScale, gradientScale, cautious }: AdamwScalars,
 ): void {
   const { weight, gradient, mScale, vScale } = arrays;
   for (let block = 0; block * stateBlock < n; block++) {
@@ -97,7 +97,8 @@ export function adamw8bitReference(
       const g = gradient[i] * gradientScale;
       m[k] = beta1 * signedCodebook[arrays.m[i]] * mScale[block] + (1 - beta1) * g;
       v[k] = beta2 * unsignedCodebook[arrays.v[i]] * vScale[block] + (1 - beta2) * g * g;
-      weight[i] = decay * weight[i] - (stepSize * m[k]) / (Math.sqrt(v[k]) * rootScale + eps);
+      const kept = cautious && movesAway(m[k], weight[i]) ? 1 : decay;
+      weight[i] = kept * weight[i] - (stepSize * m[k]) / (Math.sqrt(v[k]) * rootScale + eps);
     }
     encode(m, arrays.m, mScale, block, signedCodebook);
     encode(v, arrays.v, vScale, block, unsignedCodebook);

@@ -56,6 +56,29 @@ forEachBackend((backend) => {
     expectClose(weight, [-0.125, 0.125, -0.125, 0.125], { rel: 1e-6 }, "weight");
   });
 
+  test("cautious decay spares the weights that their update moves away from zero", async () => {
+    const settings: AdamwSettings = {
+      learningRate: 0.5,
+      beta1: 0,
+      beta2: 0,
+      eps: 0,
+      weightDecay: 0.5,
+      step: 1,
+      gradientScale: 1,
+      cautious: true,
+    };
+    const zeros = new Float32Array(6);
+    const { weight } = await run(await backend.get(), {
+      weight: Float32Array.of(4, 4, -4, -4, 0, 1e-30),
+      gradient: Float32Array.of(1, -1, 1, -1, 1, 1e-15),
+      m: zeros,
+      v: zeros,
+      settings,
+    });
+    // Towards zero: 4 * 0.75 - 0.5; away from it: 4 + 0.5. Of tiny numbers the signs count as well.
+    expect(weight).toEqual(Float32Array.of(2.5, 4.5, -4.5, -2.5, -0.5, -0.5));
+  });
+
   test("decays a weight that has no gradient, apart from the moments", async () => {
     const settings: AdamwSettings = {
       learningRate: 0.5,

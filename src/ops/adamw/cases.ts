@@ -9,6 +9,7 @@ const variants = [
   { name: "a clipped gradient, late", n: 1000, settings: { ...usual, step: 4000, gradientScale: 0.01 } },
   { name: "no decay", n: 4099, settings: { ...usual, step: 7, weightDecay: 0 } },
   { name: "betas of zero (signs)", n: 70, settings: { ...usual, step: 3, beta1: 0, beta2: 0 } },
+  { name: "cautious decay", n: 1003, settings: { ...usual, step: 5, weightDecay: 10, cautious: true } },
 ];
 
 export const cases = variants.map((variant, i) => {

@@ -27,6 +27,8 @@ export interface AdamwSettings {
   step: number;
   /** Multiplies the gradient first (clipping by norm, averaging of micro-batches). */
   gradientScale: number;
+  /** Decays a weight only where its update does not move it away from zero. Default false. */
+  cautious?: boolean;
 }
 
 /** In the order in which native/adamw.h reads them. */
@@ -39,6 +41,7 @@ export const adamwParams = [
   "stepSize",
   "rootScale",
   "gradientScale",
+  "cautious",
 ] as const satisfies (keyof AdamwScalars)[];
 
 const kernel = defineKernel({
@@ -69,7 +72,7 @@ export function adamwStep(cx: OpContext, arrays: AdamwArrays, settings: AdamwSet
 /** The kernel's numbers. @throws UsageError for a step below 1 or a beta outside [0, 1) */
 export function adamwScalars(
   n: number,
-  { learningRate, beta1, beta2, eps, weightDecay, step, gradientScale }: AdamwSettings,
+  { learningRate, beta1, beta2, eps, weightDecay, step, gradientScale, cautious = false }: AdamwSettings,
 ): AdamwScalars {
   if (!(Number.isInteger(step) && step >= 1)) throw new UsageError(`adamw: step is ${step}; expected 1, 2, 3, ...`);
   for (const [name, beta] of Object.entries({ beta1, beta2 }))
@@ -83,5 +86,6 @@ export function adamwScalars(
     stepSize: learningRate / (1 - beta1 ** step),
     rootScale: 1 / Math.sqrt(1 - beta2 ** step),
     gradientScale,
+    cautious: cautious ? 1 : 0,
   };
 }

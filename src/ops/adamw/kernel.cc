@@ -4,7 +4,8 @@
 
 namespace bitnet::ISA_NS {
 
-KERNEL(adamw_step) {
+template <bool kCautious>
+static void adamw_with(const Call& call) {
   float *weight = call.f32(0), *m = call.f32(2), *v = call.f32(3);
   const float* gradient = call.f32(1);
   const AdamW s = AdamW::of(call);
@@ -12,17 +13,19 @@ KERNEL(adamw_step) {
   size_t i = mine.begin;
   for (; i + kLanes <= mine.end; i += kLanes) {
     VF w = load(weight + i), a = load(m + i), b = load(v + i);
-    update(w, load(gradient + i), a, b, s);
+    update<kCautious>(w, load(gradient + i), a, b, s);
     store(weight + i, w);
     store(m + i, a);
     store(v + i, b);
   }
   const size_t rest = mine.end - i;
   VF w = load_part(weight + i, rest), a = load_part(m + i, rest), b = load_part(v + i, rest);
-  update(w, load_part(gradient + i, rest), a, b, s);
+  update<kCautious>(w, load_part(gradient + i, rest), a, b, s);
   store_part(weight + i, w, rest);
   store_part(m + i, a, rest);
   store_part(v + i, b, rest);
 }
+
+KERNEL(adamw_step) { call.integer(8) ? adamw_with<true>(call) : adamw_with<false>(call); }
 
 }  // namespace bitnet::ISA_NS

@@ -2,9 +2,9 @@
  * Matrix product with float32 weights as an op: its contract, kernels and gradients. The definition is in reference.ts.
  * The ternary one is ops/bit-linear.
  */
-import { defineKernel } from "../../backends/backend.ts";
+import { defineKernel, type NDArray } from "../../backends/backend.ts";
 import { ShapeError } from "../../platform/errors.ts";
-import { type Op, sizeOf } from "../op.ts";
+import { type Op, type OpContext, sizeOf } from "../op.ts";
 import { bf16Flag } from "../precision.ts";
 import { matmulBackwardInput, matmulBackwardWeight, matmulForward } from "./reference.ts";
 
@@ -55,4 +55,28 @@ export const matmul: Op = {
     const dw = cx.gradient(1);
     if (dw) cx.backend.launch(backwardWeight, { dy, x, dw: dw.array }, { ...sizes, accumulate: dw.accumulate });
   },
+};
+
+/**
+ * The three products over matrices as they are, float32 and not taped: for steps that multiply matrices of their own
+ * (ops/muon). The last array is overwritten; it must be none of the others.
+ */
+export const plainProducts = {
+  /** y [M, N] = x [M, K] · w [N, K]ᵀ */
+  timesTransposed: (cx: Pick<OpContext, "backend">, x: NDArray, w: NDArray, y: NDArray): void =>
+    cx.backend.launch(forward, { x, w, y }, { m: x.shape[0], n: w.shape[0], k: x.shape[1], bf16: 0 }),
+  /** c [M, K] = a [M, N] · b [N, K] */
+  times: (cx: Pick<OpContext, "backend">, a: NDArray, b: NDArray, c: NDArray): void =>
+    cx.backend.launch(
+      backwardInput,
+      { dy: a, w: b, dx: c },
+      { m: a.shape[0], n: b.shape[0], k: b.shape[1], accumulate: 0, bf16: 0 },
+    ),
+  /** c [N, K] = a [M, N]ᵀ · b [M, K] */
+  transposedTimes: (cx: Pick<OpContext, "backend">, a: NDArray, b: NDArray, c: NDArray): void =>
+    cx.backend.launch(
+      backwardWeight,
+      { dy: a, x: b, dw: c },
+      { m: a.shape[0], n: a.shape[1], k: b.shape[1], accumulate: 0, bf16: 0 },
+    ),
 };

@@ -13,6 +13,7 @@ const variants = [
     withMomentum: true,
   },
   { name: "no momentum and no array for it", n: 70, settings: { ...usual, momentum: 0 }, withMomentum: false },
+  { name: "cautious decay", n: 1003, settings: { ...usual, weightDecay: 2, cautious: true }, withMomentum: true },
 ];
 
 export const cases = variants.map((variant, i) => ({

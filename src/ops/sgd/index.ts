@@ -20,13 +20,15 @@ export interface SgdSettings {
   weightDecay: number;
   /** Multiplies the gradient first (clipping by norm, averaging of micro-batches). */
   gradientScale: number;
+  /** Decays a weight only where its update does not move it away from zero. Default false. */
+  cautious?: boolean;
 }
 
 const kernel = defineKernel({
   name: "sgd_step",
   // `buffer` may be null.
   buffers: { weight: "f32", gradient: "f32", buffer: "f32" },
-  params: ["n", "decay", "learningRate", "momentum", "gradientScale"],
+  params: ["n", "decay", "learningRate", "momentum", "gradientScale", "cautious"],
   sizes: { weight: ["n"], gradient: ["n"], buffer: ["n"] },
   reference: (a, p) => sgdReference(a.weight, a.gradient, a.buffer, p),
 });
@@ -37,7 +39,7 @@ const kernel = defineKernel({
  * @throws ShapeError if the arrays differ in size; UsageError for a momentum outside [0, 1), or one without its array
  */
 export function sgdStep(cx: OpContext, arrays: SgdArrays, settings: SgdSettings): void {
-  const { learningRate, momentum, weightDecay, gradientScale } = settings;
+  const { learningRate, momentum, weightDecay, gradientScale, cautious = false } = settings;
   const n = sizeOf(arrays.weight.shape);
   for (const name of ["gradient", "momentum"] as const) {
     const array = arrays[name];
@@ -50,6 +52,6 @@ export function sgdStep(cx: OpContext, arrays: SgdArrays, settings: SgdSettings)
   cx.backend.launch(
     kernel,
     { weight: arrays.weight, gradient: arrays.gradient, buffer: arrays.momentum },
-    { n, decay: 1 - learningRate * weightDecay, learningRate, momentum, gradientScale },
+    { n, decay: 1 - learningRate * weightDecay, learningRate, momentum, gradientScale, cautious: cautious ? 1 : 0 },
   );
 }

@@ -1,9 +1,11 @@
 // One SGD step, fused. See index.ts; the definition is in reference.ts. Bound by memory.
+#include "../../../native/cautious.h"
 #include "../../../native/simd.h"
 
 namespace bitnet::ISA_NS {
 
-KERNEL(sgd_step) {
+template <bool kCautious>
+static void sgd_with(const Call& call) {
   float* weight = call.f32(0);
   const float* gradient = call.f32(1);
   float* buffer = call.has(2) ? call.f32(2) : nullptr;
@@ -17,8 +19,11 @@ KERNEL(sgd_step) {
       change = fma(momentum, load_part(buffer + i, n), change);
       store_part(buffer + i, change, n);
     }
-    store_part(weight + i, decay * load_part(weight + i, n) - rate * change, n);
+    const VF w = load_part(weight + i, n);
+    store_part(weight + i, (kCautious ? cautious_decay(decay, change, w) : decay) * w - rate * change, n);
   }
 }
+
+KERNEL(sgd_step) { call.integer(5) ? sgd_with<true>(call) : sgd_with<false>(call); }
 
 }  // namespace bitnet::ISA_NS

@@ -11,6 +11,7 @@
  *     <objective>.<part>: ... }; loss then is their weighted sum
  *   every `layersEvery` steps also: weights_flipped, flipped_since_step, and
  *     layers: { <name>: { minus, zero, plus (fractions), gamma, flipped } }
+ *   and whatever callbacks of the run log (events.ts), such as flip_rate
  *   lines of an evaluation: step, val_loss, val_ppl, val_tokens, bits_per_byte (null where unknown), total_tokens
  *
  * loss is the step's own; ppl_smoothed = exp of the running mean of next-token losses (left out where no objective has
@@ -109,6 +110,11 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
         if (!wantsLayers && event.step % every !== 0 && event.step !== training.steps) return;
         const line = describeStep(event, training);
         if (wantsLayers) Object.assign(line, await layers.measure(training, event.step));
+        const logged = training.takeLogged();
+        Object.assign(line, logged.values);
+        const described = (line.layers ?? {}) as Record<string, Record<string, number>>;
+        for (const [name, values] of Object.entries(logged.layers))
+          if (described[name]) Object.assign(described[name], values);
         await training.emit({ type: "scalars", line });
       }
       if (event.type === "evaluation") {

@@ -28,7 +28,7 @@ export function createAdamW8bit(
   parameters: readonly Parameter[],
   settings: AdamWSettings = {},
 ): Optimizer {
-  const { beta1, beta2, eps } = { ...adamwDefaults, ...settings };
+  const { beta1, beta2, eps, cautious } = { ...adamwDefaults, ...settings };
   const codes = (moment: "m" | "v", { shape, size }: Parameter) =>
     runtime.upload(shape, "u8", emptyCodes[moment](size));
   return assembleOptimizer<State>(parameters, settings, {
@@ -47,7 +47,7 @@ export function createAdamW8bit(
     },
     update({ tensor: weight, gradient }, { m, v, m_scale: mScale, v_scale: vScale }, values, step) {
       const cx = runtime.plainContext();
-      const wanted = { ...values, beta1, beta2, eps, step };
+      const wanted = { ...values, beta1, beta2, eps, step, cautious };
       if (mScale && vScale) adamw8bitStep(cx, { weight, gradient, m, v, mScale, vScale }, wanted);
       else adamwStep(cx, { weight, gradient, m, v }, wanted);
     },

@@ -4,6 +4,7 @@ import { adamwStep } from "../../ops/adamw/index.ts";
 import type { Parameter, Runtime } from "../../tensor/index.ts";
 import {
   assembleOptimizer,
+  cautiousKey,
   type DecaySettings,
   type Optimizer,
   type OptimizerDefinition,
@@ -18,11 +19,14 @@ export interface AdamWSettings extends DecaySettings {
   beta2?: number;
   /** Default 1e-8. */
   eps?: number;
+  /** Default false. */
+  cautious?: boolean;
 }
 
 /** Keys of AdamW and its relatives. */
 export const adamwKeys = {
   ...optimizerKeys,
+  ...cautiousKey,
   /** Decay of the running mean of the gradient. */
   beta1: z.number().min(0).lt(1),
   /** Decay of the running mean of its square. */
@@ -31,7 +35,7 @@ export const adamwKeys = {
   eps: z.number().positive(),
 };
 
-export const adamwDefaults = { beta1: 0.9, beta2: 0.95, eps: 1e-8 };
+export const adamwDefaults = { beta1: 0.9, beta2: 0.95, eps: 1e-8, cautious: false };
 
 /** State: m.<name> and v.<name>. Call outside scopes. */
 export function createAdamW(
@@ -39,14 +43,14 @@ export function createAdamW(
   parameters: readonly Parameter[],
   settings: AdamWSettings = {},
 ): Optimizer {
-  const { beta1, beta2, eps } = { ...adamwDefaults, ...settings };
+  const { beta1, beta2, eps, cautious } = { ...adamwDefaults, ...settings };
   return assembleOptimizer(parameters, settings, {
     kind: "adamw",
     prefixes: ["m", "v"],
     createState: ({ shape }) => ({ m: zeros(runtime, shape), v: zeros(runtime, shape) }),
     update({ tensor, gradient }, { m, v }, values, step) {
       const arrays = { weight: tensor, gradient, m, v };
-      adamwStep(runtime.plainContext(), arrays, { ...values, beta1, beta2, eps, step });
+      adamwStep(runtime.plainContext(), arrays, { ...values, beta1, beta2, eps, step, cautious });
     },
   });
 }

@@ -3,13 +3,19 @@
  * parameters decay, state made for those that train alone, the count of updates. One file beside this for each optimiser;
  * ../optimizers.ts lists them.
  *
- * The role of a parameter decides its decay: block matrices ("ternary", "linear") decay, norms and what quantizers learn never
- * do, embedding and head only with `decayEmbeddings` (decay on embeddings and norms is a known mistake; PyTorch's fixtures want it).
+ * Beside that: learning rate and decay multiplied for some parameters (`multipliers`), and latent weights of ternary layers
+ * clipped after the update (`latentClip`), which every optimizer of assembleOptimizer has.
+ *
+ * The role of a parameter decides its decay: block matrices ("ternary", "linear") decay, norms and what quantizers
+ * learn never do, embedding and head only with `decayEmbeddings` (decay on embeddings and norms is a known mistake; PyTorch's fixtures want it).
  */
 import { z } from "zod";
 import { fill } from "../../ops/fill/index.ts";
+import { latentClip as clipLatent } from "../../ops/latent-clip/index.ts";
 import { sumSquares } from "../../ops/sum-squares/index.ts";
+import { UsageError } from "../../platform/errors.ts";
 import type { Parameter, ParameterRole, Runtime, Tensor } from "../../tensor/index.ts";
+import { selectParameters } from "../parameter-selector.ts";
 
 export interface StepValues {
   learningRate: number;
@@ -17,6 +23,19 @@ export interface StepValues {
   weightDecay?: number;
   /** Multiplies every gradient first: the clipping coefficient. Absent: 1. */
   gradientScale?: number;
+  /** Multiplies the learning rate of single parameters, beside the optimizer's own multipliers. Absent: 1 for all. */
+  learningRateScaleOf?(parameter: Parameter): number;
+}
+
+/** What an update is made with, all of it said. */
+export type UpdateValues = Required<Omit<StepValues, "learningRateScaleOf">>;
+
+/** Learning rate and decay of some parameters, in proportion to those of all. */
+export interface Multiplier {
+  /** A pattern of names, such as "embed_tokens" or "*.down_proj", or a role, such as "role:norm". */
+  parameters: string;
+  learningRate?: number;
+  weightDecay?: number;
 }
 
 export interface NamedTensor {
@@ -44,7 +63,14 @@ export interface Optimizer {
   restoreStartedAt?(startedAt: Record<string, number>): void;
   /** After parameters were frozen or unfrozen: lets go of the state of the frozen, and makes that of the others. */
   parametersChanged?(): void;
+  /** The settings by parameter that it applies; absent: it has none, and cannot scale the rate of single parameters. */
+  readonly byParameter?: ParameterSettings;
   dispose(): void;
+}
+
+export interface ParameterSettings {
+  readonly multipliers: readonly Multiplier[];
+  readonly latentClip: number | null;
 }
 
 /** An optimiser as a config can name it: its keys, its defaults, how it is made. Call `create` outside scopes. */
@@ -71,11 +97,38 @@ export const optimizerKeys = {
   decayEmbeddings: z.boolean(),
   /** The gradient is scaled down to this norm over all parameters; null: as it comes. */
   clipNorm: z.number().positive().nullable(),
+  /**
+   * Learning rate and weight decay of single parameters, as multiples of the above: `{parameters: embed_tokens, learningRate:
+   * 2}`, by a pattern of names or by `role:norm`. Of several that match, the last to name a value wins.
+   */
+  multipliers: z.array(
+    z
+      .strictObject({
+        parameters: z.string().min(1),
+        learningRate: z.number().min(0).optional(),
+        weightDecay: z.number().min(0).optional(),
+      })
+      .refine(({ learningRate, weightDecay }) => learningRate !== undefined || weightDecay !== undefined, {
+        message: "expected learningRate, weightDecay or both beside parameters",
+      }),
+  ),
+  /** After each update latent weights of ternary layers are clipped to ±this times their matrix's mean |w|; null: not. */
+  latentClip: z.number().positive().nullable(),
 };
+
+/** For optimizers whose step can: a weight decays only where its update does not move it away from zero. */
+export const cautiousKey = { cautious: z.boolean() };
+
+/** The values of the keys above that change nothing. */
+export const plainSettings = { multipliers: [] as Multiplier[], latentClip: null as number | null };
 
 export interface DecaySettings {
   weightDecay?: number;
   decayEmbeddings?: boolean;
+  /** Default: none. */
+  multipliers?: readonly Multiplier[];
+  /** Default null. */
+  latentClip?: number | null;
 }
 
 function decays(role: ParameterRole, decayEmbeddings: boolean): boolean {
@@ -93,16 +146,56 @@ export interface OptimizerRule<State extends ParameterState> {
   readonly prefixes: readonly (keyof State & string)[];
   /** Makes a parameter's state; outside scopes. */
   createState(parameter: Parameter): State;
+  /** Learning rate and decay of a parameter before its role and multipliers are looked at; absent: the step's. */
+  valuesOf?(parameter: Parameter, values: UpdateValues): UpdateValues;
   /** Changes one parameter by its gradient; `step` counts the parameter's own updates, from 1. */
-  update(parameter: Parameter, state: State, values: Required<StepValues>, step: number): void;
+  update(parameter: Parameter, state: State, values: UpdateValues, step: number): void;
 }
 
-/** An optimiser of a rule: the way to write one. Call outside scopes. */
+/** A parameter's own share of learning rate and decay. */
+interface Factors {
+  learningRate: number;
+  weightDecay: number;
+}
+
+/** @throws UsageError for a multiplier that names no parameter, or a decay of parameters that never decay */
+function factorsOf(
+  parameters: readonly Parameter[],
+  multipliers: readonly Multiplier[],
+  decayEmbeddings: boolean,
+): Map<Parameter, Factors> {
+  const factors = new Map<Parameter, Factors>();
+  for (const [i, { parameters: selector, ...values }] of multipliers.entries()) {
+    const what = `optimizer.multipliers[${i}]`;
+    const chosen = selectParameters(what, selector, parameters);
+    if (values.weightDecay && chosen.every(({ role }) => !decays(role, decayEmbeddings)))
+      throw new UsageError(
+        `${what}: "${selector}" names parameters without weight decay (norms, and embedding and head unless optimizer.decayEmbeddings is true); leave weightDecay out`,
+      );
+    for (const parameter of chosen) {
+      const before = factors.get(parameter) ?? { learningRate: 1, weightDecay: 1 };
+      const { learningRate = before.learningRate, weightDecay = before.weightDecay } = values;
+      factors.set(parameter, { learningRate, weightDecay });
+    }
+  }
+  return factors;
+}
+
+/**
+ * An optimiser of a rule: the way to write one. Call outside scopes.
+ *
+ * @throws UsageError for a multiplier that names no parameter, and for a clip where nothing is ternary
+ */
 export function assembleOptimizer<State extends ParameterState>(
   parameters: readonly Parameter[],
-  { weightDecay = 0, decayEmbeddings = false }: DecaySettings,
+  { weightDecay = 0, decayEmbeddings = false, multipliers = [], latentClip = null }: DecaySettings,
   rule: OptimizerRule<State>,
 ): Optimizer {
+  const factors = factorsOf(parameters, multipliers, decayEmbeddings);
+  if (latentClip !== null && parameters.every(({ role }) => role !== "ternary"))
+    throw new UsageError(
+      `optimizer.latentClip is ${latentClip} but this model has no ternary layers; set it to null, or model.variant to bitnet`,
+    );
   const states = new Map<Parameter, State>();
   const startedAt = new Map<Parameter, number>();
   const release = (state: State) => {
@@ -111,6 +204,7 @@ export function assembleOptimizer<State extends ParameterState>(
   const optimizer: Optimizer = {
     kind: rule.kind,
     updates: 0,
+    byParameter: { multipliers, latentClip },
     get state() {
       return rule.prefixes.flatMap((prefix) =>
         parameters.flatMap((parameter) => {
@@ -142,14 +236,20 @@ export function assembleOptimizer<State extends ParameterState>(
     },
     step(values) {
       this.updates++;
-      const wanted = { weightDecay, gradientScale: 1, ...values };
+      const { learningRateScaleOf, ...given } = values;
+      const all = { weightDecay, gradientScale: 1, ...given };
       for (const parameter of parameters) {
         if (!parameter.hasGradient) continue;
-        const decay = decays(parameter.role, decayEmbeddings) ? wanted.weightDecay : 0;
+        const wanted = rule.valuesOf?.(parameter, all) ?? all;
+        const own = factors.get(parameter) ?? { learningRate: 1, weightDecay: 1 };
+        const decay = decays(parameter.role, decayEmbeddings) ? wanted.weightDecay * own.weightDecay : 0;
+        const learningRate = wanted.learningRate * own.learningRate * (learningRateScaleOf?.(parameter) ?? 1);
         const state = states.get(parameter);
         if (!state) throw new Error(`optimizer: ${parameter.name} was unfrozen without parametersChanged()`);
         const step = this.updates - (startedAt.get(parameter) ?? 0);
-        rule.update(parameter, state, { ...wanted, weightDecay: decay }, step);
+        rule.update(parameter, state, { ...wanted, learningRate, weightDecay: decay }, step);
+        const { tensor, role } = parameter;
+        if (latentClip !== null && role === "ternary") clipLatent(tensor.storage, tensor, latentClip);
         parameter.changed();
         parameter.clearGradient();
       }
