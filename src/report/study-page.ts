@@ -187,9 +187,7 @@ function curveChart(summary: StudySummary): DrawnChart | null {
           .map(([tokens, list]) => ({ tokens, value: list.reduce((sum, one) => sum + one, 0) / list.length }));
         const color = colorOf(index);
         return [
-          ...(lines.length > 1 ? lines : []).map((one) =>
-            path(curve(one) ?? "", color, 'stroke-opacity="0.35" stroke-width="1"'),
-          ),
+          ...(lines.length > 1 ? lines : []).map((one) => path(curve(one) ?? "", color, 'stroke-opacity="0.35"')),
           path(curve(mean) ?? "", color, dashOf(index)),
           ...mean.map((p) =>
             dot(x(p.tokens), y(p.value), 2.5, color, `${arm}, ${p.tokens} tokens: ${p.value.toFixed(4)}`),
