@@ -3,6 +3,7 @@ import { scaleBand, scaleLinear } from "d3-scale";
 import { line } from "d3-shape";
 import { configDifferences } from "./compare.ts";
 import { type CurvePoint, type SavedStudy, type StudySummary, summarizeStudy } from "../study/index.ts";
+import { recordStyles, records } from "./inspection-page.ts";
 import { type DrawnChart, figure, pageOf, simpleTable } from "./page.ts";
 import { metricWords, studyHead, studyNotes, studyRows } from "./study-table.ts";
 import {
@@ -48,9 +49,14 @@ export function studyPage(study: SavedStudy, { createdMs, title }: { createdMs: 
   return pageOf({
     title: title ?? `Study: ${study.name}`,
     createdMs,
+    // Nine columns: a phone shows them row by row, and a page lets long cells break.
+    moreStyles: `${recordStyles}@media (min-width:701px){.records .number{white-space:normal}}`,
     sections: [
       about ? `<section><p>${e(about)}</p></section>` : "",
-      `<section><h2>Arms</h2>${simpleTable(studyHead(summary), studyRows(summary))}${studyNotes(summary)
+      `<section><h2>Arms</h2>${records(
+        studyHead(summary),
+        studyRows(summary).map((cells) => ({ cells })),
+      )}${studyNotes(summary)
         .map((note) => `<p class="note">${e(note)}</p>`)
         .join("")}</section>`,
       charts.length > 0 ? `<section><h2>Charts</h2>${charts.map(figure).join("")}</section>` : "",

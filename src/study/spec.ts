@@ -128,7 +128,7 @@ export function checkStudyFile(value: unknown, from: string): StudyFile {
 
 export function unknownArm(name: string, names: readonly string[]): string {
   const near = nearest(name, names);
-  return `unknown arm "${name}"${near === undefined ? "" : `; did you mean "${near}"?`}; arms are: ${names.join(", ")}`;
+  return `unknown arm "${name}"; ${near === undefined ? "" : `did you mean "${near}"? `}arms are: ${names.join(", ")}`;
 }
 
 /**

@@ -87,5 +87,5 @@ test.for([
 });
 
 test("an unknown name is refused with the nearest, and all names", () => {
-  expect(() => readRecipe("papr")).toThrow('unknown recipe "papr"; did you mean "paper"?; recipes are: ');
+  expect(() => readRecipe("papr")).toThrow('unknown recipe "papr"; did you mean "paper"? recipes are: ');
 });

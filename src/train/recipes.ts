@@ -65,6 +65,6 @@ function packagedRecipe(name: string): string {
   if (names.includes(name)) return packageFile(`recipes/training/${name}.yaml`);
   const near = nearest(name, names);
   throw new UsageError(
-    `unknown recipe "${name}"${near === undefined ? "" : `; did you mean "${near}"?`}; recipes are: ${names.join(", ")}; or name a file of your own (.yaml)`,
+    `unknown recipe "${name}"; ${near === undefined ? "" : `did you mean "${near}"? `}recipes are: ${names.join(", ")}; or name a file of your own (.yaml)`,
   );
 }
