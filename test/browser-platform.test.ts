@@ -69,8 +69,8 @@ const namesIn = (folder: string) =>
   readdirSync(join(source, "platform", folder))
     .filter((name) => /^[\w-]+\.ts$/.test(name))
     .map((name) => name.replace(/\.ts$/, ""));
-/** Modules that worker threads begin with, which nobody imports. */
-const threadEntries = ["service-entry", "worker-entry"];
+/** Modules that worker threads and child processes begin with, which nobody imports. */
+const threadEntries = ["child-entry", "service-entry", "worker-entry"];
 
 describe("platform/", () => {
   const neutral = namesIn("").filter((name) => !name.endsWith(".test"));

@@ -54,6 +54,11 @@ export const entries: readonly Entry[] = [
     load: async () => (await import("./perplexity.ts")).perplexityCommand(),
   },
   {
+    name: "study",
+    summary: "arms times seeds, resumable, into one report with errors",
+    load: async () => (await import("./study.ts")).studyCommand(),
+  },
+  {
     name: "compare",
     summary: "train both twins, measure both, write the report",
     load: async () => (await import("./compare.ts")).compareCommand(),

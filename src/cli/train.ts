@@ -21,6 +21,7 @@ export interface TrainCommandOptions {
   threads?: number;
   backend?: BackendChoice["backend"];
   isa?: string;
+  recipe?: string;
   runDir?: string;
   from?: string;
   quantRamp?: number;
@@ -59,6 +60,9 @@ Examples:
 
   # Other values
   bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
+
+  # A recipe: named values over the preset, under all other options
+  bitnet train tiny --data stories.txt --recipe paper
 
   # AdamW's moments in 8 bits: a quarter of their memory
   bitnet train tiny --data stories.txt --optimizer.kind adamw8bit
@@ -100,6 +104,10 @@ export function trainCommand(): Command {
     .option("--threads <n>", "threads; 0: one for each processor", wholeNumber(0, 256))
     .addOption(new Option("--backend <name>", "where to compute").choices(backendNames))
     .option("--isa <name>", "instruction set, such as avx2; else the best that the processor has")
+    .option(
+      "--recipe <name>",
+      "lay a recipe over the preset: a name in recipes/training/ of the package (paper), or a .yaml file of your own",
+    )
     .option("--run-dir <folder>", "the run's folder; else a new one in runs/")
     .option(
       "--from <model>",
@@ -171,6 +179,7 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
     throw new UsageError("name one of --steps, --epochs and --tokens");
   const { variant, steps, epochs, tokens, seed, threads, backend, isa, valData, tokenizer, localCopy } = options;
   const patch = {
+    recipe: options.recipe,
     model: { variant },
     data: { ...(await textOf(options)), validFiles: valData, localCopy },
     tokenizer: { file: tokenizer },
@@ -188,7 +197,10 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
 }
 
 /** What --data and --mix name: files, or a mixture. */
-async function textOf({ data, mix }: TrainCommandOptions): Promise<RunConfigPatch["data"]> {
+export async function textOf({
+  data,
+  mix,
+}: Pick<TrainCommandOptions, "data" | "mix">): Promise<RunConfigPatch["data"]> {
   const { isMixtureFile, parseMix, readMixture } = await import("../data/mixing/spec.ts");
   const { UsageError } = await import("../platform/errors.ts");
   if (data && mix) throw new UsageError("name the text with --data or with --mix, not both");
@@ -201,7 +213,7 @@ async function textOf({ data, mix }: TrainCommandOptions): Promise<RunConfigPatc
 }
 
 /** Commander leaves the words that it does not know: a preset's name, and options of the config with their values. */
-function sortWords(words: readonly string[]): { names: string[]; overrides: string[] } {
+export function sortWords(words: readonly string[]): { names: string[]; overrides: string[] } {
   const names: string[] = [];
   const overrides: string[] = [];
   for (let i = 0; i < words.length; i++) {
@@ -219,7 +231,7 @@ async function baseLayer(name: string): Promise<ConfigLayer> {
 }
 
 /** Keys without a value would count as set. */
-const withoutUndefined = (value: object): object => JSON.parse(JSON.stringify(value));
+export const withoutUndefined = (value: object): object => JSON.parse(JSON.stringify(value));
 
 /** A share of the time that somebody should hear of. */
 const waitWorthSaying = 0.01;

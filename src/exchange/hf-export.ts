@@ -89,11 +89,7 @@ export async function exportHuggingFace(
   const { plan } = model;
   const others = `${onnxHolds(plan) ? "gguf, onnx" : "gguf"} or compact`;
   if (type !== "packed")
-    checkAbsmean(
-      plan,
-      `hf, type ${type}`,
-      `use type packed, which holds codes and scales, or export it as ${others}`,
-    );
+    checkAbsmean(plan, `hf, type ${type}`, `use type packed, which holds codes and scales, or export it as ${others}`);
   const other = plan.layers.find((layer) => !transformersRuns(layer));
   if (other)
     throw new UnsupportedError(

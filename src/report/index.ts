@@ -11,5 +11,7 @@ export { createRandomModel, type ModelSource, openSource } from "./sources.ts";
 export { buildReport, type Report, type ReportOptions } from "./report.ts";
 export { checkTasks, type TaskPlan } from "./tasks.ts";
 export { createStore, type Kept, type Made, type MeasurementStore, type PartKey, type StoreOptions } from "./store.ts";
+export { studyPage } from "./study-page.ts";
+export { markdownTable, studyHead, studyMarkdown, studyNotes, studyRows } from "./study-table.ts";
 export { writeReport } from "./write.ts";
 export { inspectionPage, type InspectionPageOptions } from "./inspection-page.ts";

@@ -43,11 +43,14 @@ export function inspectionPage(inspection: Inspection, { createdMs, facts = [] }
     facts.length > 0 ? `<section><h2>Provenance</h2>${simpleTable(["what", "value"], facts)}</section>` : "",
   ];
   const title = more.length > 0 ? `${first} and ${counted(more.length)} more` : first;
-  return pageOf({ title, createdMs, sections, moreStyles: styles });
+  return pageOf({ title, createdMs, sections, moreStyles: recordStyles });
 }
 
 /** A table that a phone shows row by row, each cell with its column's name. */
-function records(heads: readonly string[], rows: readonly { cells: readonly string[]; class?: string }[]): string {
+export function records(
+  heads: readonly string[],
+  rows: readonly { cells: readonly string[]; class?: string }[],
+): string {
   const body = rows.map(({ cells, class: of }) => {
     const [name, ...rest] = cells;
     const numbers = rest.map((cell, i) => `<td class="number" data-label="${e(heads[i + 1])}">${e(cell)}</td>`);
@@ -172,7 +175,7 @@ function marked({ text, differs }: MarkedText): string {
   return `${text.slice(0, text.length - words.length)}<mark>${e(words)}</mark>`;
 }
 
-const styles = `
+export const recordStyles = `
 h1,h2,h3{overflow-wrap:anywhere}
 h4{font-size:.85rem;margin:.4rem 0 .2rem;color:var(--muted);font-weight:600;overflow-wrap:anywhere}
 th.number,td.number{text-align:right}

@@ -127,7 +127,7 @@ function textFor({ data, models }: MeasureOptions): Text {
   if (data && data.length > 0) return { files: expandSources(data) };
   const run = models.find(({ path, weights }) => !weights && isRun(path))?.path;
   if (run === undefined) return { note: "no text was named (--data), and there is no run that names one" };
-  const { data: config } = resolveConfig([{ from: run, patch: readRunConfig(run) }]);
+  const { data: config } = resolveConfig([{ from: run, patch: readRunConfig(run), resolved: true }]);
   const missing = [...config.files, ...config.validFiles].find((file) => !exists(file));
   if (config.validFiles.length > 0 && config.validFiles.every(exists))
     return { files: expandSources(config.validFiles) };
@@ -306,7 +306,7 @@ async function scoreHeldOut(
   run: string,
   options: MeasureOptions,
 ): Promise<TextMeasurement> {
-  const config = resolveConfig([{ from: run, patch: readRunConfig(run) }]);
+  const config = resolveConfig([{ from: run, patch: readRunConfig(run), resolved: true }]);
   const corpus = await prepareTrainingData(config, { tokenizer, signal: options.signal });
   try {
     if (!corpus.validation) throw new UsageError(`${run}: holds no text out; name one with --data`);

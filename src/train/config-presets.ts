@@ -18,7 +18,7 @@ const cosine = { kind: "cosine", ...cosineSchedule.defaults } as const;
 const linear = { kind: "linear", ...linearSchedule.defaults } as const;
 const twoStage = { kind: "two-stage", ...twoStageSchedule.defaults } as const;
 
-const tiny: Omit<RunConfig, "preset" | "model"> = {
+const tiny: Omit<RunConfig, "preset" | "recipe" | "model"> = {
   data: {
     files: [],
     mixture: null,
@@ -119,7 +119,7 @@ export function presetRun(
   variant: ModelConfig["variant"],
 ): { base: RunConfig; difference: RunConfigPatch } {
   const model = presetConfig(name, variant);
-  const base = { preset: name, model, ...tiny, train: { ...tiny.train, sequence: model.contextLength } };
+  const base = { preset: name, recipe: null, model, ...tiny, train: { ...tiny.train, sequence: model.contextLength } };
   return { base, difference: (training[name as PresetName] ?? asTiny)[variant] };
 }
 

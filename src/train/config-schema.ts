@@ -43,6 +43,8 @@ function makeSchema() {
   return z.strictObject({
     /** The preset whose values stand where nothing else is said. */
     preset: z.string(),
+    /** A recipe laid over the preset, under all else: a name in recipes/training/, or a YAML file; null: none. */
+    recipe: z.string().min(1).nullable(),
     /** The model's own sizes; `variant` chooses bitnet or its full-precision twin. */
     model: modelConfigSchema,
     data: z.strictObject({

@@ -137,7 +137,7 @@ describe("refusals", () => {
     expect(() => resolve(tiny, "--optimizer.learningrate", "1")).toThrow(/did you mean "--optimizer.learningRate"/);
     expect(() => resolve(tiny, "--learningRate", "1")).toThrow(/did you mean "--optimizer.learningRate"/);
     expect(() => resolve(tiny, "--stepz", "1")).toThrow(/did you mean "--(train.)?steps"/);
-    expect(() => resolve(tiny, "--qqqqq", "1")).toThrow(/sections are: preset, model/);
+    expect(() => resolve(tiny, "--qqqqq", "1")).toThrow(/sections are: preset, recipe, model/);
   });
 
   test("a value of the wrong kind is named with what was expected", () => {

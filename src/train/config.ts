@@ -14,6 +14,7 @@ import { presetRun } from "./config-presets.ts";
 import { type RunConfig, type RunConfigPatch, type RunConfigSchema, runConfigSchema } from "./config-schema.ts";
 import { objectiveKinds } from "./objectives.ts";
 import { optimizerKinds } from "./optimizers.ts";
+import { readRecipe } from "./recipes.ts";
 import { autoWarmupSteps, createSchedule, type Schedule, scheduleKinds } from "./schedules.ts";
 
 type Json = Record<string, unknown>;
@@ -24,10 +25,12 @@ const isSection = (value: unknown): value is Json =>
 export interface ConfigLayer {
   from: string;
   patch: RunConfigPatch;
+  /** It is the whole config of a run, with the values of its recipe: the recipe is named in it, and not looked up. */
+  resolved?: true;
 }
 
 /**
- * Lays the layers over the preset that the last of them to name one names.
+ * Lays the layers over the preset, and over the recipe, that the last of them to name one names.
  *
  * @throws UsageError for an unknown key, a value of the wrong kind, values that contradict, or no preset
  */
@@ -47,8 +50,9 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
   if (variant !== undefined && variant !== "bitnet" && variant !== "full")
     throw new UsageError(`model.variant is ${show(variant)}; expected "bitnet" or "full"`);
   const { base, difference } = presetRun(preset, variant ?? "bitnet");
+  const recipe = recipeOf(layers, preset, schema);
   let config: Json = base;
-  for (const { patch } of [{ patch: difference }, ...layers]) config = merge(config, patch as Json, []);
+  for (const { patch } of [{ patch: difference }, ...recipe, ...layers]) config = merge(config, patch as Json, []);
   if (isSection(config.data)) checkData(config.data);
   const checked = schema.safeParse(config);
   if (!checked.success) throw new UsageError(describeIssue(checked.error.issues[0], config));
@@ -70,6 +74,24 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
   if (twice !== undefined)
     throw new UsageError(`train.objectives: "${twice}" is there twice; leave one out, or add their weights up`);
   return checked.data;
+}
+
+/** The layer of the recipe that the layers name; none where the last to name one is a run's own config. */
+function recipeOf(layers: readonly ConfigLayer[], preset: string, schema: RunConfigSchema): ConfigLayer[] {
+  const naming = layers.findLast(({ patch }) => patch.recipe !== undefined);
+  const name = naming?.patch.recipe;
+  if (naming === undefined || naming.resolved || name === null || name === undefined) return [];
+  if (typeof name !== "string")
+    throw new UsageError(`${naming.from}: recipe is ${show(name)}; expected a name or a file`);
+  const { path, presets, config } = readRecipe(name);
+  if (!presets.includes(preset))
+    throw new UsageError(
+      `recipe "${name}" is for the presets ${presets.join(", ")}, not ${preset}; copy ${path}, change it and name the copy (--recipe mine.yaml)`,
+    );
+  const layer = { from: path, patch: config as RunConfigPatch };
+  checkKinds(config, path);
+  checkKeys(schema, config, [], { from: path, whole: schema });
+  return [layer];
 }
 
 const twiceIn = (choices: readonly { name: string }[]): string | undefined =>

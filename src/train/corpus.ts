@@ -109,19 +109,21 @@ async function openCorpus(
     const all = open("train");
     let tokens = all;
     let range: readonly [number, number] | null = null;
-    let validation: Validation | null = null;
+    let held: TokenStream | null = null;
     const marker = lossMarker(config, tokenizer);
     if (source === "tail") {
       range = [0, cutOf(config, all)];
       tokens = sliceOfStream(all, ...range);
-      const stream = sliceOfStream(all, range[1], all.tokenCount);
-      validation = validationOf(config, tokenizer, { stream, source, marker });
-    } else if (source !== null) validation = validationOf(config, tokenizer, { stream: open("valid"), source, marker });
-    const feed: FeedSpec = { kind: "text", folders, split: "train", range, ...feedSettings(config, marker) };
+      held = sliceOfStream(all, range[1], all.tokenCount);
+    } else if (source !== null) held = open("valid");
+    const readBy = (run: RunConfig): { feed: FeedSpec; validation: Validation | null } => ({
+      feed: { kind: "text", folders, split: "train", range, ...feedSettings(run, marker) },
+      validation: held && validationOf(run, tokenizer, { stream: held, source: source!, marker }),
+    });
     const { identity, tokenCount } = tokens;
-    return {
+    const corpus: Corpus = {
       tokenizer,
-      feed,
+      ...readBy(config),
       tokens,
       about: {
         identity,
@@ -131,10 +133,11 @@ async function openCorpus(
           return tokens.documentCount;
         },
       },
-      validation,
       prepared,
+      forRun: (run) => ({ ...corpus, ...readBy(run), close() {} }),
       close,
     };
+    return corpus;
   } catch (error) {
     close();
     throw error;

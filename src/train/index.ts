@@ -76,6 +76,8 @@ export {
   type SgdSettings,
   type StepValues,
 } from "./optimizers.ts";
+export { type OpenedRuns, openedKey, openRuns } from "./opened-runs.ts";
+export { type Recipe, readRecipe, recipeNames } from "./recipes.ts";
 export { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "./run-folder.ts";
 export { readScalars } from "./scalars.ts";
 export {

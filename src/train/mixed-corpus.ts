@@ -18,7 +18,6 @@ import {
   streamOfShards,
   type TokenStream,
 } from "../data/index.ts";
-import type { LossMarker } from "../data/loss-mask.ts";
 import { createTextMemory, type SharedText } from "../corpus/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { sha256Of } from "../platform/hash.ts";
@@ -86,20 +85,32 @@ export async function prepareMixture(config: RunConfig, options: CorpusOptions =
     for (const { text } of texts.values()) await text.close();
   });
   const marker = lossMarker(config, tokenizer);
-  const feed: MixtureFeedSpec = {
+  const feedOf = (run: RunConfig): MixtureFeedSpec => ({
     kind: "mixture",
     sources,
     split: "train",
     curriculum: spec.curriculum ?? null,
-    ...feedSettings(config, marker),
-  };
-  const held = validationOfSources(config, tokenizer, { sources, marker });
-  if (held.validation === null && data.validFraction > 0)
+    ...feedSettings(run, marker),
+  });
+  const feed = feedOf(config);
+  const held = openHeldOut(config, sources);
+  if (held === null && data.validFraction > 0)
     options.onNote?.("no source holds text out (bitnet data prepare --val-fraction), so there is no validation");
+  const validationFor = (run: RunConfig) => held && mixedValidationOf(run, tokenizer, { ...held, marker });
+  const close = () => held?.close();
   try {
-    return { tokenizer, feed, prepared: true, ...describe(feed), ...held };
+    const mixture: TrainingData = {
+      tokenizer,
+      feed,
+      prepared: true,
+      ...describe(feed),
+      validation: validationFor(config),
+      forRun: (run) => ({ ...mixture, feed: feedOf(run), validation: validationFor(run), close() {} }),
+      close,
+    };
+    return mixture;
   } catch (error) {
-    held.close();
+    close();
     throw error;
   }
 }
@@ -190,15 +201,15 @@ function describe(feed: MixtureFeedSpec): Pick<TrainingData, "about"> {
   }
 }
 
-function validationOfSources(
+/** What the sources hold out, open: each by itself and all as one stream; null where there is none. */
+function openHeldOut(
   config: RunConfig,
-  tokenizer: Tokenizer,
-  { sources, marker }: { sources: readonly PreparedSource[]; marker: LossMarker | undefined },
-): Pick<TrainingData, "validation" | "close"> {
-  if (config.data.validFraction === 0) return { validation: null, close() {} };
+  sources: readonly PreparedSource[],
+): { sources: HeldOutSource[]; stream: TokenStream; close(): void } | null {
+  if (config.data.validFraction === 0) return null;
   const holding = (folders: readonly string[]) => folders.filter((folder) => readManifest(folder).splits.valid);
   const held = sources.filter(({ folders }) => holding(folders).length > 0);
-  if (held.length === 0) return { validation: null, close() {} };
+  if (held.length === 0) return null;
   const open: TokenStream[] = [];
   const close = () => {
     for (const stream of open) stream.close();
@@ -211,7 +222,7 @@ function validationOfSources(
     });
     const all = streamOfShards(held.flatMap(({ folders }) => holding(folders)).flatMap((f) => openShards(f, "valid")));
     open.push(all);
-    return { validation: mixedValidationOf(config, tokenizer, { sources: streams, stream: all, marker }), close };
+    return { sources: streams, stream: all, close };
   } catch (error) {
     close();
     throw error;

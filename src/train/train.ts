@@ -2,7 +2,7 @@
  * A training run from beginning to end, as one call: config, tokenizer, data, model, callbacks, run folder, report. The
  * command line is a thin layer over this.
  */
-import { type Backend, createBackend } from "../backends/index.ts";
+import type { Backend } from "../backends/index.ts";
 import {
   listCheckpoints,
   readTokenizer,
@@ -66,6 +66,7 @@ import {
 import { readTrainingState } from "./saved-state.ts";
 import { checkStart, type StartingPoint, startingPoint, startTokenizer } from "./starting-point.ts";
 import { createQuantRamp } from "./schedules.ts";
+import { checkOpened, openBackend, type OpenedRuns } from "./opened-runs.ts";
 import { runTraining } from "./trainer.ts";
 import type { TrainingData } from "./training-data.ts";
 
@@ -83,6 +84,8 @@ export interface TrainOptions {
   from?: string;
   /** Go on with a run: "auto" (`runFolder`, or the newest in `runsFolder`), a run's folder, or a checkpoint in one. */
   resume?: string;
+  /** A backend and text that the caller opened for several runs (opened-runs.ts), and closes; absent: opened here. */
+  opened?: OpenedRuns;
   /** Makes the sampler of a model, where samples are wanted: infer/ is not known here. */
   sampler?: (parts: { model: Transformer; tokenizer: Tokenizer; runtime: Runtime }) => SampleText;
   /** More callbacks, told after metrics and those of `train.callbacks`, and before evaluation, samples and saving. */
@@ -174,12 +177,9 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
   } else if (options.resume) onNote(`there is no run to go on with; beginning ${folder}`);
   checkDataFiles(config);
 
-  const backend = await createBackend({
-    backend: config.backend.name,
-    isa: config.backend.isa === "auto" ? undefined : config.backend.isa,
-    threads: config.backend.threads,
-  });
-  const open: { close(): void | Promise<void> }[] = [backend];
+  const { opened } = options;
+  const backend = opened?.backend ?? (await openBackend(config));
+  const open: { close(): void | Promise<void> }[] = opened ? [] : [backend];
   try {
     const precision = choosePrecision(config.train.precision, backend);
     let undo = resume ? () => {} : makeRunFolder(folder, claim);
@@ -193,7 +193,10 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
     try {
       const tokenizer = resume ? savedTokenizer(resume, config) : start && startTokenizer(start, config);
       if (start && !resume?.checkpoint) onNote(`beginning from the weights in ${start.folder}`);
-      const corpus = await prepareTrainingData(config, { tokenizer: tokenizer ?? undefined, onNote, signal });
+      if (opened) checkOpened(opened, config, tokenizer);
+      const corpus = opened
+        ? opened.data.forRun(config)
+        : await prepareTrainingData(config, { tokenizer: tokenizer ?? undefined, onNote, signal });
       open.push(corpus);
       const { feed, ahead } = openTrainingFeed(config, corpus);
       open.push({ close: () => feed.close?.() });
@@ -280,7 +283,7 @@ function chooseRun(
     throw new UsageError(
       `${resume.folder}: is a run of preset "${saved.preset}", but "${preset}" was asked for; leave the preset out, or begin a new run`,
     );
-  const own: ConfigLayer = { from: runPaths(resume.folder).config, patch: saved };
+  const own: ConfigLayer = { from: runPaths(resume.folder).config, patch: saved, resolved: true };
   // What a starting point says is of a new run: this one has its own.
   const config = resolveConfig([own, ...asked]);
   const before = resolveConfig([own]);

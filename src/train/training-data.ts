@@ -17,6 +17,11 @@ export interface TrainingData {
   validation: Validation | null;
   /** The shards were there before: reading ahead pays. */
   prepared: boolean;
+  /**
+   * The same text for another run that is open at the same time: with the batch, sequence, seed and evaluation of its config,
+   * whose `data` and `tokenizer` sections are the same (opened-runs.ts checks that). Closing it closes nothing.
+   */
+  forRun(config: RunConfig): TrainingData;
   close(): void;
 }
 

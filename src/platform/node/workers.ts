@@ -211,6 +211,9 @@ export function setUpEveryWorker(setup: WorkerSetup): void {
   everyWorker = setup;
 }
 
+/** What `setUpEveryWorker` was last called with: for processes, which are set up in the same way. */
+export const workerSetup = (): WorkerSetup | null => everyWorker;
+
 /** For files beside this: a thread that runs one of the entries here. */
 export function startWorker(
   work: { module: string; setup: unknown },
