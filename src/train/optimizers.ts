@@ -29,6 +29,7 @@ export {
   optimizerKeys,
   type StepValues,
   sumsOfSquares,
+  withParameters,
 } from "./optimizers/optimizer.ts";
 export { createSgd, type SgdSettings } from "./optimizers/sgd.ts";
 
