@@ -24,7 +24,7 @@ const slow = [
       "hub",
       "hub-file",
     ],
-    ...["train", "trainer", "mixed-corpus", "corpus", "starting-point", "audit", "contenders", "speed"],
+    ...["train", "trainer", "teaching", "mixed-corpus", "corpus", "starting-point", "audit", "contenders", "speed"],
     ...["humaneval", "wikitext-pytorch", "task-source", "chance", "tasks", "perplexity", "log-likelihood"],
     ...["workers", "service-worker", "file-map", "file-weights", "memory", "vocabulary"],
     ...["damage", "byte-level", "code-points", "parts", "encode-documents"],

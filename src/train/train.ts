@@ -194,8 +194,8 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
       const { feed, ahead } = openTrainingFeed(config, corpus);
       open.push({ close: () => feed.close?.() });
       const data = { feed, ahead, corpus };
-      // A run that goes on, and one from weights that are there, has the vocabulary that it had.
-      const sized = resume || start ? config : sizedByCharacters(wanted, layers, corpus.tokenizer, onNote);
+      // A run that goes on, and one from weights that are there, has the vocabulary that it had; a student its teacher's.
+      const sized = resume || start || teacher ? wanted : sizedByCharacters(config, layers, corpus.tokenizer, onNote);
       const taught = teacher && (await beTaught(sized, { teacher, corpus, runtime, onNote, signal }));
       if (taught) open.push({ close: taught.close });
       return await runWith({ config: sized, data, runtime, taught, resume, start, folder, clock, options });

@@ -33,8 +33,13 @@ export async function openTeacher(
   runtime: Runtime,
   onNote: (text: string) => void = () => {},
 ): Promise<Teacher> {
-  const path = await localModel(name, { onNote });
-  const { model, tokenizer, folder, refused, notes = [] } = await loadModel(path, runtime);
+  const {
+    model,
+    tokenizer,
+    folder,
+    refused,
+    notes = [],
+  } = await told(async () => loadModel(await localModel(name, { onNote }), runtime));
   for (const { path, reason } of refused) onNote(`teacher: not using ${path}: ${reason}`);
   for (const note of notes) onNote(`teacher: ${note}`);
   let disposed = false;
@@ -51,6 +56,16 @@ export async function openTeacher(
     return { name, model, tokenizer, hash: hashOfModel(folder), dispose };
   } catch (error) {
     dispose();
+    throw error;
+  }
+}
+
+/** An error of opening it, as one about the teacher. */
+async function told<T>(open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    if (error instanceof Error) error.message = `distill.teacher: ${error.message}`;
     throw error;
   }
 }

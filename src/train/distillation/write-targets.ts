@@ -36,7 +36,7 @@ import {
 import type { Teacher } from "./teacher.ts";
 
 /** Of a part: what a killed process has to do again is a fraction of it, and a text of a billion tokens has a few thousand. */
-const partBytes = 1 << 24;
+const defaultPartBytes = 1 << 24;
 
 export interface TargetsRequest {
   /** Where folders of targets lie, each under its key. */
@@ -50,6 +50,8 @@ export interface TargetsRequest {
   maskDocuments: boolean;
   /** Sequences that the teacher reads at once. */
   microBatch: number;
+  /** Of a part; absent: 16 MiB. */
+  partBytes?: number;
   onNote?: (text: string) => void;
   signal?: AbortSignal;
 }
@@ -89,7 +91,7 @@ export async function teacherTargets(request: TargetsRequest): Promise<TeacherTa
 }
 
 async function write(folder: string, identity: TargetsIdentity, request: TargetsRequest): Promise<void> {
-  const { teacher, onNote = () => {}, signal } = request;
+  const { teacher, partBytes = defaultPartBytes, onNote = () => {}, signal } = request;
   const perPart = Math.max(1, Math.floor(partBytes / recordBytes(identity)));
   const parts = Math.ceil(identity.sequences / perPart);
   const hashes: string[] = [];
