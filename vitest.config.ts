@@ -29,6 +29,7 @@ const slow = [
       "resume",
       "study",
       "trainer",
+      "teaching",
       "mixed-corpus",
       "corpus",
       "starting-point",

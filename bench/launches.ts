@@ -76,6 +76,12 @@ export function workOf(kernel: Pick<Kernel, "name">, arrays: Arrays, params: Num
     const products = name.includes("backward") ? 5 : 2;
     return { unit: float, operations: products * 2 * pairs * headWidth, bytes };
   }
+  if (name.startsWith("relation_kl")) {
+    // Products of all pairs of positions, of both models; backward adds two rows for each pair of the student's.
+    const { batch, length, width, teacherWidth } = params;
+    const products = width + teacherWidth + (name.includes("backward") ? 2 * width : 0);
+    return { unit: "float32", operations: 2 * batch * length ** 2 * products, bytes };
+  }
   const columns = ["n", "n0", "n1", "n2"].reduce((sum, key) => sum + (params[key] ?? 0), 0);
   if (params.m && params.k && columns) {
     const unit: Unit = name === "bit_linear_forward" || name.endsWith("_int8") ? "int8" : float;

@@ -24,6 +24,7 @@ export interface TrainCommandOptions {
   recipe?: string;
   runDir?: string;
   from?: string;
+  teacher?: string;
   quantRamp?: number;
   resume?: string | true;
   logEvery: number;
@@ -32,8 +33,8 @@ export interface TrainCommandOptions {
 
 const help = `
 A preset, or a config file that names one, gives every value; options change single ones. Any key of the config is an
-option: --section.key VALUE, the sections being model, data, tokenizer, optimizer, schedule, train, evaluation, samples,
-checkpoints, metrics and backend. --print-config shows all keys with the values that would be used.
+option: --section.key VALUE, the sections being model, data, tokenizer, optimizer, schedule, train, distill, evaluation,
+samples, checkpoints, metrics and backend. --print-config shows all keys with the values that would be used.
 
 Examples:
   # A text file of your own; the documents in it are separated by <|endoftext|>, or it is one
@@ -57,6 +58,9 @@ Examples:
   # A full-precision model made ternary: quantisation comes in by degrees, over the first 1000 steps
   bitnet import path/to/llama --to bitnet --no-sub-norms -o converted
   bitnet train tiny --from converted --quant-ramp 1000 --data FILE
+
+  # Learn from a teacher's probabilities as well as from the text (docs/distillation.md)
+  bitnet train tiny --data stories.txt --teacher runs/full --distill.alpha 0.5 --distill.temperature 2
 
   # Other values
   bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
@@ -112,6 +116,10 @@ export function trainCommand(): Command {
     .option(
       "--from <model>",
       "begin from the weights, model config and tokenizer of a model folder, checkpoint or run; without a preset: with the training settings of its run, or of the preset nearest in size",
+    )
+    .option(
+      "--teacher <model>",
+      "learn from this model's probabilities too: a run, checkpoint, model folder, .gguf or .bitnet file, or org/name on the hub",
     )
     .option(
       "--quant-ramp <steps>",
@@ -184,6 +192,7 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
     data: { ...(await textOf(options)), validFiles: valData, localCopy },
     tokenizer: { file: tokenizer },
     train: { steps, epochs, tokens, seed, quantRampSteps: options.quantRamp },
+    distill: { teacher: options.teacher },
     backend: { name: backend, isa, threads },
   };
   return [

@@ -24,6 +24,8 @@ export interface Batch {
    * from nothing) and nothing of the document before.
    */
   documentStart_BT?: Int32Array;
+  /** [B]: the number of each row's sequence in its source, whatever the order; absent in batches for evaluation. */
+  sequence_B?: Int32Array;
   /** From 0. */
   epoch: number;
   /** Of the batch in its epoch, from 0. */
@@ -142,11 +144,13 @@ export function createBatches(options: BatchOptions): BatchSource {
     }
     const tokens_BT = new Int32Array(batch * sequence);
     const targets_BT = new Int32Array(batch * sequence);
+    const sequence_B = new Int32Array(batch);
     for (let b = 0; b < batch; b++) {
       const [from, to] = [b * sequence, (b + 1) * sequence];
-      reader.read(sequenceAt(index * batch + b), tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
+      sequence_B[b] = sequenceAt(index * batch + b);
+      reader.read(sequence_B[b], tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
     }
-    const result: Batch = { tokens_BT, targets_BT, epoch, index };
+    const result: Batch = { tokens_BT, targets_BT, sequence_B, epoch, index };
     if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, tokens.endOfText);
     if (options.lossAfter) ignoreBeforeMarker(tokens_BT, targets_BT, sequence, options.lossAfter, tokens.endOfText);
     index++;

@@ -38,4 +38,4 @@ export {
 export { checkQuantization, type LayerChoice, maxPlannedBlocks, quantizationOf } from "./overrides.ts";
 export { type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
 export { type QuantizationConfig, quantizationSchema } from "./quantization.ts";
-export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";
+export { type Cache, type StateTap, type TokenBatch, Transformer } from "./transformer.ts";

@@ -11,6 +11,7 @@ import {
   hasTernaryWeights,
   type LinearLayer,
   ParameterFactory,
+  type Projections,
   RmsNorm,
   RotaryTable,
 } from "../nn/index.ts";
@@ -31,6 +32,19 @@ export interface TokenBatch {
   readonly length: number;
   /** [B, T]: for each token, the first token of its document, so that attention stops there; absent: see all before. */
   readonly documentStart?: Int32Array;
+  /** Told of the states of the blocks as they are computed. */
+  readonly tap?: StateTap;
+}
+
+/**
+ * Who looks at the states of blocks while they are computed (distillation compares them with a teacher's): tensors of the
+ * forward pass, not to be written, and to be held (`storage.retain()`) by who reads them later.
+ */
+export interface StateTap {
+  /** Of block `layer`, from 0: the projections that its attention compares. */
+  attention?(layer: number, projections: Projections): void;
+  /** What block `layer` gives, [B, T, C]. */
+  hidden?(layer: number, state: Tensor): void;
 }
 
 /** Keys and values of all layers, for one batch of sequences. */
@@ -216,7 +230,7 @@ export class Transformer {
 
   private normedStates(batch: TokenBatch, cache?: Cache, lastOnly = false): Tensor {
     const { runtime, config } = this;
-    const { tokens, batch: B, length: T, documentStart } = batch;
+    const { tokens, batch: B, length: T, documentStart, tap } = batch;
     const start = cache?.length ?? 0;
     if (tokens.length !== B * T) throw new ShapeError(`model: ${tokens.length} tokens for [${B}, ${T}]`);
     const room = cache?.capacity ?? config.contextLength;
@@ -229,10 +243,17 @@ export class Transformer {
     const mask = documentStart ? runtime.upload([B, T], "i32", documentStart) : undefined;
     let x = runtime.apply(embedding, [ids, this.embeddingTable.tensor], {});
     for (const [i, block] of this.blocks.entries()) {
-      const at = { rotaryTable: this.rotaryTable.upTo(start + T), start, documentStart: mask, cache: cache?.layers[i] };
+      const at: AttentionContext = {
+        rotaryTable: this.rotaryTable.upTo(start + T),
+        start,
+        documentStart: mask,
+        cache: cache?.layers[i],
+        ...(tap?.attention ? { onProjections: (projections) => tap.attention!(i, projections) } : {}),
+      };
       x = config.recompute
         ? runtime.checkpoint(([input]) => block.forward(runtime, input, at), [x])
         : block.forward(runtime, x, at);
+      tap?.hidden?.(i, x);
     }
     if (cache) cache.length += T;
     if (lastOnly) x = this.lastRows(x, B, T);

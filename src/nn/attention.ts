@@ -39,6 +39,15 @@ export interface AttentionContext {
   /** [B, T] i32: the first token that each token may see; absent: all before it. */
   documentStart?: Tensor;
   cache?: LayerCache;
+  /** Told of the projections of x, before positions are put into them: [B, T, H·D], and [B, T, G·D] twice. */
+  onProjections?(projections: Projections): void;
+}
+
+/** What attention compares and gathers. */
+export interface Projections {
+  readonly query: Tensor;
+  readonly key: Tensor;
+  readonly value: Tensor;
 }
 
 export class Attention {
@@ -65,6 +74,7 @@ export class Attention {
     const { heads, kvHeads } = this.config;
     const { start, rotaryTable, cache } = at;
     const [q0, k0, v] = applyLinear(runtime, x, [this.query, this.key, this.value]);
+    at.onProjections?.({ query: q0, key: k0, value: v });
     const q = runtime.apply(rotary, [q0, rotaryTable], { heads, start });
     const k = runtime.apply(rotary, [k0, rotaryTable], { heads: kvHeads, start });
     const mask = at.documentStart ? [at.documentStart] : [];

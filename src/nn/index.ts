@@ -1,5 +1,11 @@
 /** Layers: each with its config, its parameters and their initial values. */
-export { Attention, type AttentionConfig, type AttentionContext, type LayerCache } from "./attention.ts";
+export {
+  Attention,
+  type AttentionConfig,
+  type AttentionContext,
+  type LayerCache,
+  type Projections,
+} from "./attention.ts";
 export { type Estimator, estimators } from "./estimators/index.ts";
 export { FeedForward, type FeedForwardConfig } from "./feed-forward.ts";
 export { type Initial, ParameterFactory } from "./layer.ts";

@@ -8,6 +8,7 @@
  */
 import { type ModelConfig, type PresetName, presetConfig, presets } from "../model/config.ts";
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
+import { distillDefaults } from "./distillation/settings.ts";
 import { adamw } from "./optimizers/adamw.ts";
 import { plainSettings } from "./optimizers/optimizer.ts";
 import { cosine as cosineSchedule } from "./schedules/cosine.ts";
@@ -59,10 +60,11 @@ const tiny: Omit<RunConfig, "preset" | "recipe" | "model"> = {
     freeze: [],
     maxSkippedSteps: 5,
   },
+  distill: distillDefaults,
   evaluation: { every: 100, batches: 8, patience: null, minDelta: 0 },
   samples: { every: 100, prompts: [""], tokens: 60, temperature: 0.8 },
   checkpoints: { every: 100, first: false, keepLast: 2, keepBest: true },
-  metrics: { every: 1, layersEvery: 50, smoothing: 0.98, tensorboard: true },
+  metrics: { every: 1, layersEvery: 50, termsEvery: null, smoothing: 0.98, tensorboard: true },
   backend: { name: "auto", isa: "auto", threads: 0 },
 };
 

@@ -8,6 +8,7 @@ import { mixtureSchema } from "../data/mixing/spec.ts";
 import { plainMessage } from "../platform/issue.ts";
 import { modelConfigSchema } from "../model/config.ts";
 import { callbackKinds } from "./callbacks.ts";
+import { distillSchema } from "./distillation/settings.ts";
 import { objectiveKinds, type objectives } from "./objectives.ts";
 import { optimizerKinds, type optimizers } from "./optimizers.ts";
 import type { WeightConfig } from "./objectives/objective.ts";
@@ -123,6 +124,8 @@ function makeSchema() {
         message: "expected exactly one of train.steps, train.epochs and train.tokens; set the others to null",
         path: ["steps"],
       }),
+    /** Learning from a teacher beside the text (docs/distillation.md). */
+    distill: distillSchema,
     evaluation: z.strictObject({
       /** Steps between evaluations; null: only before and after training. */
       every: countOrNone,
@@ -158,6 +161,11 @@ function makeSchema() {
       every: count,
       /** Steps between lines that also describe every ternary layer; null: never. */
       layersEvery: countOrNone,
+      /**
+       * Steps between lines with the gradient norm of each objective alone, where there are several; null: never. Such a step
+       * costs one more forward and backward pass for each objective.
+       */
+      termsEvery: countOrNone,
       /** Share of the old value in the smoothed loss behind ppl_smoothed. */
       smoothing: z.number().min(0).lt(1),
       /** Write a TensorBoard event file beside it. */

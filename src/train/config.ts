@@ -12,6 +12,7 @@ import { show } from "../platform/show.ts";
 import { planModel } from "../model/plan.ts";
 import { presetRun } from "./config-presets.ts";
 import { type RunConfig, type RunConfigPatch, type RunConfigSchema, runConfigSchema } from "./config-schema.ts";
+import { checkDistill, refuseListed } from "./distillation/settings.ts";
 import { objectiveKinds } from "./objectives.ts";
 import { optimizerKinds } from "./optimizers.ts";
 import { readRecipe } from "./recipes.ts";
@@ -54,6 +55,7 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
   let config: Json = base;
   for (const { patch } of [{ patch: difference }, ...recipe, ...layers]) config = merge(config, patch as Json, []);
   if (isSection(config.data)) checkData(config.data);
+  if (isSection(config.train)) refuseListed(config.train.objectives);
   const checked = schema.safeParse(config);
   if (!checked.success) throw new UsageError(describeIssue(checked.error.issues[0], config));
   const { train, model } = checked.data;
@@ -73,6 +75,7 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
   const twice = twiceIn(train.objectives);
   if (twice !== undefined)
     throw new UsageError(`train.objectives: "${twice}" is there twice; leave one out, or add their weights up`);
+  checkDistill(checked.data.distill, { objectives: train.objectives, recompute: model.recompute ?? false });
   return checked.data;
 }
 

@@ -34,6 +34,8 @@ export interface StepEvent {
   parts?: Readonly<Record<string, number>>;
   /** L2 norm of the gradient before clipping. */
   gradNorm: number;
+  /** Of each objective times its weight, alone; absent but at the steps of `metrics.termsEvery`. */
+  termNorms?: Readonly<Record<string, number>>;
   learningRate: number;
   weightDecay: number;
   /** Targets in this step, and in all so far. */

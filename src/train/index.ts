@@ -25,6 +25,9 @@ export { presetNames } from "./config-presets.ts";
 export { type RunConfig, type RunConfigPatch, runConfigSchema } from "./config-schema.ts";
 export type { Controls, ControlsState } from "./controls.ts";
 export { type Corpus, prepareCorpus, prepareTrainingData } from "./corpus.ts";
+export { type DistillConfig, distillDefaults } from "./distillation/settings.ts";
+export { type SequenceTargets, type TeacherTargets, openTargets } from "./distillation/targets.ts";
+export { openTeacher, type Teacher } from "./distillation/teacher.ts";
 export type {
   Callback,
   GradientsEvent,
@@ -38,6 +41,7 @@ export type {
 } from "./events.ts";
 export { freeze, restoreFrozen } from "./freezing.ts";
 export { createObjectives, type ObjectiveChoice } from "./objectives.ts";
+export { besideTeacher, type DistillationParts, distillationObjectives } from "./objectives/distillation.ts";
 export { nextTokenObjective } from "./objectives/next-token.ts";
 export {
   defineObjective,
@@ -46,7 +50,9 @@ export {
   type ObjectiveContext,
   type ObjectiveDefinition,
   type ObjectiveLoss,
+  type StateKind,
   type StepForward,
+  type WantedState,
   type WeightConfig,
   weightSchema,
 } from "./objectives/objective.ts";

@@ -35,6 +35,7 @@ export {
   type StepValues,
   sumsOfSquares,
   type UpdateValues,
+  withParameters,
 } from "./optimizers/optimizer.ts";
 export { createSgd, type SgdSettings } from "./optimizers/sgd.ts";
 

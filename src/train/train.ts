@@ -45,10 +45,13 @@ import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
 import { changedSettings } from "./changed-settings.ts";
 import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
 import type { Callback, StopReason, Training } from "./events.ts";
+import { beTaught, sameTeacher, sizedByTeacher, type Teaching, tokenizerOfTeacher } from "./distillation/teaching.ts";
+import { openTeacher } from "./distillation/teacher.ts";
 import { freeze, restoreFrozen } from "./freezing.ts";
 import { createObjectives } from "./objectives.ts";
+import { besideTeacher, distillationObjectives } from "./objectives/distillation.ts";
 import type { WeightedObjective } from "./objectives/weighted.ts";
-import { createOptimizer, type NamedTensor } from "./optimizers.ts";
+import { createOptimizer, type NamedTensor, type Optimizer, withParameters } from "./optimizers.ts";
 import {
   findResumePoint,
   lockRun,
@@ -182,6 +185,11 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
   const open: { close(): void | Promise<void> }[] = opened ? [] : [backend];
   try {
     const precision = choosePrecision(config.train.precision, backend);
+    const runtime = new Runtime(backend, precision);
+    const { teacher: named } = config.distill;
+    const teacher = named === null ? null : await openTeacher(named, runtime, onNote);
+    if (teacher) open.push({ close: teacher.dispose });
+    const wanted = resume || start || !teacher ? config : sizedByTeacher(config, layers, teacher);
     let undo = resume ? () => {} : makeRunFolder(folder, claim);
     // Once a step is done there is something to go on with.
     const begun: Callback = {
@@ -191,20 +199,23 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
       },
     };
     try {
-      const tokenizer = resume ? savedTokenizer(resume, config) : start && startTokenizer(start, config);
+      const own = resume ? savedTokenizer(resume, config) : start && startTokenizer(start, config);
+      const tokenizer = own ?? (teacher && tokenizerOfTeacher(config, layers, teacher));
       if (start && !resume?.checkpoint) onNote(`beginning from the weights in ${start.folder}`);
-      if (opened) checkOpened(opened, config, tokenizer);
+      if (opened) checkOpened(opened, wanted, tokenizer);
       const corpus = opened
-        ? opened.data.forRun(config)
-        : await prepareTrainingData(config, { tokenizer: tokenizer ?? undefined, onNote, signal });
+        ? opened.data.forRun(wanted)
+        : await prepareTrainingData(wanted, { tokenizer: tokenizer ?? undefined, onNote, signal });
       open.push(corpus);
       const { feed, ahead } = openTrainingFeed(config, corpus);
       open.push({ close: () => feed.close?.() });
       const data = { feed, ahead, corpus };
-      // A run that goes on, and one from weights that are there, has the vocabulary that it had.
-      const sized = resume || start ? config : sizedByCharacters(config, layers, corpus.tokenizer, onNote);
+      // A run that goes on, and one from weights that are there, has the vocabulary that it had; a student its teacher's.
+      const sized = resume || start || teacher ? wanted : sizedByCharacters(config, layers, corpus.tokenizer, onNote);
+      const taught = teacher && (await beTaught(sized, { teacher, corpus, runtime, onNote, signal }));
+      if (taught) open.push({ close: taught.close });
       const told = { ...options, callbacks: [begun, ...(options.callbacks ?? [])] };
-      return await runWith({ config: sized, data, backend, precision, resume, start, folder, clock, options: told });
+      return await runWith({ config: sized, data, runtime, taught, resume, start, folder, clock, options: told });
     } catch (error) {
       undo();
       throw error;
@@ -324,33 +335,48 @@ function savedTokenizer({ folder, checkpoint }: ResumePoint, config: RunConfig):
 async function runWith(parts: {
   config: RunConfig;
   data: { feed: BatchFeed; ahead: number; corpus: TrainingData };
-  backend: Backend;
-  precision: Precision;
+  runtime: Runtime;
+  taught: Teaching | null;
   resume: ResumePoint | null;
   start: StartingPoint | null;
   folder: string;
   clock: Clock;
   options: TrainOptions;
 }): Promise<TrainReport> {
-  const { config, backend, precision, resume, start, folder, clock, options } = parts;
+  const { config, runtime, taught, resume, start, folder, clock, options } = parts;
+  const { backend, precision } = runtime;
   const { feed: data, ahead, corpus } = parts.data;
   const { tokenizer } = corpus;
   const { seed } = config.train;
   const derived = deriveRun(config, data.batchesPerEpoch);
-  const runtime = new Runtime(backend, precision);
   const model = new Transformer(runtime, config.model, seed);
   // Its state is made for what is trained: what is frozen is frozen first.
   const saved = resume?.checkpoint;
   const state = saved ? readTrainingState(saved.path, saved.state.training) : undefined;
   if (state) restoreFrozen(model.parameters, state.controls?.frozen ?? []);
   else freeze(model.parameters, config.train.freeze);
-  const optimizer = createOptimizer(runtime, model.parameters, config.optimizer);
   let objectives: WeightedObjective[] = [];
+  let made: Optimizer | undefined;
   try {
     const context = { runtime, model, steps: derived.steps };
     objectives = await createObjectives(config.train.objectives, context);
+    if (taught) {
+      const { alpha } = config.distill;
+      const list = distillationObjectives({
+        runtime,
+        student: model,
+        teacher: taught.by,
+        settings: config.distill,
+        seed,
+      });
+      objectives = [...besideTeacher(objectives, alpha), ...list];
+    }
+    const ownParameters = objectives.flatMap(({ objective }) => objective.parameters ?? []);
+    made = createOptimizer(runtime, [...model.parameters, ...ownParameters], config.optimizer);
+    const optimizer = made;
+    const saving = withParameters(optimizer, ownParameters);
     if (resume?.checkpoint && state) {
-      await restoreCheckpoint(resume.checkpoint.path, resume.checkpoint.state, model, optimizer);
+      await restoreCheckpoint(resume.checkpoint.path, resume.checkpoint.state, model, saving);
       data.restore(state.data);
     } else if (start) await restoreWeights(start.folder, model, { asStart: true });
     const paths = runPaths(folder);
@@ -376,6 +402,7 @@ async function runWith(parts: {
     const callbacks: Callback[] = named.filter((callback) => callback.beforeMetrics);
     callbacks.push(metrics(config.metrics, residentBytes), scalarsFile(paths.scalars), result);
     if (config.metrics.tensorboard) callbacks.push(tensorboard(paths.metrics, clock, processName()));
+    if (taught) callbacks.push(sameTeacher(taught));
     callbacks.push(...named.filter((callback) => !callback.beforeMetrics));
     if (corpus.validation) callbacks.push(evaluation(corpus.validation, config.evaluation.every));
     const { patience, minDelta } = config.evaluation;
@@ -391,14 +418,15 @@ async function runWith(parts: {
         ? samples({ ...config.samples, every }, sample, paths.samples, options.onNote ?? (() => {}))
         : null;
     if (sampling) callbacks.push(sampling.drawing);
-    const saving = checkpoints(config.checkpoints, paths.checkpoints, async (path, training) => {
+    const checkpointing = checkpoints(config.checkpoints, paths.checkpoints, async (path, training) => {
       // Saved weights are quantised anew when loaded; going on must do the same at this point.
       if (config.model.requantizeEvery > 1) for (const layer of model.ternaryLayers) layer.forgetQuantized();
       const saved = training.state();
       const callbackTensors = tensorsOf(callbacks, { runtime, model });
-      await saveCheckpoint(path, { model, tokenizer, optimizer, step: saved.step, training: saved, callbackTensors });
+      const state = { step: saved.step, training: saved, callbackTensors };
+      await saveCheckpoint(path, { model, tokenizer, optimizer: saving, ...state });
     });
-    callbacks.push(saving);
+    callbacks.push(checkpointing);
     if (sampling) callbacks.push(sampling.writing);
 
     if (saved && state) {
@@ -416,6 +444,7 @@ async function runWith(parts: {
         optimizer,
         schedule: derived.schedule,
         quantRamp: createQuantRamp(config.train.quantRampSteps),
+        termsEvery: config.metrics.termsEvery,
         steps: derived.steps,
         microBatch: derived.microBatch,
         clipNorm: config.optimizer.clipNorm,
@@ -435,7 +464,7 @@ async function runWith(parts: {
             return {
               state: then,
               async restore() {
-                await restoreCheckpoint(path, saved, model, optimizer);
+                await restoreCheckpoint(path, saved, model, saving);
                 await restoreCallbackTensors(path, tensorsOf(going, { runtime, model }), runtime);
               },
             };
@@ -459,14 +488,14 @@ async function runWith(parts: {
       best: bestMeasured,
       sources: data.use?.() ?? null,
       folder,
-      ...saving.found(),
+      ...checkpointing.found(),
       parameters: ready.parameters,
       peakMemoryBytes: peakResidentBytes(),
       refused: resume?.refused ?? [],
     };
   } finally {
     for (const { objective } of objectives) objective.dispose?.();
-    optimizer.dispose();
+    made?.dispose();
     model.dispose();
   }
 }

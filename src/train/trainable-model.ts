@@ -2,6 +2,7 @@
  * What training needs of a model: the contract alone, no code that runs a step. model/'s Transformer is one; a program of
  * its own may bring another. Named by the trainer, objectives, callbacks and evaluation.
  */
+import type { StateTap } from "../model/index.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
 
 /** Token ids on the host, row-major [B, T]. */
@@ -11,6 +12,8 @@ export interface ModelBatch {
   readonly length: number;
   /** [B, T]: the first token of each token's document, so that attention stops there; absent: attention sees all before. */
   readonly documentStart?: Int32Array;
+  /** Told of the states of the blocks as they are computed, by models that can tell; a teacher's are compared with them. */
+  readonly tap?: StateTap;
 }
 
 export interface TrainableModel {

@@ -33,6 +33,8 @@ export interface TrainerParts {
   schedule: Schedule;
   /** How far quantisation is let in at a step (schedules.ts); absent: whole, always. */
   quantRamp?: (step: number) => number;
+  /** Steps between measurements of each objective's own gradient norm; absent or null: never. */
+  termsEvery?: number | null;
   /** N: the run ends after this step. */
   steps: number;
   /** Sequences computed at once. */
@@ -79,6 +81,7 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
   };
   const objectives = parts.objectives ?? [{ objective: nextTokenObjective, weight: 1 }];
   checkObjectives(objectives);
+  const ownParameters = objectives.flatMap(({ objective }) => objective.parameters ?? []);
   optimizer.updates = from?.updates ?? 0;
   for (const callback of callbacks) {
     const saved = from?.callbacks[callback.name];
@@ -158,12 +161,14 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     const ramp = parts.quantRamp?.(step);
     const lambdaOf = controls.lambdaOf(ramp);
     const progress = (step - 1) / steps;
-    const made = await atStep(model, { lambdaOf, progress }, () =>
-      accumulateGradient({ ...parts, objectives }, batch, step),
-    );
+    const { made, termNorms } = await atStep(model, { lambdaOf, progress }, async () => ({
+      termNorms: await normsOfTerms(batch),
+      made: await accumulateGradient({ ...parts, objectives }, batch, step),
+    }));
     const { loss, tokens, parts: lossParts } = made;
-    const squares = await gradientSquares(runtime, model.parameters);
-    const gradNorm = normOf(squares);
+    const all = await gradientSquares(runtime, [...model.parameters, ...ownParameters]);
+    const squares = all.subarray(0, model.parameters.length);
+    const gradNorm = normOf(all);
     const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
     const measured = { step, loss, ...optional("parts", lossParts), gradNorm };
     const skipReason = await controls.whileUpdateIsOpen(() =>
@@ -202,10 +207,26 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
       skippedSteps,
       elapsedMs: clock.monotonicMs() - startMs,
       dataWaitMs,
+      ...optional("termNorms", termNorms),
       ...optional("passedOver", batch.passedOver),
       ...optional("quantLambda", lambdaOf ? meanLambda(model, lambdaOf, ramp) : undefined),
       ...(data.use ? { sources: data.use() } : {}),
     };
+  }
+
+  /** The gradient norm of each objective times its weight, by a forward and backward pass of its own; only at some steps. */
+  async function normsOfTerms(batch: Batch): Promise<Record<string, number> | undefined> {
+    const { termsEvery } = parts;
+    if (!termsEvery || step % termsEvery !== 0 || objectives.length < 2) return undefined;
+    const trained = [...model.parameters, ...ownParameters];
+    const norms: Record<string, number> = {};
+    for (const one of objectives) {
+      if ((typeof one.weight === "number" ? one.weight : one.weight(step)) === 0) continue;
+      await accumulateGradient({ ...parts, objectives: [one] }, batch, step);
+      norms[one.objective.name] = normOf(await gradientSquares(runtime, trained));
+      for (const parameter of trained) parameter.clearGradient();
+    }
+    return norms;
   }
 
   async function rollBack(reason: string): Promise<void> {
@@ -248,7 +269,7 @@ function meanLambda(model: TrainableModel, lambdaOf: LambdaOf, ramp: number | un
  */
 async function accumulateGradient(
   { runtime, model, data, microBatch, objectives }: TrainerParts & { objectives: readonly WeightedObjective[] },
-  { tokens_BT, targets_BT, documentStart_BT }: Batch,
+  { tokens_BT, targets_BT, documentStart_BT, sequence_B, ...rest }: Batch & { source_B?: Uint16Array },
   step: number,
 ): Promise<{ loss: number; tokens: number; parts?: Record<string, number> }> {
   const { batch: B, sequence: T } = data;
@@ -276,6 +297,8 @@ async function accumulateGradient(
       batch: rows,
       length: T,
       documentStart: documentStart_BT && piece(documentStart_BT),
+      ...optional("sequences", sequence_B?.subarray(from, from + rows)),
+      ...optional("sources", rest.source_B?.subarray(from, from + rows)),
     };
     const held: [name: string, tensor: Tensor][] = [];
     const value = runtime.gradient(() => {

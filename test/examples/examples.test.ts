@@ -62,6 +62,13 @@ const programs: Record<string, () => Promise<void>> = {
     expect(written).toMatch(/^step 3: \{"next-token":[\d.]+,"late-tokens-example":[\d.]+\}$/m);
     expect(written).toMatch(/^validation loss \d/m);
   },
+  async "distill.mjs"() {
+    const written = await node("distill.mjs", text, "3");
+    expect(written).toMatch(
+      /^step 3: losses \{"next-token":[\d.]+,"distillation":[\d.e-]+\}, gradient norms \{"next-token":/m,
+    );
+    expect(written.match(/validation loss \d/g)).toHaveLength(3);
+  },
   async "own-optimizer.mjs"() {
     expect(await node("own-optimizer.mjs", text, "3")).toMatch(/^validation loss \d/);
   },

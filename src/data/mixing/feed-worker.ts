@@ -21,7 +21,8 @@ export function createHandler(spec: FeedSpec): JobHandler<FeedJob, FedBatch | nu
       return { result: null };
     }
     const batch = await feed.next();
-    const arrays = [batch.tokens_BT, batch.targets_BT, batch.documentStart_BT, (batch as MixtureBatch).source_B];
+    const { tokens_BT, targets_BT, documentStart_BT, sequence_B } = batch;
+    const arrays = [tokens_BT, targets_BT, documentStart_BT, sequence_B, (batch as MixtureBatch).source_B];
     const transfer = arrays.flatMap((array) => (array ? [array.buffer as ArrayBuffer] : []));
     return { result: { batch, position: feed.state(), use: feed.use?.() ?? null }, transfer };
   };

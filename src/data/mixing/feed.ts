@@ -7,6 +7,7 @@ import { createBatches, type Batch, type BatchPosition } from "../batches.ts";
 import { openShards, readManifest, type SplitName } from "../dataset.ts";
 import { FormatError } from "../../platform/errors.ts";
 import { openSplit, type PreparedSplit } from "../prepared-split.ts";
+import { type SequenceReader, sequencesOf } from "../sequences.ts";
 import type { Share } from "../share.ts";
 import { streamOfShards } from "../shard-stream.ts";
 import { sliceOfStream, type TokenStream } from "../token-stream.ts";
@@ -82,6 +83,41 @@ export function openStream({ folders, split, range }: Pick<TextFeedSpec, "folder
   const all = streamOfShards(shards);
   if (range === null) return all;
   return Object.assign(sliceOfStream(all, range[0], range[1]), { close: () => all.close() });
+}
+
+/**
+ * What a feed's batches are cut from, each source's sequences by number (`Batch.sequence_B`), in the order of `source_B`; one
+ * text is the only source. The caller closes it.
+ */
+export function openSources(spec: FeedSpec): { sources: FeedSource[]; close(): void } {
+  const open: { close(): void }[] = [];
+  const close = () => {
+    for (const one of open) one.close();
+  };
+  try {
+    if (spec.kind === "text") {
+      const tokens = openStream(spec);
+      open.push(tokens);
+      const { endOfText } = tokens;
+      return { sources: [{ name: null, sequences: sequencesOf(tokens, spec.sequence), endOfText }], close };
+    }
+    const sources = spec.sources.map((source) => {
+      const made = openSource(source, spec);
+      open.push(made);
+      return { name: made.name, sequences: made.sequences, endOfText: made.endOfText };
+    });
+    return { sources, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+export interface FeedSource {
+  /** Of a mixture's source. */
+  name: string | null;
+  sequences: SequenceReader;
+  endOfText: number;
 }
 
 /**

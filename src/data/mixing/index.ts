@@ -2,11 +2,13 @@
 export {
   type BatchFeed,
   type DataPosition,
+  type FeedSource,
   type FeedSpec,
   type MixtureFeedSpec,
   openFeed,
   openMixture,
   openSource,
+  openSources,
   openStream,
   type PreparedSource,
   type TextFeedSpec,

@@ -102,6 +102,7 @@ export interface SourceUse {
 export interface MixtureBatch extends Batch {
   /** [B]: which source each row is from. */
   source_B: Uint16Array;
+  sequence_B: Int32Array;
 }
 
 export interface Mixture {
@@ -182,6 +183,7 @@ export function createMixture(options: MixtureOptions): Mixture {
     const tokens_BT = new Int32Array(batch * sequence);
     const targets_BT = new Int32Array(batch * sequence);
     const source_B = new Uint16Array(batch);
+    const sequence_B = new Int32Array(batch);
     const epoch = Math.floor(shares.draws / inAll);
     index = epoch === epochOf ? index : 0;
     epochOf = epoch;
@@ -193,10 +195,11 @@ export function createMixture(options: MixtureOptions): Mixture {
       const b = slot - part * batch;
       if (b < 0 || b >= batch) continue;
       const [from, to] = [b * sequence, (b + 1) * sequence];
-      sources[s].sequences.read(sequenceOf(s, c, share), tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
+      sequence_B[b] = sequenceOf(s, c, share);
+      sources[s].sequences.read(sequence_B[b], tokens_BT.subarray(from, to), targets_BT.subarray(from, to));
       source_B[b] = s;
     }
-    const result: MixtureBatch = { tokens_BT, targets_BT, source_B, epoch, index: index++ };
+    const result: MixtureBatch = { tokens_BT, targets_BT, source_B, sequence_B, epoch, index: index++ };
     if (options.documentStarts) result.documentStart_BT = documentStarts(tokens_BT, sequence, endOfText);
     if (options.lossAfter) ignoreBeforeMarker(tokens_BT, targets_BT, sequence, options.lossAfter, endOfText);
     return result;

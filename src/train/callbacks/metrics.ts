@@ -9,6 +9,7 @@
  *   of a quantisation ramp also: quant_lambda
  *   of objectives other than the next-token loss alone also: losses: { <objective>: its loss before its weight,
  *     <objective>.<part>: ... }; loss then is their weighted sum
+ *   every `termsEvery` steps of several objectives also: grad_norms: { <objective>: the gradient norm of its weighted loss }
  *   every `layersEvery` steps also: weights_flipped, flipped_since_step, and
  *     layers: { <name>: { minus, zero, plus (fractions), gamma, flipped } }
  *   and whatever callbacks of the run log (events.ts), such as flip_rate
@@ -28,6 +29,8 @@ import type { Callback, ScalarLine, StepEvent, Training } from "../events.ts";
 export interface MetricsConfig {
   every: number;
   layersEvery: number | null;
+  /** Of a step measured by the trainer: its line is always written. */
+  termsEvery?: number | null;
   smoothing: number;
 }
 
@@ -72,6 +75,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
     };
     if (passedOver > 0) line.skipped_batches = passedOver;
     if (event.parts) line.losses = event.parts;
+    if (event.termNorms) line.grad_norms = event.termNorms;
     if (event.quantLambda !== undefined) line.quant_lambda = round(event.quantLambda, 6);
     if (event.sources)
       line.sources = Object.fromEntries(
@@ -107,7 +111,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
             };
         }
         const wantsLayers = layers !== null && event.step % layersEvery! === 0;
-        if (!wantsLayers && event.step % every !== 0 && event.step !== training.steps) return;
+        if (!wantsLayers && !event.termNorms && event.step % every !== 0 && event.step !== training.steps) return;
         const line = describeStep(event, training);
         if (wantsLayers) Object.assign(line, await layers.measure(training, event.step));
         const logged = training.takeLogged();

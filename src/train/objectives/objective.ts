@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { plainMessage } from "../../platform/issue.ts";
-import type { Runtime, Tensor } from "../../tensor/index.ts";
+import type { Parameter, Runtime, Tensor } from "../../tensor/index.ts";
 import type { ModelBatch, TrainableModel } from "../trainable-model.ts";
 
 /** The sequences that are computed at once: a part of the step's batch. */
@@ -14,6 +14,9 @@ export interface ObjectiveBatch extends ModelBatch {
   readonly targets: Int32Array;
   /** Of them, how many count; at least one. */
   readonly targetCount: number;
+  /** [B]: the number of each row's sequence in its source, and, of a mixture, its source; absent where the feed does not say. */
+  readonly sequences?: Int32Array;
+  readonly sources?: Uint16Array;
 }
 
 /** What the objectives of a step share, computed when the first of them asks. */
@@ -25,6 +28,16 @@ export interface StepForward {
   logits(): Tensor;
   /** The batch's targets, i32 [B, T]. @throws DataError for one outside the logits' vocabulary */
   targets(): Tensor;
+  /** A state of the model under training, of a kind and block (from 0) that the objective has in `wants`. Not to be written. */
+  state(kind: StateKind, layer: number): Tensor;
+}
+
+/** A block's states: what it gives, and what its attention compares. */
+export type StateKind = "hidden" | "query" | "key" | "value";
+export interface WantedState {
+  readonly kind: StateKind;
+  /** From 0. */
+  readonly layer: number;
 }
 
 export interface ObjectiveLoss {
@@ -37,6 +50,10 @@ export interface ObjectiveLoss {
 export interface Objective {
   /** Names it in metrics; one of each in a run. */
   readonly name: string;
+  /** Parameters of its own, which are trained and saved with the run, and are no part of the model. */
+  readonly parameters?: readonly Parameter[];
+  /** States of the model under training that it asks `forward.state` for. */
+  readonly wants?: readonly WantedState[];
   /**
    * Called for every micro-batch, inside `runtime.gradient` and a scope: what it makes is freed. What is no part of the
    * model under training (a teacher) runs in `runtime.withoutGradient`. It must not change the batch.

@@ -8,7 +8,8 @@ import { ShapeError, UsageError } from "../../platform/errors.ts";
 import type { Runtime, Tensor } from "../../tensor/index.ts";
 import { checkTargets, type TargetSummary } from "../targets.ts";
 import type { TrainableModel } from "../trainable-model.ts";
-import type { Objective, ObjectiveBatch, StepForward } from "./objective.ts";
+import type { Objective, ObjectiveBatch, StepForward, WantedState } from "./objective.ts";
+import { StateHolder } from "./states.ts";
 
 export interface WeightedObjective {
   objective: Objective;
@@ -45,19 +46,25 @@ export function stepLoss(
   batch: ObjectiveBatch,
   summary: TargetSummary,
 ): StepLoss {
-  const shared = shareForward({ runtime, model, step }, batch, summary);
+  const weightOf = ({ objective, weight }: WeightedObjective) => {
+    const now = typeof weight === "number" ? weight : weight(step);
+    if (!(now >= 0 && Number.isFinite(now)))
+      throw new UsageError(
+        `objective "${objective.name}": its weight at step ${step} is ${now}; expected a number from 0`,
+      );
+    return now;
+  };
+  const wanted = objectives.flatMap((one) => (weightOf(one) === 0 ? [] : (one.objective.wants ?? [])));
+  const shared = shareForward({ runtime, model, step }, batch, { summary, wanted });
   const names: string[] = [];
   try {
     const [loss, ...parts] = runtime.scope(() => {
       const losses: Tensor[] = [];
       const weights: number[] = [];
       const logged: Tensor[] = [];
-      for (const { objective, weight } of objectives) {
-        const now = typeof weight === "number" ? weight : weight(step);
-        if (!(now >= 0 && Number.isFinite(now)))
-          throw new UsageError(
-            `objective "${objective.name}": its weight at step ${step} is ${now}; expected a number from 0`,
-          );
+      for (const one of objectives) {
+        const { objective } = one;
+        const now = weightOf(one);
         if (now === 0) continue;
         const { loss, parts = {} } = objective.loss(model, batch, shared.forward);
         if (sizeOf(loss.shape) !== 1)
@@ -78,12 +85,13 @@ export function stepLoss(
   }
 }
 
-/** Logits and targets, made when first asked for and held until `release`, in whatever scope that is. */
+/** Logits, states and targets, made when first asked for and held until `release`, in whatever scope that is. */
 function shareForward(
   { runtime, model, step }: { runtime: Runtime; model: TrainableModel; step: number },
   batch: ObjectiveBatch,
-  summary: TargetSummary,
+  { summary, wanted }: { summary: TargetSummary; wanted: readonly WantedState[] },
 ): { forward: StepForward; release(): void } {
+  const states = new StateHolder(wanted);
   let logits: Tensor | undefined;
   let targets: Tensor | undefined;
   const hold = (tensor: Tensor): Tensor => {
@@ -93,7 +101,11 @@ function shareForward(
   const forward: StepForward = {
     runtime,
     step,
-    logits: () => (logits ??= hold(model.logits(batch))),
+    logits: () => (logits ??= hold(model.logits(wanted.length === 0 ? batch : { ...batch, tap: states.tap }))),
+    state(kind, layer) {
+      forward.logits();
+      return states.get(kind, layer);
+    },
     targets() {
       if (targets) return targets;
       const { shape } = forward.logits();
@@ -106,6 +118,7 @@ function shareForward(
     forward,
     release() {
       logits?.storage.release();
+      states.release();
       targets?.storage.release();
     },
   };

@@ -266,6 +266,23 @@ export function assembleOptimizer<State extends ParameterState>(
   return optimizer;
 }
 
+/**
+ * What a checkpoint saves of an optimiser, and with it the values of parameters that are no part of the model (an objective's
+ * projection): trained, saved and resumed with the run, and in no exported model.
+ */
+export function withParameters(
+  optimizer: Optimizer,
+  parameters: readonly Parameter[],
+): { readonly kind: string; readonly state: readonly NamedTensor[] } {
+  if (parameters.length === 0) return optimizer;
+  return {
+    kind: optimizer.kind,
+    get state() {
+      return [...optimizer.state, ...parameters.map(({ name, tensor }) => ({ name: `parameter.${name}`, tensor }))];
+    },
+  };
+}
+
 /** A zeroed float32 tensor of a shape, outside every scope. */
 export function zeros(runtime: Runtime, shape: readonly number[]): Tensor {
   const tensor = runtime.empty(shape);
