@@ -24,6 +24,7 @@ export interface TrainCommandOptions {
   runDir?: string;
   from?: string;
   quantRamp?: number;
+  overrides?: string;
   resume?: string | true;
   logEvery: number;
   printConfig?: true;
@@ -56,6 +57,9 @@ Examples:
   # A full-precision model made ternary: quantisation comes in by degrees, over the first 1000 steps
   bitnet import path/to/llama --to bitnet --no-sub-norms -o converted
   bitnet train tiny --from converted --quant-ramp 1000 --data FILE
+
+  # Some layers in int8 or float, as bitnet sensitivity found them
+  bitnet train tiny --data stories.txt --overrides overrides.yaml
 
   # Other values
   bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
@@ -106,6 +110,10 @@ export function trainCommand(): Command {
       "--quant-ramp <steps>",
       "let quantisation in by degrees, for a model made by import --to bitnet",
       wholeNumber(0),
+    )
+    .option(
+      "--overrides <file>",
+      "quantizers of single layers, over those of the preset or config: a file with model.quantization, as bitnet sensitivity writes it",
     )
     .option("--resume [run]", "go on with a run or checkpoint; without a path: with the newest, in --run-dir or runs/")
     .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
@@ -171,6 +179,7 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
   };
   return [
     ...(names.length > 0 ? [await baseLayer(names[0])] : []),
+    ...(await overridesLayer(options)),
     { from: "options", patch: withoutUndefined(patch) as RunConfigPatch },
     ...parseOverrides(
       overrides,
@@ -208,6 +217,13 @@ async function baseLayer(name: string): Promise<ConfigLayer> {
   const { parseConfig } = await import("../train/index.ts");
   const { readWhole } = await import("../platform/files.ts");
   return { from: name, patch: parseConfig(new TextDecoder().decode(readWhole(name, 2 ** 20)), name) };
+}
+
+/** --overrides: checked as the file that it is, so that what else stands in it is refused. */
+async function overridesLayer({ overrides: file }: TrainCommandOptions): Promise<ConfigLayer[]> {
+  if (file === undefined) return [];
+  const { readOverrides } = await import("../exchange/index.ts");
+  return [{ from: file, patch: { model: { quantization: readOverrides(file) } } }];
 }
 
 /** Keys without a value would count as set. */

@@ -49,4 +49,5 @@ export {
   type OpenedModel,
   refusePre,
 } from "./open-model.ts";
+export { overridesText, parseOverridesFile, readOverrides } from "./overrides-file.ts";
 export { saveTransformersJs, type TransformersJsOptions } from "./transformers-js.ts";

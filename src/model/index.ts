@@ -38,4 +38,5 @@ export {
 export { checkQuantization, type LayerChoice, maxPlannedBlocks, quantizationOf } from "./overrides.ts";
 export { type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
 export { type QuantizationConfig, quantizationSchema } from "./quantization.ts";
+export { checkLatent, requantize, withQuantization } from "./requantize.ts";
 export { type Cache, type TokenBatch, Transformer } from "./transformer.ts";

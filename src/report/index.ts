@@ -12,4 +12,5 @@ export { buildReport, type Report, type ReportOptions } from "./report.ts";
 export { checkTasks, type TaskPlan } from "./tasks.ts";
 export { createStore, type Kept, type Made, type MeasurementStore, type PartKey, type StoreOptions } from "./store.ts";
 export { writeReport } from "./write.ts";
+export { sensitivityPage, type SensitivityPageOptions } from "./sensitivity-page.ts";
 export { inspectionPage, type InspectionPageOptions } from "./inspection-page.ts";

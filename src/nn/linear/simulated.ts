@@ -28,7 +28,7 @@ export const simulated: LinearKind = {
     const inputs = new Map<string, Tensor>();
     const inputOf = ({ spec: { activations }, lambda }: LinearLayer): Tensor => {
       if (!activations) return input.floats(runtime);
-      const key = `${activations.name} ${lambda}`;
+      const key = `${activations.name} ${JSON.stringify(activations.settings)} ${lambda}`;
       const x = inputs.get(key) ?? runtime.apply(activations.op, [input.floats(runtime)], { lambda });
       inputs.set(key, x);
       return x;
