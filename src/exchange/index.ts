@@ -27,6 +27,7 @@ export {
   scaleFactorOf,
   withoutTextEnds,
 } from "./gguf/index.ts";
+export { type Matrix, matrixOf } from "./matrix.ts";
 export { convertToBitnet } from "./convert.ts";
 export {
   exportHuggingFace,
