@@ -1,7 +1,10 @@
 /** Measurements over models and runs, as plain JSON (`bitnet.ts/analysis`). docs/report.md says what each number is. */
 export { type AuditOptions, type AuditReport, auditModel } from "./audit.ts";
 export type { AuditCheck, Verdict } from "./audit-judges.ts";
+export * from "./calibration/index.ts";
 export { bitsPerWeight, type CompactFileMeasurement, type CompactLayer, measureCompactFile } from "./compact-file.ts";
+export type { LossOfSample, Measured, SampleOptions } from "./sample.ts";
+export * from "./sensitivity/index.ts";
 export { measureSize, type SizeMeasurement } from "./size.ts";
 export {
   type Contender,

@@ -1,7 +1,5 @@
 /** `bitnet eval`: loss, perplexity and bits per byte of a model on a text, or known tasks. Definitions: docs/evaluation.md. */
 import { Command, Option } from "commander";
-import type { SourceFormat } from "../corpus/index.ts";
-import type { TokenStream } from "../data/index.ts";
 import type { LossResult, Progress } from "../eval/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { addTaskOptions, runTasks, type TaskOptions } from "./support/eval-tasks.ts";
@@ -10,51 +8,35 @@ import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
 import { type OpenedForUse, openModel, tokenizerOf } from "./support/model.ts";
 import { refuseOtherOptions } from "./support/eval-options.ts";
 import { addEngineOptions } from "./support/engine-options.ts";
+import { addOverridesOption } from "./support/model-options.ts";
 import { modelWords, wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
+import { addTextOptions, openText, type TextFlags } from "./support/text.ts";
 
-interface EvalOptions extends TaskOptions {
+interface EvalOptions extends TaskOptions, TextFlags {
   model?: string;
   /** Of -m, the argument, or the option's older name. */
   checkpoint?: string;
   data?: string[];
-  format?: SourceFormat;
-  split: "train" | "valid";
-  separator?: string;
-  field?: string;
   batch: number;
   sequence?: number;
   stride?: number;
   maxTokens?: number;
   maskDocuments?: boolean;
   scoreEndOfText: boolean;
-  cacheDir: string;
   json?: boolean;
 }
 
 export function evalCommand(): Command {
-  const command = new Command("eval")
+  const model = new Command("eval")
     .summary("perplexity on a text; ARC, HellaSwag, HumanEval ...")
     .description(
       "Scores every token of a text once, in order, or runs tasks of lm-evaluation-harness. Compare models of different tokenizers by bits per byte, never by perplexity.",
     )
     .argument("[model]", "the same as -m")
     .option("-m, --model <model>", modelWords)
-    .addOption(new Option("--checkpoint <model>", "the same as -m").hideHelp())
-    .option(
-      "-d, --data <paths...>",
-      "text: .txt, .jsonl, WikiText (.raw, .tokens), also .gz; folders of them; or one prepared dataset",
-    )
-    .addOption(
-      new Option("--format <name>", "what the files are, where their names do not tell").choices([
-        "text",
-        "jsonl",
-        "wikitext",
-      ]),
-    )
-    .addOption(new Option("--split <name>", "of a prepared dataset").choices(["train", "valid"]).default("valid"))
-    .option("--separator <text>", 'between documents of .txt files (default: "<|endoftext|>")')
-    .option("--field <name>", 'with the text in .jsonl files (default: "text")')
+    .addOption(new Option("--checkpoint <model>", "the same as -m").hideHelp());
+  const command = addTextOptions(model)
     .option(
       "--batch <n>",
       "sequences, or items of a task, at once: memory and speed, not the result",
@@ -69,7 +51,7 @@ export function evalCommand(): Command {
     .option("--cache-dir <folder>", "where encoded text is kept", "runs/cache")
     .option("--json", "print the result as JSON")
     .option("-o, --output <file>", "write the result there as JSON");
-  return addEngineOptions(addTaskOptions(command))
+  return addEngineOptions(addOverridesOption(addTaskOptions(command)))
     .addHelpText(
       "after",
       `
@@ -81,6 +63,7 @@ Examples:
   bitnet eval -m runs/tiny-bitnet-1 --data held-out.txt --stride 64 --json
   bitnet eval -m runs/tiny-bitnet-1 --data c4-validation.00000-of-00008.json.gz --format jsonl
   bitnet eval -m runs/tiny-bitnet-1 --data wiki.test.raw --format text --separator none --stride 128
+  bitnet eval -m runs/tiny-bitnet-1 --data held-out.txt --overrides overrides.yaml
   bitnet eval -m runs/tiny-bitnet-1 --task wikitext --data wiki.valid.raw
   bitnet eval -m runs/tiny-bitnet-1 --task arc_easy,hellaswag --task-data tasks/ --limit 500 -o results.json
   bitnet eval model.gguf --task all --task-data tasks/
@@ -152,37 +135,6 @@ async function scoreText(
     return await evaluateLoss(model, tokens, { ...sizes, textBytes, signal, onProgress });
   } finally {
     tokens.close();
-  }
-}
-
-/** A prepared dataset's split, or files, encoded (or found encoded) in the cache. */
-async function openText(tokenizer: Tokenizer, options: TextOptions, signal: AbortSignal): Promise<TokenStream> {
-  const { prepareTokens } = await import("../corpus/index.ts");
-  const { isDataset, openTokens, readManifest } = await import("../data/index.ts");
-  const { DataError } = await import("../platform/errors.ts");
-  const { data, split, separator, field, format, cacheDir } = options;
-  if (data.length === 1 && isDataset(data[0])) {
-    if (readManifest(data[0]).tokenizer.hash !== tokenizer.hash)
-      throw new DataError(
-        `${data[0]}: was encoded with another tokenizer than the model's; evaluate on the text itself, or prepare it with the model's tokenizer`,
-      );
-    return openTokens(data[0], split);
-  }
-  const { createDocumentEncoder } = await import("../tokenizer/index.ts");
-  const encoder = createDocumentEncoder(tokenizer, { threads: options.threads, signal });
-  try {
-    const prepared = await prepareTokens({
-      sources: data,
-      tokenizer: encoder,
-      cacheDir,
-      separator,
-      field,
-      format,
-      signal,
-    });
-    return openTokens(prepared.folder, "train");
-  } finally {
-    await encoder.close();
   }
 }
 

@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { exportFormats } from "./support/export-formats.ts";
 import { ownOptions } from "./support/format-options.ts";
-import { addModelOptions, type ModelFlags } from "./support/model-options.ts";
+import { addModelOptions, addOverridesOption, type ModelFlags } from "./support/model-options.ts";
 import { addBackendOptions, type BackendOptions, modelWords, readBackendOptions } from "./support/options.ts";
 
 interface ExportOptions extends BackendOptions, ModelFlags {
@@ -22,7 +22,7 @@ export function exportCommand(): Command {
     .option("-t, --type <name>", "how numbers are stored; each format has its own")
     .option("-o, --output <path>", "file or folder to write; without it, named after the model, here");
   for (const format of exportFormats) format.addOptions?.(command);
-  return addBackendOptions(addModelOptions(command))
+  return addBackendOptions(addOverridesOption(addModelOptions(command)))
     .addHelpText(
       "after",
       `
@@ -36,6 +36,7 @@ Examples:
   bitnet export runs/tiny-bitnet-1 --format gguf --type tq2_0 -o tiny.gguf
   bitnet export runs/tiny-bitnet-1 --type f16
   bitnet export runs/tiny-bitnet-1 --format compact --embeddings int8 -o tiny.bitnet
+  bitnet export runs/tiny-bitnet-1 --type tq2_0 --overrides overrides.yaml
   bitnet export runs/tiny-bitnet-1 --format onnx -o tiny.onnx`,
     )
     .action((input: string, options: ExportOptions) => run(command, input, options));
@@ -45,7 +46,9 @@ async function run(command: Command, input: string, options: ExportOptions): Pro
   const format = exportFormats.find(({ name }) => name === options.format)!;
   const own = ownOptions(command, format, exportFormats);
   const write = await format.load();
-  const { type, output, pre, startToken } = options;
+  const { type, output, pre, startToken, overrides } = options;
   const backend = readBackendOptions(options);
-  process.stdout.write(await write({ input, output, type, backend, words: { pre, startToken }, options: own }));
+  process.stdout.write(
+    await write({ input, output, type, backend, words: { pre, startToken, overrides }, options: own }),
+  );
 }

@@ -79,6 +79,16 @@ export const entries: readonly Entry[] = [
     load: async () => (await import("./audit.ts")).auditCommand(),
   },
   {
+    name: "sensitivity",
+    summary: "what each layer's quantization costs; mixed precision in a budget",
+    load: async () => (await import("./sensitivity.ts")).sensitivityCommand(),
+  },
+  {
+    name: "calibrate",
+    summary: "inputs and scales on a text; post-training ternarization",
+    load: async () => (await import("./calibrate.ts")).calibrateCommand(),
+  },
+  {
     name: "inspect",
     summary: "layers, parameters and memory of a preset, config or checkpoint",
     load: async () => (await import("./inspect.ts")).inspectCommand(),

@@ -26,6 +26,7 @@ export interface TrainCommandOptions {
   from?: string;
   teacher?: string;
   quantRamp?: number;
+  overrides?: string;
   resume?: string | true;
   logEvery: number;
   printConfig?: true;
@@ -61,6 +62,8 @@ Examples:
 
   # Learn from a teacher's probabilities as well as from the text (docs/distillation.md)
   bitnet train tiny --data stories.txt --teacher runs/full --distill.alpha 0.5 --distill.temperature 2
+  # Some layers in int8 or float, as bitnet sensitivity found them
+  bitnet train tiny --data stories.txt --overrides overrides.yaml
 
   # Other values
   bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
@@ -130,6 +133,10 @@ export function trainCommand(): Command {
       "--resume [run]",
       "go on with a run or checkpoint; without a path, or auto: with that in --run-dir, else the newest in runs/. A run without a checkpoint begins again",
     )
+    .option(
+      "--overrides <file>",
+      "quantizers of single layers, over those of the preset or config: a file with model.quantization, as bitnet sensitivity writes it",
+    )
     .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
     .option("--print-config", "print the config that would be used, and do nothing")
     .allowUnknownOption()
@@ -197,6 +204,7 @@ export async function layersOf(options: TrainCommandOptions, command: Command): 
   };
   return [
     ...(names.length > 0 ? [await baseLayer(names[0])] : []),
+    ...(await overridesLayer(options)),
     { from: "options", patch: withoutUndefined(patch) as RunConfigPatch },
     ...parseOverrides(
       overrides,
@@ -237,6 +245,13 @@ async function baseLayer(name: string): Promise<ConfigLayer> {
   const { parseConfig } = await import("../train/index.ts");
   const { readWhole } = await import("../platform/files.ts");
   return { from: name, patch: parseConfig(new TextDecoder().decode(readWhole(name, 2 ** 20)), name) };
+}
+
+/** --overrides: checked as the file that it is, so that what else stands in it is refused. */
+async function overridesLayer({ overrides: file }: TrainCommandOptions): Promise<ConfigLayer[]> {
+  if (file === undefined) return [];
+  const { readOverrides } = await import("../exchange/index.ts");
+  return [{ from: file, patch: { model: { quantization: readOverrides(file) } } }];
 }
 
 /** Keys without a value would count as set. */

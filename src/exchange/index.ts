@@ -27,6 +27,7 @@ export {
   scaleFactorOf,
   withoutTextEnds,
 } from "./gguf/index.ts";
+export { type Matrix, matrixOf } from "./matrix.ts";
 export { convertToBitnet } from "./convert.ts";
 export {
   exportHuggingFace,
@@ -49,4 +50,5 @@ export {
   type OpenedModel,
   refusePre,
 } from "./open-model.ts";
+export { overridesText, parseOverridesFile, readOverrides } from "./overrides-file.ts";
 export { saveTransformersJs, type TransformersJsOptions } from "./transformers-js.ts";

@@ -6,6 +6,7 @@ import { resolveModelFolder } from "../checkpoint/find.ts";
 import { checkModelFolder, type LoadedModel, loadModelFolder, readModelConfig } from "../checkpoint/model-folder.ts";
 import { stateFile, verifyCheckpoint } from "../checkpoint/training-state.ts";
 import { isCompactFile } from "../formats/compact/index.ts";
+import { type QuantizationConfig, requantize, withQuantization } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { describePath, exists, joinPath } from "../platform/files.ts";
 import type { Runtime } from "../tensor/index.ts";
@@ -29,6 +30,8 @@ export interface OpenedModel extends LoadedModel {
 }
 
 export interface LoadOptions extends HubOptions {
+  /** Other quantizers, laid over the model's own (an overrides file: overrides-file.ts). */
+  overrides?: QuantizationConfig;
   /** Of a GGUF file: how its byte-level BPE cuts text, by a name of tokenizer.ggml.pre. */
   pre?: string;
 }
@@ -41,8 +44,24 @@ export interface LoadOptions extends HubOptions {
  * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
  */
 export async function loadModel(nameOrPath: string, runtime: Runtime, options: LoadOptions = {}): Promise<OpenedModel> {
-  const { pre, ...hub } = options;
+  const { pre, overrides, ...hub } = options;
   const path = await localModel(nameOrPath, hub);
+  const opened = await openAsItIs(path, runtime, pre);
+  return overrides ? withOverrides(opened, overrides) : opened;
+}
+
+/** The model with other quantizers, in place of the one opened. */
+async function withOverrides(opened: OpenedModel, overrides: QuantizationConfig): Promise<OpenedModel> {
+  const { model } = opened;
+  try {
+    const config = withQuantization(model.config, overrides);
+    return { ...opened, model: await requantize(model, config), config };
+  } finally {
+    model.dispose();
+  }
+}
+
+async function openAsItIs(path: string, runtime: Runtime, pre: string | undefined): Promise<OpenedModel> {
   if (isGgufPath(path)) return { ...(await loadGguf(path, runtime, { pre })), folder: path, step: null, refused: [] };
   refusePre(path, pre);
   if (isCompactPath(path)) return { ...(await loadCompact(path, runtime)), folder: path, refused: [] };

@@ -15,7 +15,7 @@ import {
   openGgufModel,
   refusePre,
 } from "../exchange/index.ts";
-import type { ModelConfig } from "../model/index.ts";
+import type { ModelConfig, QuantizationConfig } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";
 import { Runtime } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -45,6 +45,8 @@ export interface OpenEngineOptions {
   startToken?: StartTokenChoice;
   /** Of a GGUF file: how its byte-level BPE cuts text, by a name of tokenizer.ggml.pre. */
   pre?: string;
+  /** Other quantizers, laid over the model's own, as an overrides file has them. */
+  overrides?: QuantizationConfig;
 }
 
 export interface OpenedEngine {
@@ -78,7 +80,7 @@ export interface OpenedEngine {
  * @throws FileError, FormatError, UnsupportedError or UsageError, saying what is wrong where
  */
 export async function openEngine(path: string, options: OpenEngineOptions = {}): Promise<OpenedEngine> {
-  const { engine: wanted = "auto", packed, pre } = options;
+  const { engine: wanted = "auto", packed, pre, overrides } = options;
   if (wanted === "float" && packed && Object.values(packed).some((value) => value !== undefined))
     throw new UsageError(
       "open: options of the packed engine were given, and the float engine asked for; leave out one",
@@ -89,8 +91,8 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
     const kindOf = (config: ModelConfig) =>
       wanted === "auto" ? (runsPacked(config) || packed ? "packed" : "float") : wanted;
     const opened =
-      (await openFileDirectly(found, kindOf, backend, { packed, pre })) ??
-      (await openModel(found, kindOf, backend, { packed, pre }));
+      (overrides ? null : await openFileDirectly(found, kindOf, backend, { packed, pre })) ??
+      (await openModel(found, kindOf, backend, { packed, pre, overrides }));
     const { engine, free, kind, config, folder, step, refused } = opened;
     const tokenizer = tokenizerOf(opened);
     return {
@@ -113,7 +115,7 @@ export async function openEngine(path: string, options: OpenEngineOptions = {}):
 
 type Opened = Omit<OpenedModel, "model"> & { engine: Engine; kind: OpenedEngine["kind"]; free(): void };
 type KindOf = (config: ModelConfig) => OpenedEngine["kind"];
-type How = Pick<OpenEngineOptions, "packed" | "pre">;
+type How = Pick<OpenEngineOptions, "packed" | "pre" | "overrides">;
 
 /** The packed engine over a GGUF or compact file, without a model in between; null for what else there is. */
 async function openFileDirectly(
@@ -159,8 +161,13 @@ async function openFileDirectly(
 }
 
 /** Whatever path it is: a model is loaded, and packed if that is wanted. */
-async function openModel(path: string, kindOf: KindOf, backend: Backend, { packed, pre }: How): Promise<Opened> {
-  const { model, ...opened } = await loadModel(path, new Runtime(backend), { pre });
+async function openModel(
+  path: string,
+  kindOf: KindOf,
+  backend: Backend,
+  { packed, pre, overrides }: How,
+): Promise<Opened> {
+  const { model, ...opened } = await loadModel(path, new Runtime(backend), { pre, overrides });
   const kind = kindOf(opened.config);
   if (kind === "packed") {
     const engine = await packModel(model, packed);

@@ -39,3 +39,4 @@ export { checkQuantization, type LayerChoice, maxPlannedBlocks, quantizationOf }
 export { type LayerPlan, type LinearRole, type ModelPlan, planModel } from "./plan.ts";
 export { type QuantizationConfig, quantizationSchema } from "./quantization.ts";
 export { type Cache, type StateTap, type TokenBatch, Transformer } from "./transformer.ts";
+export { checkLatent, requantize, withQuantization } from "./requantize.ts";

@@ -83,7 +83,10 @@ describe("refuses", () => {
       { weights: "absmaen" },
       /unknown weight quantizer "absmaen"; expected one of absmean, int8.*, none; did you mean "absmean"\?/,
     ],
-    [{ activations: "int4" }, /unknown activation quantizer "int4"; expected one of absmax8, none, auto \(your own: /],
+    [
+      { activations: "int4" },
+      /unknown activation quantizer "int4"; expected one of absmax8, .*none, auto \(your own: /,
+    ],
     [{ estimator: { name: "clipped", limit: 0 } }, /estimator "clipped": limit: .*>0/],
     [{ weights: { name: "absmean", eps: 1 } }, /weight quantizer "absmean": .*eps/],
     [{ overrides: [{ layers: "*", wieghts: "int8" }] }, /wieghts/],

@@ -130,9 +130,11 @@ function quantizersOf(
 }
 
 function activationsOf(choice: PartChoice, isTernary: boolean): ActivationQuantizer | null {
-  const { name } = resolveChoice(choice, activationQuantizers);
+  const { name, settings } = resolveChoice(choice, activationQuantizers);
   if (name === "auto") return isTernary ? activationQuantizers.get("absmax8") : null;
-  return name === "none" ? null : activationQuantizers.get(name);
+  if (name === "none") return null;
+  const quantizer = activationQuantizers.get(name);
+  return quantizer.configure?.(settings) ?? quantizer;
 }
 
 function estimatorOf(choice: PartChoice, isTernary: boolean, layer: string): LinearSpec["estimator"] {

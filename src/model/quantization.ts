@@ -38,7 +38,7 @@ function choice(registry: Registry<Part>, others: readonly string[]) {
 const parts = {
   /** Quantizer of the weights: absmean (b1.58), int8, none, or one that the program registered. */
   weights: choice(weightQuantizers, ["none"]),
-  /** Quantizer of the input: absmax8, none; auto: absmax8 in front of ternary weights, none in front of others. */
+  /** Quantizer of the input: absmax8, static8 (a fixed scale), none; auto: absmax8 in front of ternary weights, none in front of others. */
   activations: choice(activationQuantizers, ["none", "auto"]),
   /** Backward rule of ternary weights: identity (straight-through), clipped; auto: identity. */
   estimator: choice(estimators, ["auto"]),

@@ -14,4 +14,5 @@ export { createStore, type Kept, type Made, type MeasurementStore, type PartKey,
 export { studyPage } from "./study-page.ts";
 export { markdownTable, studyHead, studyMarkdown, studyNotes, studyRows } from "./study-table.ts";
 export { writeReport } from "./write.ts";
+export { sensitivityPage, type SensitivityPageOptions } from "./sensitivity-page.ts";
 export { inspectionPage, type InspectionPageOptions } from "./inspection-page.ts";

@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { givenBeside } from "./options.ts";
 
 const always = [
-  ...["model", "checkpoint", "pre", "backend", "isa", "threads", "json", "output", "data", "cacheDir"],
+  ...["model", "checkpoint", "pre", "backend", "isa", "threads", "json", "output", "data", "cacheDir", "overrides"],
 ] as const;
 const engine = ["engine", "weightsType", "headType", "cacheType"] as const;
 const tasks = ["task", "taskData", "limit", "logSamples", "hubUrl", "startToken", ...engine] as const;

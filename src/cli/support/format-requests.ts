@@ -10,7 +10,7 @@ export interface ExportRequest {
   /** The kind of numbers; where none was named, the format's own. */
   type?: string;
   backend: BackendOptions;
-  /** How the model's tokenizer is read, and the token before a text. */
+  /** How the model's tokenizer is read, the token before a text, and a file of quantizers to use in place of the model's. */
   words: ModelFlags;
   /** The options of the format's own, by commander's names. */
   options: Record<string, unknown>;

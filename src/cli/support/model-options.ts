@@ -1,5 +1,6 @@
 /** Options about how a model's own words are read: --pre of GGUF files, and the token before a text. */
 import { type Command, Option } from "commander";
+import type { QuantizationConfig } from "../../model/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 
 export interface PreFlags {
@@ -11,7 +12,27 @@ export interface StartTokenFlags {
   startToken?: string | boolean;
 }
 
-export type ModelFlags = PreFlags & StartTokenFlags;
+export interface OverridesFlags {
+  /** A file. */
+  overrides?: string;
+}
+
+export type ModelFlags = PreFlags & StartTokenFlags & OverridesFlags;
+
+/** --overrides, of commands that can run or write a model with other quantizers. */
+export function addOverridesOption(command: Command): Command {
+  return command.option(
+    "--overrides <file>",
+    "quantizers of single layers to use in place of the model's: a file with model.quantization, as bitnet sensitivity and bitnet calibrate write it (default: the model's own)",
+  );
+}
+
+/** The file's content, where one was named. */
+export async function overridesOf({ overrides }: OverridesFlags): Promise<{ overrides?: QuantizationConfig }> {
+  if (overrides === undefined) return {};
+  const { readOverrides } = await import("../../exchange/index.ts");
+  return { overrides: readOverrides(overrides) };
+}
 
 /** --pre, of every command that opens a model. */
 export function addPreOption(command: Command): Command {

@@ -3,7 +3,7 @@ import type { OpenedModel } from "../../exchange/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { Runtime } from "../../tensor/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import { type ModelFlags, type StartTokenFlags, startTokenChoice } from "./model-options.ts";
+import { type ModelFlags, overridesOf, type StartTokenFlags, startTokenChoice } from "./model-options.ts";
 import { type BackendOptions, backendChoice } from "./options.ts";
 import { createProgressLine } from "./progress.ts";
 
@@ -15,15 +15,16 @@ export interface OpenedForUse extends OpenedModel {
 /** Says on the standard error which newer checkpoints were passed over, and why; and how a file was read, if that was a guess. */
 export async function openModel(
   path: string,
-  options: BackendOptions & Pick<ModelFlags, "pre">,
+  options: BackendOptions & Pick<ModelFlags, "pre" | "overrides">,
 ): Promise<OpenedForUse> {
   const { createBackend } = await import("../../backends/index.ts");
   const { loadModel } = await import("../../exchange/index.ts");
   const { Runtime } = await import("../../tensor/index.ts");
+  const overrides = await overridesOf(options);
   const backend = await createBackend(backendChoice(options));
   try {
     const runtime = new Runtime(backend);
-    const opened = await loadModel(await downloaded(path), runtime, { pre: options.pre });
+    const opened = await loadModel(await downloaded(path), runtime, { pre: options.pre, ...overrides });
     noteOpened(opened);
     return { ...opened, runtime, close: () => backend.close() };
   } catch (error) {

@@ -4,6 +4,7 @@ import { escapeControls } from "../../platform/show.ts";
 import { formatCount, formatRate } from "./format.ts";
 import { downloaded, noteOpened } from "./model.ts";
 import { type EngineFlags, engineOptions } from "./engine-options.ts";
+import { overridesOf } from "./model-options.ts";
 import { backendChoice } from "./options.ts";
 
 /** Says on the standard error which newer checkpoints were passed over, and why. */
@@ -11,6 +12,7 @@ export async function openForWriting(path: string, options: EngineFlags): Promis
   const { openEngine } = await import("../../infer/index.ts");
   const opened = await openEngine(await downloaded(path), {
     ...engineOptions(options),
+    ...(await overridesOf(options)),
     backend: backendChoice(options),
   });
   noteOpened(opened);

@@ -23,7 +23,7 @@ import {
   type LinearSpec,
   weightQuantizers,
 } from "../../nn/index.ts";
-import { FormatError } from "../../platform/errors.ts";
+import { FormatError, UnsupportedError } from "../../platform/errors.ts";
 import type { GgmlTypeName } from "../../quant/ggml-types.ts";
 import { ternaryOf } from "../../quant/ternary.ts";
 import { type GgufPlan, ggmlNameOf } from "./architecture.ts";
@@ -63,6 +63,10 @@ export function layerKeys(model: ModelPlan, plan: GgufPlan): [string, GgufValue]
   const entries = model.layers.flatMap((layer) => {
     const { weights, activations } = layer;
     if (ternary ? isBitLinear(layer) : !weights && !activations) return [];
+    if (activations?.settings !== undefined)
+      throw new UnsupportedError(
+        `gguf: layer ${layer.name} rounds its input by "${activations.name}", whose settings a GGUF file has no place for; checkpoints and compact files keep them`,
+      );
     const word = hasTernaryWeights(layer) ? ternaryWord : quantizerOf(ggmlTypeOf(layer, plan));
     return [`${layerNameOf(layer)} ${word} ${activations?.name ?? "none"}`];
   });
@@ -122,8 +126,9 @@ function saidLayers(file: GgufFile, layers: readonly LayerPlan[]): Map<string, L
     const type = file.tensors.get(`${layer}.weight`)?.type ?? null;
     if (weights !== ternaryWord && weights !== quantizerOf(type))
       refuse(`the tensor is ${type}; expected ${ternaryWord} or ${quantizerOf(type)}`);
-    if (activations !== "none" && !activationQuantizers.has(activations))
-      refuse(`unknown inputs; expected none or ${activationQuantizers.names.join(", ")}`);
+    const plain = activationQuantizers.names.filter((one) => !activationQuantizers.get(one).configure);
+    if (activations !== "none" && !plain.includes(activations))
+      refuse(`unknown inputs; expected none or ${plain.join(", ")}`);
     choices.set(name, { weights: weights === ternaryWord ? "absmean" : weights, activations });
   }
   return choices;

@@ -32,7 +32,7 @@ export const simulated: LinearKind = {
         const learned = inputLearned.map(({ parameter }) => parameter.tensor);
         return runtime.apply(activations.op, [input.floats(runtime), ...learned], { lambda });
       }
-      const key = `${activations.name} ${lambda}`;
+      const key = `${activations.name} ${JSON.stringify(activations.settings)} ${lambda}`;
       const x = inputs.get(key) ?? runtime.apply(activations.op, [input.floats(runtime)], { lambda });
       inputs.set(key, x);
       return x;

@@ -12,6 +12,7 @@ import { pact4, pact8 } from "./pact.ts";
 import { seq } from "./seq.ts";
 import { twn } from "./twn.ts";
 import type { ActivationQuantizer, WeightQuantizer } from "./quantizer.ts";
+import { static8 } from "./static8.ts";
 
 const builtIn = [absmean, absmedian, twn, learned, lsq, seq, int8, int4];
 
@@ -26,7 +27,7 @@ export const weightQuantizers = new Registry<WeightQuantizer>("weight quantizer"
 );
 export const activationQuantizers = new Registry<ActivationQuantizer>(
   "activation quantizer",
-  [absmax8, absmax4, pact8, pact4],
+  [absmax8, absmax4, pact8, pact4, static8],
   (part) =>
     typeof part.op?.forward === "function" && typeof part.op.backward === "function"
       ? null

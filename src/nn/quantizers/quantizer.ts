@@ -118,6 +118,12 @@ export interface ActivationQuantizer {
    * only.
    */
   readonly codes: "int8" | "int4" | null;
+  /** Settings that a config gives beside the name; absent: it has none. */
+  readonly schema?: z.ZodType;
+  /** The same with settings that the schema has parsed; there where there is a schema. */
+  configure?(settings: unknown): ActivationQuantizer;
+  /** Those that it was configured with. A format that keeps a quantizer by its name alone cannot hold them. */
+  readonly settings?: unknown;
   /**
    * Whether the kernels of its op have a C++ side, so that the packed engine can record them. Absent: no; models with it run
    * on the float engine.
