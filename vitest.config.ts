@@ -25,6 +25,7 @@ const slow = [
       "hub-file",
     ],
     ...["train", "trainer", "mixed-corpus", "corpus", "starting-point", "audit", "contenders", "speed"],
+    ...["learned-quantizers", "quantizer-files"],
     ...["humaneval", "wikitext-pytorch", "task-source", "chance", "tasks", "perplexity", "log-likelihood"],
     ...["workers", "service-worker", "file-map", "file-weights", "memory", "vocabulary"],
     ...["damage", "byte-level", "code-points", "parts", "encode-documents"],
