@@ -56,6 +56,9 @@ export const notTernary = (id: CheckId): AuditCheck => check(id, "not applicable
 export const notBitLinear = (id: CheckId): AuditCheck =>
   check(id, "not applicable", "this model has no layers with ternary weights and int8 activations");
 
+/** @param reason what the model has instead, or why it could not be measured */
+export const notApplicable = (id: CheckId, reason: string): AuditCheck => check(id, "not applicable", reason);
+
 const count = (n: number): string => n.toLocaleString("en-US");
 const share = (x: number): string => `${(100 * x).toFixed(2)} %`;
 
@@ -138,13 +141,14 @@ export function judgeNoBiases(
   parameters: readonly { name: string; shape: readonly number[]; role: string }[],
 ): AuditCheck {
   const biases = parameters.filter(
-    ({ name, shape, role }) => /bias/i.test(name) || (shape.length < 2 && role !== "norm"),
+    ({ name, shape, role }) => /bias/i.test(name) || (shape.length < 2 && role !== "norm" && role !== "quantizer"),
   );
   const norms = parameters.filter(({ role }) => role === "norm").length;
+  const learned = parameters.filter(({ role }) => role === "quantizer").length;
   return check(
     "no-biases",
     parameters.length > 0 && biases.length === 0,
-    `${parameters.length} tensors: ${norms} gains of norms, ${parameters.length - norms - biases.length} matrices, ${biases.length} biases${biases.length > 0 ? ` (${biases[0].name})` : ""}`,
+    `${parameters.length} tensors: ${norms} gains of norms, ${learned > 0 ? `${learned} parameters of quantizers, ` : ""}${parameters.length - norms - learned - biases.length} matrices, ${biases.length} biases${biases.length > 0 ? ` (${biases[0].name})` : ""}`,
   );
 }
 

@@ -4,14 +4,14 @@
  * weights, the int8 activations and outputs of every BitLinear on a real text, a file's bits. Called by cli/.
  */
 import type { NDArray } from "../backends/backend.ts";
-import { describePlan, type ModelConfig, type Transformer } from "../model/index.ts";
-import { isBitLinear } from "../nn/index.ts";
+import { describePlan, inspectTernaryLayers, type ModelConfig, type Transformer } from "../model/index.ts";
+import { isBitLinear, type LinearLayer } from "../nn/index.ts";
 import type { Op } from "../ops/op.ts";
 import { packModel } from "../infer/index.ts";
 import { gatedActivation } from "../ops/gated-activation/index.ts";
 import { rmsNorm } from "../ops/rms-norm/index.ts";
 import { rotary, rotaryTable } from "../ops/rotary/index.ts";
-import { DataError } from "../platform/errors.ts";
+import { DataError, UnsupportedError } from "../platform/errors.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import {
@@ -27,6 +27,7 @@ import {
   judgeReference,
   judgeSubNorms,
   judgeTernary,
+  notApplicable,
   notBitLinear,
   notTernary,
   type TernaryEvidence,
@@ -87,11 +88,17 @@ export async function auditModel(
     checks.push(await check());
   };
 
-  await step("weights", async () =>
-    ternary ? judgeTernary(ternaryEvidence(model), config, mixed) : notTernary("ternary-weights"),
-  );
+  const others = new Set(model.ternaryLayers.filter((layer) => !isAbsmean(layer)).map(quantizerOf));
+  const byOthers = others.size > 0 ? `${others.size > 1 ? "quantizers" : "quantizer"} ${[...others].join(", ")}` : null;
+  await step("weights", async () => {
+    if (!ternary) return notTernary("ternary-weights");
+    if (byOthers && !model.ternaryLayers.some(isAbsmean))
+      return notApplicable("ternary-weights", `its ternary layers are by ${byOthers}, whose rule is not the papers'`);
+    const beside = byOthers && `layers by ${byOthers} are not counted, whose rule is not the papers'`;
+    return judgeTernary(ternaryEvidence(model), config, [mixed, beside].filter(Boolean).join("; ") || null);
+  });
   onProgress("histograms and size");
-  const size = await measureSize(model, tokenizer, { signal });
+  const size = await sizeOf(model, tokenizer, signal);
   await step("histograms", () => (ternary ? judgeHistograms(size.layers) : notTernary("histograms")));
   await step("biases", () => judgeNoBiases(model.parameters));
   await step("norms", () =>
@@ -107,7 +114,9 @@ export async function auditModel(
   await step("packed engine", async () =>
     ternary ? judgePackedLogits(...(await bothLogits(model, ids)), config.vocabSize) : notTernary("packed"),
   );
-  await step("bits", () => (ternary ? judgeBits(size) : notTernary("bits")));
+  await step("bits", () =>
+    !ternary ? notTernary("bits") : "unheld" in size ? notApplicable("bits", size.unheld) : judgeBits(size),
+  );
   for (const [what, computed] of [
     ["rms-norm", () => computeRmsNorm(runtime, reference)],
     ["rotary", () => computeRotary(runtime, reference)],
@@ -127,6 +136,24 @@ export async function auditModel(
   };
 }
 
+const quantizerOf = ({ spec }: LinearLayer): string => String(spec.weights?.quantizer.name);
+
+function isAbsmean({ spec }: LinearLayer): boolean {
+  const quantizer = spec.weights?.quantizer;
+  return quantizer?.form === "ternary" && quantizer.isAbsmean === true;
+}
+
+/** The size, and of a model that the compact file cannot hold the layers alone, with the reason. */
+async function sizeOf(model: Transformer, tokenizer: Tokenizer, signal?: AbortSignal) {
+  try {
+    return await measureSize(model, tokenizer, { signal });
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    const layers = (await inspectTernaryLayers(model)).map((layer) => ({ ...layer, fileBits: null }));
+    return { layers, unheld: error.message };
+  }
+}
+
 function tokensOf(
   tokenizer: Tokenizer,
   { text, startToken, maxTokens = 64 }: AuditOptions,
@@ -144,9 +171,8 @@ function tokensOf(
 async function* ternaryEvidence(model: Transformer): AsyncGenerator<TernaryEvidence> {
   const { runtime } = model;
   for (const layer of model.ternaryLayers) {
-    const quantizer = layer.spec.weights?.quantizer;
     // The rule of another quantizer is its own; audit knows the papers'.
-    if (quantizer?.form !== "ternary" || !quantizer.isAbsmean) continue;
+    if (!isAbsmean(layer)) continue;
     const { codes, scale } = layer.quantized(runtime);
     yield {
       name: layer.weight.name,

@@ -21,8 +21,8 @@ export interface SizeMeasurement {
   ternaryBitsPerWeight: number | null;
   /** Mean of the layers' entropies by their weights, at most log2 3 = 1.585; null likewise. */
   ternaryEntropyBits: number | null;
-  /** Each ternary matrix: shares of -1, 0, +1, scale, entropy; bits in the file. */
-  layers: (TernaryLayerInfo & { fileBits: number })[];
+  /** Each ternary matrix: shares of -1, 0, +1, scale, entropy; bits in the file, null where no compact file holds the model. */
+  layers: (TernaryLayerInfo & { fileBits: number | null })[];
 }
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);

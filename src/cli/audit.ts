@@ -98,7 +98,7 @@ function describe(folder: string, { variant, quantization, checks, layers }: Aud
             name,
             ...[minus, zero, plus].map((share) => formatShare(share, 1)),
             entropyBits.toFixed(4),
-            fileBits.toFixed(4),
+            fileBits?.toFixed(4) ?? "-",
           ]),
         ],
         [1, 2, 3, 4, 5],

@@ -37,6 +37,7 @@ export {
   type HuggingFaceWritten,
   huggingFaceTypes,
 } from "./hf-export.ts";
+export { holdsFloatTernary } from "./matrix.ts";
 export { downloadModel, type HubOptions, type HubProgress, hubCacheFolder, isHubName } from "./hub.ts";
 export { type CardFacts, modelCard, type TrainingFacts } from "./model-card.ts";
 export { type OnnxWeights, onnxWeights, type SaveOnnxOptions, saveOnnx } from "./onnx.ts";

@@ -54,7 +54,7 @@ const isAbsmean = ({ weights }: Pick<LinearSpec, "weights">): boolean =>
  */
 export function writtenConfig({ config, plan }: Transformer): ModelConfig {
   const { quantization } = config;
-  if (!quantization || plan.layers.every(isAbsmean)) return config;
+  if (!quantization || holdsFloatTernary({ plan })) return config;
   type Choice = typeof quantization.weights;
   const held = (choice: Choice): Choice => {
     const name = typeof choice === "object" ? choice.name : choice;
@@ -69,6 +69,9 @@ export function writtenConfig({ config, plan }: Transformer): ModelConfig {
     quantization: { ...heldIn(quantization), ...(overrides && { overrides: overrides.map(heldIn) }) },
   };
 }
+
+/** Whether a reader that makes float weights ternary by absmean makes what the model multiplies with. */
+export const holdsFloatTernary = ({ plan }: Pick<Transformer, "plan">): boolean => plan.layers.every(isAbsmean);
 
 /** @throws UnsupportedError naming a layer whose scale, not absmean's, a file of codes and scales would not give back */
 export function checkScale({ name, spec }: LinearLayer, codes: Uint8Array, scale: number): void {

@@ -73,11 +73,13 @@ describe("a compact file", () => {
     expect(of("0.mlp.down_proj").relativeError).toBeGreaterThan(0.01);
   });
 
-  test("refuses, by name, a layer whose ternary weights absmean does not make", async () => {
-    const path = join(temporaryFolder(), "no.bitnet");
-    await expect(saveCompact(path, make(otherTernary), tokenizer)).rejects.toThrow(
-      'compact: layer model.layers.0.mlp.up_proj is ternary by "other-ternary"; this format holds absmean\'s only, gguf and onnx hold any',
-    );
+  test("holds codes and scale of any ternary quantizer, as absmean's", async () => {
+    const path = join(temporaryFolder(), "other.bitnet");
+    const model = make(otherTernary);
+    await saveCompact(path, model, tokenizer, { types: lossless });
+    const back = await load(path);
+    expect(new Set(quantizersOf(back).map(([, weights]) => weights))).toEqual(new Set(["absmean"]));
+    expect(await logitsOf(back)).toEqual(await logitsOf(model));
   });
 });
 
@@ -146,7 +148,7 @@ describe("a Hugging Face folder", () => {
       { overrides: [{ layers: "*.1.mlp.up_proj", weights: "none", activations: "absmax8" }] },
       "layer model.layers.1.mlp.up_proj is float with absmax8 inputs,",
     ],
-    [otherTernary, 'hf: layer model.layers.0.mlp.up_proj is ternary by "other-ternary"'],
+    [otherTernary, 'hf, type f32: layer model.layers.0.mlp.up_proj is ternary by "other-ternary", and readers of this'],
   ])("refuses, by name, a layer that transformers would not run: %j", async ([quantization, message]) => {
     await expect(exported(make(quantization), { type: "f32" })).rejects.toThrow(message);
   });

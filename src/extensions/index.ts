@@ -38,6 +38,8 @@ export {
 export type {
   ActivationQuantizer,
   Estimator,
+  LearnedParameter,
+  MatrixShape,
   ModelScale,
   TernaryQuantizer,
   TernaryWeight,

@@ -1,20 +1,25 @@
 /** A plan in words: which layers are ternary and which are not. For inspect, reports, model cards and file formats' notes. */
-import { hasTernaryWeights, isBitLinear, type LinearSpec } from "../nn/index.ts";
+import { isBitLinear, type LinearSpec } from "../nn/index.ts";
 import type { ModelConfig } from "./config.ts";
 import { type ModelPlan, planModel } from "./plan.ts";
 
-/** The quantizers of a layer in words: "ternary", "int8", "float"; with the input's where it is not the usual one. */
+/**
+ * The quantizers of a layer in words: "ternary", by another rule than absmean "ternary (twn)", "int8", "float"; with the input's
+ * where it is not the usual one.
+ */
 export function describeLayer(layer: Pick<LinearSpec, "weights" | "activations">): string {
-  if (isBitLinear(layer)) return "ternary";
   const { weights, activations } = layer;
-  if (hasTernaryWeights(layer)) return `ternary with ${activations ? activations.name : "float"} inputs`;
+  if (weights?.quantizer.form === "ternary") {
+    const { name: by, isAbsmean } = weights.quantizer;
+    const ternary = isAbsmean ? "ternary" : `ternary (${by})`;
+    return isBitLinear(layer) ? ternary : `${ternary} with ${activations ? activations.name : "float"} inputs`;
+  }
   const name = weights ? weights.quantizer.name : "float";
   return activations ? `${name} with ${activations.name} inputs` : name;
 }
 
 /** "ternary", "full precision", "ternary but for 7 layers in int8 and 2 in float". */
 export function describePlan(plan: ModelPlan): string {
-  if (plan.allBitLinear) return "ternary";
   if (plan.allFloat) return "full precision";
   // Of kinds as frequent as each other, ternary is the rule.
   const counts = new Map<string, number>([["ternary", 0]]);

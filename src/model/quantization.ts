@@ -36,7 +36,7 @@ function choice(registry: Registry<Part>, others: readonly string[]) {
 }
 
 const parts = {
-  /** Quantizer of the weights: absmean (b1.58), int8, none, or one that the program registered. */
+  /** Quantizer of the weights: absmean (b1.58), absmedian, twn, learned, lsq, seq, int8, int4, none, or one that the program registered. */
   weights: choice(weightQuantizers, ["none"]),
   /** Quantizer of the input: absmax8, static8 (a fixed scale), none; auto: absmax8 in front of ternary weights, none in front of others. */
   activations: choice(activationQuantizers, ["none", "auto"]),

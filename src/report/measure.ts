@@ -14,7 +14,7 @@ import type { OpenedModel } from "../exchange/index.ts";
 import { listCheckpoints } from "../checkpoint/index.ts";
 import { expandSources, prepareTokens } from "../corpus/index.ts";
 import { openTokens, type TokenStream } from "../data/index.ts";
-import { UsageError } from "../platform/errors.ts";
+import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import { exists, sha256Of, sha256OfFile } from "../platform/files.ts";
 import { type Clock, describeMachine, packageVersion } from "../platform/system.ts";
 import { Runtime } from "../tensor/index.ts";
@@ -168,13 +168,13 @@ async function measureOne(
       }
       notes.push(...part.notes);
       if (size) onProgress(`${name}: writing a compact file to weigh it`);
-      const weighed = size
-        ? await store.part({ model: name, part: "size", key: { identity, bits: "linear" }, backend }, () =>
-            measureSize(model, tokenizer, { signal }),
-          )
-        : null;
+      const weigh = () =>
+        store.part({ model: name, part: "size", key: { identity, bits: "linear" }, backend }, () =>
+          measureSize(model, tokenizer, { signal }),
+        );
+      const weighed = size ? await heldOrNull(weigh, notes) : null;
       if (weighed) made.size = weighed.made;
-      else notes.push("size was not asked for");
+      else if (!size) notes.push("size was not asked for");
       return {
         format: "bitnet.ts measurement",
         version: 1,
@@ -206,6 +206,17 @@ async function measureOne(
 }
 
 /** null with a note where there is nothing to score, or nothing to score it with. */
+/** Of a model that a compact file cannot hold there is no size, and a note says why. */
+async function heldOrNull<T>(weigh: () => Promise<T>, notes: string[]): Promise<T | null> {
+  try {
+    return await weigh();
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    notes.push(`size: not applicable, ${error.message}`);
+    return null;
+  }
+}
+
 async function scoreText(
   name: string,
   opened: OpenedModel,

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createBackend } from "../../src/backends/index.ts";
 import { exportGguf, type GgufExportType } from "../../src/exchange/gguf/index.ts";
 import { loadModel } from "../../src/exchange/index.ts";
-import type { ModelConfig } from "../../src/model/index.ts";
+import { describePlan, type ModelConfig } from "../../src/model/index.ts";
 import { text, u32, writeGguf } from "../../src/formats/gguf/index.ts";
 import { tokenizerToGguf } from "../../src/exchange/gguf/tokenizer-to-gguf.ts";
 import { Runtime } from "../../src/tensor/index.ts";
@@ -305,16 +305,45 @@ describe.skipIf(absent !== null)("models of mixed precision", () => {
     );
   }
 
+  // Trits and one scale, whichever quantizer made them: what absmean's are to llama.cpp.
+  for (const weights of ["absmedian", "twn", "learned", "lsq", "seq"]) {
+    testJudge(`${weights} weights, float inputs, in float32: its logits are ours`, realTextFiles, async () => {
+      const { relative } = await judgeMixed({ quantization: { weights, activations: "none" } }, "f32");
+      expect(relative).toBeLessThan(1e-4);
+    });
+    testJudge(`${weights} weights in TQ2_0 load, and its logits are ours`, realTextFiles, async () => {
+      const { cosine, top } = await judgeMixed({ quantization: { weights } }, "tq2_0");
+      expect(cosine).toBeGreaterThanOrEqual(0.998);
+      expect(top).toBeGreaterThan(0.9);
+    });
+  }
+  // Q4_0 products round their inputs in blocks there.
+  testJudge("int4 layers beside ternary ones load as Q4_0, and its logits are ours", realTextFiles, async () => {
+    const overrides = [{ layers: "*.down_proj", weights: "int4" }];
+    const { cosine, top } = await judgeMixed({ quantization: { overrides } }, "tq2_0");
+    expect(cosine).toBeGreaterThanOrEqual(0.998);
+    expect(top).toBeGreaterThan(0.9);
+  });
+  testJudge("a full-precision model with int4 layers loads, and its logits are ours", realTextFiles, async () => {
+    const { cosine, top } = await judgeMixed({ variant: "full", quantization: { weights: "int4" } }, "f32");
+    expect(cosine).toBeGreaterThanOrEqual(0.998);
+    expect(top).toBeGreaterThan(0.9);
+  });
+
   async function judgeMixed(changes: Partial<ModelConfig>, type: GgufExportType) {
     const { model, tokenizer, text, close } = await trainSmall(changes, 40);
     try {
       const path = join(temporaryFolder(), "mixed.gguf");
-      const { architecture } = await exportGguf(path, model, tokenizer, { type, name: "judged", linearType: "f32" });
+      const { architecture } = await exportGguf(path, model, tokenizer, {
+        type,
+        name: "judged",
+        ...(model.plan.anyTernary && model.plan.layers.some(({ weights }) => !weights) ? { linearType: "f32" } : {}),
+      });
       const texts = promptsFrom(text.subarray(1000), 8, 40, tokenizer.endOfText!);
       const answer = await askLlama({ model: path, logits: texts });
       const found = distance(answer.logits!, await logitsOf(() => startModel(model, 1, 128), texts, 1000));
       report(
-        `mixed ${architecture}, ${type}: least cosine ${found.cosine.toFixed(7)}, rms difference ${(100 * found.relative).toFixed(3)} %, same largest logit ${(100 * found.top).toFixed(1)} %`,
+        `${describePlan(model.plan)}, ${architecture}, ${type}: least cosine ${found.cosine.toFixed(7)}, rms difference ${(100 * found.relative).toFixed(3)} %, same largest logit ${(100 * found.top).toFixed(1)} %`,
       );
       return { ...found, architecture };
     } finally {

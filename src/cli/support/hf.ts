@@ -20,17 +20,18 @@ export function addHfExportOptions(command: Command): void {
 }
 
 export async function exportHf(request: ExportRequest): Promise<string> {
-  const { exportHuggingFace, huggingFaceTypes, modelCard } = await import("../../exchange/index.ts");
+  const { exportHuggingFace, holdsFloatTernary, huggingFaceTypes, modelCard } = await import("../../exchange/index.ts");
   const { absolutePath, baseName } = await import("../../platform/files.ts");
   const { openModel, startTokenFor } = await import("./model.ts");
-  const { type = "f32", options } = request;
-  if (!huggingFaceTypes.includes(type as HuggingFaceType))
-    throw new UsageError(`--type ${type} is none of the hf format's: ${huggingFaceTypes.join(", ")}`);
+  const { options } = request;
+  if (request.type !== undefined && !huggingFaceTypes.includes(request.type as HuggingFaceType))
+    throw new UsageError(`--type ${request.type} is none of the hf format's: ${huggingFaceTypes.join(", ")}`);
   const shardBytes = options.shardSize === undefined ? undefined : parseBytes(String(options.shardSize));
   const interruption = listenForInterrupts();
   const opened = await openModel(request.input, { ...request.backend, ...request.words });
   try {
     const output = request.output ?? `${baseName(absolutePath(request.input))}-hf`;
+    const type = request.type ?? (holdsFloatTernary(opened.model) ? "f32" : "packed");
     const { trainingFacts } = await import("../../train/index.ts");
     const facts = trainingFacts(opened);
     const { tokenizer } = opened;
@@ -61,6 +62,10 @@ export async function exportHf(request: ExportRequest): Promise<string> {
     const lines = [
       `wrote ${output}: ${written.files.length} files, ${formatCount(written.parameters)} parameters in ${formatBytes(written.tensorBytes)} as ${type}${type === "packed" ? ` (embedding, norms and head ${written.floatType})` : ""}`,
     ];
+    if (request.type === undefined && type === "packed")
+      lines.push(
+        "packed: transformers would make float weights of these layers ternary by another rule (docs/quantizers.md)",
+      );
     if (written.ternaryWeights > 0)
       lines.push(
         `ternary: ${formatCount(written.ternaryWeights)} weights; codes and scales are those of the model${written.fittedMatrices > 0 ? `; float weights of ${written.fittedMatrices} matrices were fitted so that transformers makes the same` : ""}`,

@@ -15,13 +15,13 @@ export const int4BlockSize = 32;
 export function quantizeInt4Blocks(w: Float32Array, y: Float32Array, { size }: { size: number }): void {
   for (let from = 0; from < size; from += int4BlockSize) {
     let largest = 0;
-    let allFinite = true;
+    let finite = true;
     for (let i = from; i < from + int4BlockSize; i++) {
       if (Math.abs(w[i]) > Math.abs(largest)) largest = w[i];
-      allFinite &&= Number.isFinite(w[i]);
+      finite &&= Number.isFinite(w[i]);
     }
     const d = Math.fround(largest / -8);
-    const scale = allFinite ? roundToFloat16(d) || 0 : Number.NaN; // never -0
+    const scale = finite ? roundToFloat16(d) || 0 : Number.NaN; // never -0
     // Where d is 0 in float16, every value is 0.
     const inverse = scale === 0 ? 0 : Math.fround(1 / d);
     for (let i = from; i < from + int4BlockSize; i++) {
