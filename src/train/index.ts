@@ -28,6 +28,7 @@ export { type Corpus, prepareCorpus, prepareTrainingData } from "./corpus.ts";
 export type {
   Callback,
   GradientsEvent,
+  LayerValues,
   Sample,
   ScalarLine,
   StepEvent,
@@ -55,6 +56,7 @@ export { measureLoss, type ValidationData, type ValidationResult } from "./evalu
 export {
   type AdamWSettings,
   assembleOptimizer,
+  cautiousKey,
   clipScale,
   createAdamW,
   createAdamW8bit,
@@ -75,6 +77,7 @@ export {
   optimizerStateBytes,
   type SgdSettings,
   type StepValues,
+  type UpdateValues,
 } from "./optimizers.ts";
 export { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "./run-folder.ts";
 export { readScalars } from "./scalars.ts";
