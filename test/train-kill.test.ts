@@ -57,6 +57,41 @@ describe("training that is killed", () => {
     expect(weights(run).equals(weights(left))).toBe(true);
   });
 
+  test("with Muon, settings by parameter, flip-rate control and freezing goes on the same", async () => {
+    const mode = [
+      ...["--optimizer.kind", "muon", "--optimizer.cautious", "true", "--optimizer.latentClip", "2"],
+      ...["--optimizer.multipliers", "[{parameters: embed_tokens, learningRate: 2}]", "--schedule.kind", "wsd"],
+      "--train.callbacks",
+      "[{name: flip-rate, start: 0.2, eta: 20, momentum: 0.9}, {name: freeze-oscillations, momentum: 0.1, to: 0.05}]",
+    ];
+    const left = join(folder, "muon-left-alone");
+    const whole = start(left, undefined, ...mode);
+    expect(await whole.ended, whole.said.join("")).toBe(0);
+    const lines = readScalars(scalars(left)).filter((line) => "flip_rate" in line);
+    expect(lines).toHaveLength(40);
+    expect(lines.at(-1)!.frozen_share).toBeGreaterThan(0);
+    expect(lines.at(-1)!.flip_rate_scale).not.toBe(1);
+
+    const run = join(folder, "muon-killed");
+    const resume = ["--resume", "auto"];
+    for (const [i, moment] of (
+      [
+        { call: "writeSync", path: "scalars.jsonl", count: 14, torn: true },
+        { call: "writeSync", path: "callbacks.safetensors", count: 2, torn: true },
+      ] as Moment[]
+    ).entries()) {
+      const killed = start(run, moment, ...(i === 0 ? mode : []), ...resume);
+      expect(await killed.ended, `${JSON.stringify(moment)}: ${killed.said.join("")}`).toBe("SIGKILL");
+    }
+    const last = start(run, undefined, ...resume);
+    expect(await last.ended, last.said.join("")).toBe(0);
+    expect(losses(run)).toEqual(losses(left));
+    for (const file of ["model.safetensors", "optimizer.safetensors", "callbacks.safetensors"]) {
+      const bytes = (of: string) => readFileSync(join(of, "checkpoints", "step_000040", file));
+      expect(bytes(run).equals(bytes(left)), file).toBe(true);
+    }
+  });
+
   // Windows has no SIGINT to send: there it would be a kill.
   test.skipIf(process.platform === "win32")(
     "by Ctrl-C finishes the step, saves it, says how to go on, and exits with 130",

@@ -74,6 +74,9 @@ Examples:
   # AdamW's moments in 8 bits: a quarter of their memory
   bitnet train tiny --data stories.txt --optimizer.kind adamw8bit
 
+  # Muon for the matrices of the blocks, AdamW for the rest
+  bitnet train tiny --data stories.txt --optimizer.kind muon
+
   # Write the config to a file, edit it, train from it
   bitnet train tiny --data stories.txt --print-config > mine.yaml
   bitnet train mine.yaml

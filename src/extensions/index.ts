@@ -50,7 +50,7 @@ export type {
 export type { BackwardContext, Op, OpContext } from "../ops/op.ts";
 export type { Runtime, Tensor } from "../tensor/index.ts";
 export { type CallbackDefinition, defineCallback } from "../train/callbacks.ts";
-export type { Callback, Training, TrainingEvent } from "../train/events.ts";
+export type { Callback, LayerValues, Training, TrainingEvent } from "../train/events.ts";
 export {
   defineObjective,
   type Objective,
@@ -59,10 +59,13 @@ export {
 } from "../train/objectives/objective.ts";
 export {
   assembleOptimizer,
+  cautiousKey,
   type DecaySettings,
   type Optimizer,
   type OptimizerDefinition,
+  type NamedTensor,
   optimizerKeys,
+  type UpdateValues,
 } from "../train/optimizers.ts";
 export { type Schedule, type ScheduleDefinition, scheduleKeys, warmedUp } from "../train/schedules.ts";
 /** The zod that schemas of settings are made with. */

@@ -405,3 +405,51 @@ test("values that are none are refused", async () => {
   await expect(attempt(({ controls }) => controls.setLambda("*", 2))).rejects.toThrow(/lambda is 2/);
   await expect(attempt(({ controls }) => controls.freeze("*"))).rejects.toThrow(/leave nothing to train/);
 });
+
+test("a rate of some parameters alone is saved with the run, and refused where it cannot be", async () => {
+  const states: TrainingState[] = [];
+  const refused: string[] = [];
+  const attempt = (act: () => void) => {
+    try {
+      act();
+    } catch (error) {
+      refused.push((error as Error).message);
+    }
+  };
+  const run = smallRun({
+    steps: 3,
+    callbacks: [
+      when("step", ({ step }, { controls, state }) => {
+        if (step === 1) {
+          controls.scaleLearningRate("*.down_proj", 0.5);
+          controls.scaleLearningRate("role:norm", 2);
+          attempt(() => controls.scaleLearningRate("*.down_porj", 2));
+          attempt(() => controls.scaleLearningRate("role:nrm", 2));
+          attempt(() => controls.scaleLearningRate("role:norm", -1));
+        }
+        if (step === 2) controls.scaleLearningRate("*.down_proj", null);
+        if (step === 3) controls.scaleLearningRate("role:norm", null);
+        states.push(structuredClone(state()));
+      }),
+    ],
+  });
+  await runTraining(run);
+  const both = [
+    { parameters: "*.down_proj", scale: 0.5 },
+    { parameters: "role:norm", scale: 2 },
+  ];
+  expect(states.map(({ controls }) => controls?.learningRateScales)).toEqual([both, both.slice(1), undefined]);
+  expect(refused).toEqual([
+    expect.stringMatching(/controls.scaleLearningRate: "\*.down_porj" names nothing/),
+    expect.stringMatching(/no parameter has the role "nrm"; roles of this model are embedding/),
+    "controls: the learning rate's scale of role:norm is -1; expected a number from 0",
+  ]);
+  const { step, skip } = createAdamW(run.runtime, run.model.parameters);
+  const oneRate = smallRun({
+    optimizer: { kind: "one-rate", updates: 0, step, skip, state: [], dispose() {} },
+    callbacks: [when("start", (_event, { controls }) => controls.scaleLearningRate("*", 0.5))],
+  });
+  await expect(runTraining(oneRate)).rejects.toThrow(
+    'controls: optimizer "one-rate" has one learning rate for all parameters; make it by assembleOptimizer',
+  );
+});

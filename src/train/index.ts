@@ -31,6 +31,7 @@ export { openTeacher, type Teacher } from "./distillation/teacher.ts";
 export type {
   Callback,
   GradientsEvent,
+  LayerValues,
   Sample,
   ScalarLine,
   StepEvent,
@@ -61,6 +62,7 @@ export { measureLoss, type ValidationData, type ValidationResult } from "./evalu
 export {
   type AdamWSettings,
   assembleOptimizer,
+  cautiousKey,
   clipScale,
   createAdamW,
   createAdamW8bit,
@@ -81,6 +83,7 @@ export {
   optimizerStateBytes,
   type SgdSettings,
   type StepValues,
+  type UpdateValues,
 } from "./optimizers.ts";
 export { type OpenedRuns, openedKey, openRuns } from "./opened-runs.ts";
 export { type Recipe, readRecipe, recipeNames } from "./recipes.ts";

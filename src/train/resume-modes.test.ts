@@ -171,6 +171,8 @@ test("a model without ternary layers has no use for these callbacks, nor for a l
       `train.callbacks: ${name} is for ternary layers, and this model has none; leave it out`,
     );
   }
+  const rare = smallRun({ modelConfig: { requantizeEvery: 2 }, callbacks: createCallbacks([freezing]) });
+  await expect(runTraining(rare)).rejects.toThrow(/model.requantizeEvery is 2; set it to 1/);
   const { runtime, model } = smallRun({ modelConfig });
   expect(() => createOptimizer(runtime, model.parameters, { kind: "adamw", latentClip: 2 })).toThrow(
     "optimizer.latentClip is 2 but this model has no ternary layers",

@@ -34,6 +34,8 @@ export interface TrainableModel {
 
 export interface TernaryLayer {
   readonly weight: Parameter;
+  /** `requantizeEvery`: updates after which the weights are quantized again; absent: 1. */
+  readonly spec?: { readonly requantizeEvery: number };
   /** Codes u8 (q + 1) and their scale [1], as they multiply now. */
   quantized(runtime: Runtime): { readonly codes: Tensor; readonly scale: Tensor };
 }

@@ -54,6 +54,12 @@ export const freezeOscillations = defineCallback({
         throw new UsageError(
           "train.callbacks: freeze-oscillations is for ternary layers, and this model has none; leave it out",
         );
+      // Codes that stand for several updates would count as many looks at one code, and be made anew out of turn.
+      const every = model.ternaryLayers[0].spec?.requantizeEvery ?? 1;
+      if (every > 1)
+        throw new UsageError(
+          `train.callbacks: freeze-oscillations looks at the codes after each update, and model.requantizeEvery is ${every}; set it to 1`,
+        );
       return model.ternaryLayers.map((layer) => {
         const { shape } = layer.weight;
         const state = {
