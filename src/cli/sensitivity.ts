@@ -1,7 +1,7 @@
 /** `bitnet sensitivity`: what each layer's quantization costs on a text, and which layers to keep more exact. */
 import { Command, Option } from "commander";
 import type { BudgetPlan, Measured, Sensitivity, SensitivityGroup, SensitivityMeasure } from "../analysis/index.ts";
-import { formatBytes, formatCount, formatTable } from "./support/format.ts";
+import { formatBytes, formatColumn, formatCount, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { addMeasureOptions, type MeasureFlags, openForMeasuring, sampleOptions } from "./support/measure-options.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
@@ -142,30 +142,22 @@ async function writePage(
 }
 
 const heads: Record<SensitivityMeasure, string> = {
-  "leave-one-out": "rise alone",
-  "put-one-back": "fall put back",
-  "first-order": "first order",
+  "leave-one-out": "rise",
+  "put-one-back": "fall",
+  "first-order": "1st order",
   fisher: "Fisher",
+};
+const legends: Record<SensitivityMeasure, string> = {
+  "leave-one-out": "rise: loss with this alone quantized, over that with nothing quantized; nats per token",
+  "put-one-back": "fall: loss with everything quantized, over that with all but this; nats per token",
+  "first-order": "1st order: |sum of gradient x change of the weights|; nats per token",
+  fisher: "Fisher: sum of squared gradient x squared change of the weights",
 };
 
 /** 0.0312 ± 0.0009: four digits behind the point, powers of ten for what they would not show. */
 function withError({ value, standardError }: Measured): string {
   const shown = (x: number) => (x !== 0 && Math.abs(x) < 5e-4 ? x.toExponential(1) : x.toFixed(4));
   return standardError === null ? shown(value) : `${shown(value)} ± ${shown(standardError)}`;
-}
-
-/** Numbers of one column in one unit, a power of a thousand, with so many digits that the largest has four. */
-function columnOf(values: readonly Measured[]): { unit: string; cells: string[] } {
-  const most = Math.max(...values.map(({ value }) => Math.abs(value)));
-  const power = most > 0 ? Math.min(0, 3 * Math.floor((Math.log10(most) + 1) / 3)) : 0;
-  const digits = most > 0 ? Math.max(0, 3 - Math.floor(Math.log10(most / 10 ** power))) : 0;
-  const shown = (x: number) => (x / 10 ** power).toFixed(digits);
-  return {
-    unit: power === 0 ? "" : `, 10^${power}`,
-    cells: values.map(({ value, standardError }) =>
-      standardError === null ? shown(value) : `${shown(value)} ± ${shown(standardError)}`,
-    ),
-  };
 }
 
 function describe(result: Sensitivity, folder: string): string {
@@ -179,7 +171,7 @@ function describe(result: Sensitivity, folder: string): string {
       `loss ${withError({ value: quantized.lossNats, standardError: quantized.standardError })}; the difference ${withError(rise)}`,
     ],
   ]);
-  const columns = measures.map((measure) => columnOf(rows.map(({ scores }) => scores[measure]!)));
+  const columns = measures.map((measure) => formatColumn(rows.map(({ scores }) => scores[measure]!)));
   const table = formatTable(
     [
       ["", group, ...measures.map((measure, k) => `${heads[measure]}${columns[k].unit}`)],
@@ -191,8 +183,9 @@ function describe(result: Sensitivity, folder: string): string {
   const agreements = others
     .filter((measure) => agreement[measure] !== null)
     .map((measure) => `${heads[measure]} ${agreement[measure]!.toFixed(2)}`);
-  const note = agreements.length > 0 ? `rank correlation with ${heads[first]}: ${agreements.join(", ")}\n` : "";
-  return `${facts}\n${table}${note}`;
+  const lines = measures.map((measure) => legends[measure]);
+  if (agreements.length > 0) lines.push(`rank correlation with ${heads[first]}: ${agreements.join(", ")}`);
+  return `${facts}\n${table}\n${lines.join("\n")}\n`;
 }
 
 function describeBudget(budget: BudgetPlan, output: string): string {

@@ -27,3 +27,32 @@ export function formatDuration(
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   return h > 0 ? `${h}:${two(m)}:${two(s)} h` : `${m}:${two(s)} min`;
 }
+
+export interface NumberColumn {
+  /** All its numbers are divided by 10^power: 0, -3, -6 ... */
+  power: number;
+  /** ", 10^-3" behind a heading; empty for power 0. */
+  unit: string;
+  /** A number without its error. */
+  format(x: number): string;
+  /** "4.519 ± 0.810" */
+  cells: string[];
+}
+
+/** Numbers of one column in one unit, a power of a thousand, with so many digits that the largest has four. */
+export function formatColumn(
+  values: readonly { readonly value: number; readonly standardError: number | null }[],
+): NumberColumn {
+  const most = values.reduce((largest, { value }) => Math.max(largest, Math.abs(value)), 0);
+  const power = most > 0 ? Math.min(0, 3 * Math.floor((Math.log10(most) + 1) / 3)) : 0;
+  const digits = most > 0 ? Math.max(0, 3 - Math.floor(Math.log10(most / 10 ** power))) : 0;
+  const format = (x: number) => (x / 10 ** power).toFixed(digits).replace(/^-(0(\.0*)?)$/, "$1");
+  return {
+    power,
+    unit: power === 0 ? "" : `, 10^${power}`,
+    format,
+    cells: values.map(({ value, standardError }) =>
+      standardError === null ? format(value) : `${format(value)} ± ${format(standardError)}`,
+    ),
+  };
+}

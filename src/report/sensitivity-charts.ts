@@ -2,6 +2,7 @@
 import { scaleBand, scaleLinear } from "d3-scale";
 import type { Sensitivity, SensitivityMeasure, SensitivityRow } from "../analysis/index.ts";
 import { linearNames, linearRoles } from "../model/index.ts";
+import { formatColumn } from "../platform/format.ts";
 import { formatNumber } from "./numbers.ts";
 import type { DrawnChart } from "./page.ts";
 import { frame, type FrameOptions, label, plotArea, rectangle, segment, textWidth, xAxis } from "./svg.ts";
@@ -33,10 +34,6 @@ export const measureWords: Record<SensitivityMeasure, { name: string; caption: s
 const mostBars = 42;
 const rowHeight = 30;
 
-const signed = (x: number): string => (x < 0 ? `−${formatNumber(-x)}` : formatNumber(x));
-/** Of ticks, which d3 makes round. */
-const tick = (x: number): string => (x < 0 ? `−${Math.abs(x)}` : String(x));
-
 export function rankingChart({ rows, group }: Sensitivity, measure: SensitivityMeasure): DrawnChart {
   const { name, caption, unit } = measureWords[measure];
   const ranked = [...rows].sort((a, b) => b.scores[measure]!.value - a.scores[measure]!.value);
@@ -47,42 +44,51 @@ export function rankingChart({ rows, group }: Sensitivity, measure: SensitivityM
     heading: `${name}, by ${group}`,
     caption: `${caption} Line: one standard error to both sides.${left > 0 ? ` The ${mostBars} largest of ${rows.length}.` : ""}`,
     draw(width) {
+      const column = formatColumn(shown.map(({ scores }) => scores[measure]!));
+      const scaled = (x: number) => x / 10 ** column.power;
       const options: FrameOptions = {
         width,
         height: 56 + shown.length * rowHeight,
         title: `${name}, by ${group}`,
-        xLabel: unit,
+        xLabel: unit + column.unit,
         yLabel: "",
-        margin: { left: 14, right: 20, top: 8, bottom: 44 },
+        margin: { left: 28, right: 28, top: 8, bottom: 44 },
       };
       const area = plotArea(options);
       const ends = shown.flatMap(({ scores }) => {
         const { value, standardError } = scores[measure]!;
-        return [value - (standardError ?? 0), value + (standardError ?? 0)];
+        return [scaled(value - (standardError ?? 0)), scaled(value + (standardError ?? 0))];
       });
       const [least, most] = [Math.min(0, ...ends), Math.max(0, ...ends)];
       const x = scaleLinear([least, most === least ? 1 : most], [area.left, area.right]).nice();
       const body = shown.map(({ name: of, scores }, i) => {
         const { value, standardError } = scores[measure]!;
         const top = area.top + i * rowHeight;
-        const y = top + 21;
-        const title = `${of}: ${signed(value)}${standardError === null ? "" : ` ± ${formatNumber(standardError)}`}`;
-        const [from, to] = [x(Math.min(0, value)), x(Math.max(0, value))];
+        const y = top + 22;
+        const [from, to] = [x(scaled(Math.min(0, value))), x(scaled(Math.max(0, value)))];
+        const color = value < 0 ? "var(--series-2)" : "var(--series-1)";
         const bar = rectangle(
           from,
-          top + 16,
+          top + 17,
           Math.max(1, to - from),
           10,
-          value < 0 ? "var(--series-2)" : "var(--series-1)",
-          title,
+          color,
+          `${of}: ${column.cells[i]}${column.unit}`,
         );
         const error =
           standardError === null
             ? ""
-            : segment(x(value - standardError), y, x(value + standardError), y, "var(--ink)", 'stroke-width="1.5"');
-        return label(area.left, top + 12, of) + label(area.right, top + 12, signed(value), "end") + bar + error;
+            : segment(
+                x(scaled(value - standardError)),
+                y,
+                x(scaled(value + standardError)),
+                y,
+                "var(--ink)",
+                'stroke-width="1.5"',
+              );
+        return bar + error + label(area.left, top + 12, of) + label(area.right, top + 12, column.format(value), "end");
       });
-      return frame(options, xAxis(x, area, Math.max(2, Math.floor(width / 170)), tick) + body.join(""));
+      return frame(options, xAxis(x, area, Math.max(2, Math.floor(width / 170)), String) + body.join(""));
     },
   };
 }
@@ -115,7 +121,8 @@ export function blockMap({ rows, group }: Sensitivity, measure: SensitivityMeasu
       const cells = places.map(({ row, block, role }) => {
         const { value, standardError } = row.scores[measure]!;
         const strength = most > 0 ? Math.max(0, value) / most : 0;
-        const title = `${row.name}: ${signed(value)}${standardError === null ? "" : ` ± ${formatNumber(standardError)}`}`;
+        const error = standardError === null ? "" : ` ± ${formatNumber(standardError)}`;
+        const title = `${row.name}: ${formatNumber(value)}${error}`;
         const at = [x(role)!, y(String(block))!, x.bandwidth(), y.bandwidth()] as const;
         const back = rectangle(...at, "var(--soft)", title);
         const color = rectangle(...at, "var(--series-1)", title);

@@ -1,6 +1,7 @@
 /** What `bitnet sensitivity` finds as one HTML file: losses, the ranking as charts and as a table, a budget's choice. */
 import type { BudgetPlan, LossOfSample, Measured, Sensitivity } from "../analysis/index.ts";
-import { formatBytes, formatCount } from "../platform/format.ts";
+import { shortName } from "../model/index.ts";
+import { formatBytes, formatColumn, formatCount } from "../platform/format.ts";
 import { formatValue } from "./numbers.ts";
 import { figure, pageOf, simpleTable } from "./page.ts";
 import { blockMap, measureWords, rankingChart } from "./sensitivity-charts.ts";
@@ -44,9 +45,10 @@ const lossWords = ({ lossNats, standardError, perplexity }: LossOfSample): strin
   `${withError({ value: lossNats, standardError })} (perplexity ${perplexity.toPrecision(5)})`;
 
 function rankingTable({ rows, measures, group }: Sensitivity): string {
-  const heads = [group, "weights", ...measures.map((measure) => measureWords[measure].name)];
-  const body = rows.map(({ name, weights, scores }) => {
-    const cells = [formatCount(weights), ...measures.map((measure) => withError(scores[measure]!))];
+  const columns = measures.map((measure) => formatColumn(rows.map(({ scores }) => scores[measure]!)));
+  const heads = [group, "weights", ...measures.map((measure, k) => measureWords[measure].name + columns[k].unit)];
+  const body = rows.map(({ name, weights }, row) => {
+    const cells = [formatCount(weights), ...columns.map((column) => column.cells[row])];
     return `<tr><td data-label="${e(group)}">${e(name)}</td>${cells.map((cell, i) => `<td class="number" data-label="${e(heads[i + 1])}">${e(cell)}</td>`).join("")}</tr>`;
   });
   return `<table class="comparison"><thead><tr>${heads.map((head, i) => `<th scope="col"${i > 0 ? ' class="number"' : ""}>${e(head)}</th>`).join("")}</tr></thead><tbody>${body.join("")}</tbody></table>`;
@@ -57,15 +59,16 @@ function budgetSection({ raised, bytes, ternaryBytes, loss, ternaryLoss }: Budge
     ["bytes", formatBytes(ternaryBytes), formatBytes(bytes)],
     ["loss, nats per token", lossWords(ternaryLoss), lossWords(loss)],
   ];
-  const list = raised.map(({ layer, weights, extraBytes, fall }) => [
-    layer,
+  const falls = formatColumn(raised.map(({ fall }) => fall));
+  const list = raised.map(({ layer, weights, extraBytes }, i) => [
+    shortName(layer),
     weights === "none" ? "float" : weights,
     formatBytes(extraBytes),
-    withError(fall),
+    falls.cells[i],
   ]);
   return `<section><h2>Budget</h2>${simpleTable(["", "all ternary", "as chosen"], facts)}${
     list.length > 0
-      ? simpleTable(["raised", "to", "bytes more", "fall in loss, alone"], list)
+      ? simpleTable(["raised", "to", "bytes more", `fall in loss, alone${falls.unit}`], list)
       : "<p>No layer is worth its bytes.</p>"
   }</section>`;
 }
