@@ -145,3 +145,17 @@ const { setTimeout: later } = globalThis;
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => later(resolve, 5));
 }
+
+/** A POST to the alphabet's server, and its answer; `json` is {} where it is none. */
+export async function postAlphabet(url: string, payload: unknown, more: Parameters<typeof serveAlphabet>[0] = {}) {
+  const { server } = await serveAlphabet(more);
+  const response = await server.fastify.inject({ method: "POST", url, payload: payload as Json });
+  return { status: response.statusCode, headers: response.headers, text: response.body, json: parsed(response.body) };
+}
+const parsed = (text: string): Json => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+};

@@ -1,20 +1,21 @@
 /** jinja2's filters, with transformers' own `tojson`. Called by interpreter.ts; parser.ts asks for their names. */
-import type { Budget } from "./budget.ts";
-import { formatPercent } from "./format.ts";
 import {
-  bind,
-  capitalize,
-  defined,
-  join,
-  keyOf,
-  lineEnds,
-  pad,
-  replace,
-  strip,
-  wantText,
-  wantWhole,
-} from "./methods.ts";
-import { runTest, tellFilterNames } from "./tests.ts";
+  choosing,
+  extreme,
+  type Filter,
+  type FilterContext,
+  folded,
+  getter,
+  lengthOfValue,
+  multiGetter,
+  number,
+  rounded,
+  sorted,
+} from "./filter-parts.ts";
+import { formatPercent } from "./format.ts";
+import { indentText, toJson } from "./layout.ts";
+import { bind, capitalize, defined, join, keyOf, pad, replace, strip, wantText, wantWhole } from "./methods.ts";
+import { tellFilterNames } from "./tests.ts";
 import {
   type CallArguments,
   charactersOf,
@@ -22,7 +23,6 @@ import {
   equal,
   Float,
   Generator,
-  formatFloat,
   isNumber,
   isText,
   isTrue,
@@ -30,8 +30,6 @@ import {
   lengthOf,
   madeOf,
   numberOf,
-  order,
-  type Said,
   sliceOf,
   TemplateError,
   textOf,
@@ -43,199 +41,12 @@ import {
   type Value,
 } from "./values.ts";
 
-export interface FilterContext {
-  budget: Budget;
-  own(value: Value, name: string): Value | undefined;
-  item(value: Value, key: Value): Value;
-}
-type Filter = (value: Value, args: CallArguments, context: FilterContext) => Value;
-
-/** `attribute="a.b.0"`: what each item is asked for. */
-function getter(path: Value, context: FilterContext, fallback?: Value): (value: Value) => Value {
-  const parts =
-    typeof path === "number"
-      ? [path]
-      : toPlain(path)
-          .split(".")
-          .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
-  return (value) => {
-    let found = value;
-    for (const part of parts) {
-      found = context.item(found, part);
-      if (found instanceof Undefined && fallback !== undefined) return fallback;
-    }
-    return found;
-  };
-}
-
-const lengthOfValue = (value: Value): number => {
-  if (isText(value)) return lengthOf(textOf(value));
-  if (value instanceof Map) return value.size;
-  if (Array.isArray(value) || value instanceof Tuple || value instanceof Undefined) return iterate(value).length;
-  throw new TemplateError(`object of type '${typeName(value)}' has no len()`);
-};
-
-const folded = (value: Value, caseSensitive: boolean): Value =>
-  !caseSensitive && isText(value) ? textOf(value).toLowerCase() : value;
-
-function sorted(values: readonly Value[], by: (value: Value) => Value, reverse: boolean): Value[] {
-  const keyed = values.map((value, i) => ({ value, key: by(value), i }));
-  // Equals keep their order, reversed too, as Python's sort has it.
-  keyed.sort((a, b) => (reverse ? order(b.key, a.key) : order(a.key, b.key)) || a.i - b.i);
-  return keyed.map(({ value }) => value);
-}
-
-/** `attribute="a,b"`: by several, each in turn. */
-const multiGetter = (path: Value, context: FilterContext, caseSensitive: boolean) => {
-  const parts = isText(path) ? textOf(path).split(",") : [path];
-  const getters = parts.map((part) => (part === null ? (value: Value) => value : getter(part, context)));
-  return (value: Value): Value => {
-    const keys = getters.map((get) => folded(get(value), caseSensitive));
-    return keys.length === 1 ? keys[0] : new Tuple(keys);
-  };
-};
-
-/** select, reject, selectattr, rejectattr. */
-function choosing(byAttribute: boolean, wanted: boolean): Filter {
-  return (value, { positional, named }, context) => {
-    const args = [...positional];
-    const path = byAttribute ? args.shift() : undefined;
-    if (byAttribute && path === undefined) throw new TemplateError("Missing parameter for attribute name");
-    const get = path === undefined ? (entry: Value) => entry : getter(path, context);
-    const test = args.shift();
-    const holds = (entry: Value) =>
-      test === undefined ? isTrue(entry) : runTest(wantText("select", test), entry, { positional: args, named });
-    return new Generator(iterate(value).filter((entry) => holds(get(entry)) === wanted));
-  };
-}
-
-const number = (value: Value): number => {
-  if (isNumber(value)) return numberOf(value);
-  throw new TemplateError(`expected a number, got ${typeName(defined(value))}`);
-};
-const extreme =
-  (direction: 1 | -1): Filter =>
-  (value, args, context) => {
-    const [caseSensitive, attribute] = bind("max", ["case_sensitive", "attribute"], args);
-    const by = multiGetter(attribute ?? null, context, isTrue(caseSensitive ?? false));
-    const list = iterate(value);
-    if (list.length === 0) return new Undefined("No aggregated item, sequence was empty.");
-    return list.reduce((best, entry) => (direction * order(by(entry), by(best)) > 0 ? entry : best));
-  };
-
-const rounded = (value: number, precision: number, method: string): number => {
-  const factor = 10 ** precision;
-  if (method === "ceil") return Math.ceil(value * factor) / factor;
-  if (method === "floor") return Math.floor(value * factor) / factor;
-  // Half to even of the exact binary value.
-  if (precision >= 0 && precision <= 60 && Math.abs(value) < 1e21) {
-    // A tie is one of the exact binary value, which has few digits more.
-    const isTie = /^50*$/.test(
-      value
-        .toFixed(precision + 40)
-        .split(".")[1]
-        .slice(precision),
-    );
-    if (!isTie) return Number(value.toFixed(precision));
-    const below = Math.floor(value * factor);
-    return (below % 2 === 0 ? below : below + 1) / factor;
-  }
-  return Math.round(value * factor) / factor;
-};
-
 const escapes: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;" };
 const escapeHtml: Filter = (value) =>
   madeOf(
     toPlain(value).replace(/[&<>"']/g, (char) => escapes[char]),
     value,
   );
-
-const maxIndent = 64;
-
-/** json.dumps. */
-function toJson(value: Value, args: CallArguments, { budget }: FilterContext): Value {
-  const [ascii, indent, separators, sort] = bind("tojson", ["ensure_ascii", "indent", "separators", "sort_keys"], args);
-  const pad =
-    indent === undefined || indent === null
-      ? null
-      : isText(indent)
-        ? textOf(indent)
-        : " ".repeat(Math.max(0, Math.min(wantWhole("tojson", indent), maxIndent + 1)));
-  let [between, colon] = [pad === null ? ", " : ",", ": "];
-  if (separators !== undefined && separators !== null) [between, colon] = iterate(separators).map(toPlain);
-  if ((pad ?? "").length > maxIndent || between.length > maxIndent || colon.length > maxIndent)
-    throw new TemplateError(`tojson: indents and separators of more than ${maxIndent} are not supported`);
-  const quoted = (text: string) => {
-    budget.make(text.length);
-    const json = JSON.stringify(text).replace(/\x7f/g, isTrue(ascii ?? false) ? "\\u007f" : "\x7f");
-    return isTrue(ascii ?? false)
-      ? json.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
-      : json;
-  };
-  const keyText = (key: Value) => {
-    if (isText(key)) return quoted(textOf(key));
-    if (isNumber(key) || key === null) return `"${dump(key, 0)}"`;
-    throw new TemplateError(`keys must be str, int, float, bool or None, not ${typeName(key)}`);
-  };
-  const dump = (entry: Value, depth: number): string => {
-    budget.step();
-    if (depth > 400) throw new TemplateError("the template nests lists more than 400 deep");
-    if (isText(entry)) return quoted(textOf(entry));
-    if (entry === null) return "null";
-    if (typeof entry === "boolean") return String(entry);
-    if (typeof entry === "number") return String(entry);
-    if (entry instanceof Float)
-      return Number.isFinite(entry.value)
-        ? formatFloat(entry.value)
-        : Number.isNaN(entry.value)
-          ? "NaN"
-          : entry.value > 0
-            ? "Infinity"
-            : "-Infinity";
-    const isDict = entry instanceof Map;
-    if (!isDict && !Array.isArray(entry) && !(entry instanceof Tuple))
-      throw new TemplateError(`Object of type ${typeName(entry)} is not JSON serializable`);
-    let parts: string[];
-    if (isDict) {
-      const keys = isTrue(sort ?? false) ? sorted([...entry.keys()], (key) => key, false) : [...entry.keys()];
-      parts = keys.map((key) => keyText(key) + colon + dump(entry.get(key)!, depth + 1));
-    } else parts = iterate(entry).map((inner) => dump(inner, depth + 1));
-    const [open, close] = isDict ? ["{", "}"] : ["[", "]"];
-    if (parts.length === 0) return open + close;
-    const lines = pad === null ? null : `\n${pad.repeat(depth + 1)}`;
-    const text =
-      lines === null
-        ? open + parts.join(between) + close
-        : `${open}${lines}${parts.join(between + lines)}\n${pad!.repeat(depth)}${close}`;
-    budget.make(text.length);
-    return text;
-  };
-  return madeOf(dump(value, 0), value);
-}
-
-function indentText(value: Value, args: CallArguments, { budget }: FilterContext): Value {
-  const [width, first, blank] = bind("indent", ["width", "first", "blank"], args);
-  const by = isText(width ?? 4)
-    ? textOf(width as string)
-    : " ".repeat(Math.min(maxIndent + 1, wantWhole("indent", width, 4)));
-  if (by.length > maxIndent)
-    throw new TemplateError(`indent: indents and separators of more than ${maxIndent} are not supported`);
-  if (!isText(value)) throw new TemplateError(`indent: expected a string, got ${typeName(defined(value))}`);
-  const text = concatenate([value, "\n"]);
-  const lines: (string | Said)[] = [];
-  let from = 0;
-  for (const { 0: end, index } of textOf(text).matchAll(lineEnds)) {
-    lines.push(sliceOf(text, from, index));
-    from = index + end.length;
-  }
-  budget.make(textOf(text).length + lines.length * by.length);
-  const parts: (string | Said)[] = isTrue(first ?? false) ? [by] : [];
-  for (const [i, line] of lines.entries()) {
-    if (i > 0) parts.push(isTrue(blank ?? false) || textOf(line) !== "" ? `\n${by}` : "\n");
-    parts.push(line);
-  }
-  return concatenate(parts);
-}
 
 const filters: Record<string, Filter> = {
   abs: (value) => (value instanceof Float ? new Float(Math.abs(value.value)) : Math.abs(number(value))),

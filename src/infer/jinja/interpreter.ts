@@ -2,13 +2,15 @@
  * Runs a template's tree, with Python's and jinja2's rules: scopes, loops, macros, arithmetic, what a missing value does.
  * Called by template.ts.
  */
-import { systemClock } from "../../platform/system.ts";
 import { Budget } from "./budget.ts";
-import { type FilterContext, runFilter } from "./filters.ts";
+import type { FilterContext } from "./filter-parts.ts";
+import { runFilter } from "./filters.ts";
 import { formatPercent } from "./format.ts";
+import { checkAttributeName, globals } from "./globals.ts";
 import { defined, keyOf, methodOf } from "./methods.ts";
+import { arithmetic, compare } from "./operators.ts";
 import type { Arguments, Expression, Parameter, Statement, Target } from "./syntax.ts";
-import { contains, runTest } from "./tests.ts";
+import { runTest } from "./tests.ts";
 import {
   type CallArguments,
   Callable,
@@ -21,7 +23,6 @@ import {
   iterate,
   Namespace,
   numberOf,
-  order,
   type Said,
   sliceOf,
   startsOf,
@@ -536,213 +537,3 @@ export class Interpreter implements FilterContext {
 const maxListDepth = 400;
 
 const missing = (value: Value, name: string): string => `'${typeName(value)} object' has no attribute '${name}'`;
-
-function checkAttributeName(name: string): void {
-  if (name.startsWith("_"))
-    throw new TemplateError(
-      `Chat templates cannot store underscore-prefixed attributes on a namespace, but got '${name}'. Please rename the attribute.`,
-    );
-}
-
-function compare(operator: string, a: Value, b: Value): boolean {
-  switch (operator) {
-    case "==":
-      return equal(a, b);
-    case "!=":
-      return !equal(a, b);
-    case "in":
-      return contains(b, a);
-    case "not in":
-      return !contains(b, a);
-    case "<":
-      return order(a, b, operator) < 0;
-    case "<=":
-      return order(a, b, operator) <= 0;
-    case ">":
-      return order(a, b, operator) > 0;
-    default:
-      return order(a, b, operator) >= 0;
-  }
-}
-
-function arithmetic(operator: string, a: number | Float | boolean, b: number | Float | boolean): Value {
-  const [x, y] = [numberOf(a), numberOf(b)];
-  const isFloat = a instanceof Float || b instanceof Float;
-  const result = (value: number): Value => {
-    if (isFloat) return new Float(value);
-    if (!Number.isSafeInteger(value)) throw new TemplateError("whole numbers beyond 2^53 are not supported");
-    return value;
-  };
-  if ((operator === "/" || operator === "//" || operator === "%") && y === 0)
-    throw new TemplateError(operator === "%" ? "integer modulo by zero" : "division by zero");
-  switch (operator) {
-    case "+":
-      return result(x + y);
-    case "-":
-      return result(x - y);
-    case "*":
-      return result(x * y);
-    case "/":
-      return new Float(x / y);
-    case "//":
-      return result(Math.floor(x / y));
-    case "%":
-      return result(x - Math.floor(x / y) * y);
-    default:
-      return isFloat || y < 0 ? new Float(x ** y) : result(x ** y);
-  }
-}
-
-/** What every template may call. transformers' sandbox has these; `lipsum` says why not. */
-function globals(budget: Budget): [string, Value][] {
-  const callable = (name: string, call: (args: CallArguments) => Value): [string, Value] => [
-    name,
-    new Callable(name, call),
-  ];
-  const wholes = (name: string, values: readonly Value[]) =>
-    values.map((value) => {
-      if (typeof value === "number" || typeof value === "boolean") return Number(value);
-      throw new TemplateError(`${name}: '${typeName(value)}' object cannot be interpreted as an integer`);
-    });
-  const dict = ({ positional, named }: CallArguments): Map<Value, Value> => {
-    const made = new Map<Value, Value>();
-    for (const given of positional) {
-      if (given instanceof Map) for (const [key, value] of given) made.set(key, value);
-      else
-        for (const pair of iterate(given)) {
-          const [key, value] = iterate(pair);
-          made.set(keyOf(key), value);
-        }
-    }
-    for (const [name, value] of named) made.set(name, value);
-    return made;
-  };
-  return [
-    callable("range", ({ positional }) => {
-      const numbers = wholes("range", positional);
-      if (numbers.length < 1 || numbers.length > 3) throw new TemplateError("range expected 1 to 3 arguments");
-      const [start, stop] = numbers.length === 1 ? [0, numbers[0]] : numbers;
-      const step = numbers[2] ?? 1;
-      if (step === 0) throw new TemplateError("range() arg 3 must not be zero");
-      const count = Math.max(0, Math.ceil((stop - start) / step));
-      budget.make(count);
-      if (count > maxRange)
-        throw new TemplateError(`Range too big. The sandbox blocks ranges larger than MAX_RANGE (${maxRange}).`);
-      return Array.from({ length: count }, (_, i) => start + i * step);
-    }),
-    callable("dict", dict),
-    callable("namespace", (args) => {
-      const namespace = new Namespace();
-      for (const [key, value] of dict(args)) {
-        const name = textOf(toText(key));
-        checkAttributeName(name);
-        namespace.attributes.set(name, value);
-      }
-      return namespace;
-    }),
-    callable("raise_exception", ({ positional }) => {
-      throw new TemplateError(textOf(toText(positional[0] ?? "")));
-    }),
-    callable("strftime_now", ({ positional }) => {
-      const [format] = positional;
-      if (!isText(format)) throw new TemplateError("strftime_now: expected a format");
-      return formatTime(textOf(format), new Date(systemClock.epochMs()));
-    }),
-    callable("cycler", ({ positional }) => {
-      if (positional.length === 0) throw new TemplateError("at least one item has to be provided");
-      let at = 0;
-      return new Callable(
-        "cycler",
-        () => null,
-        (name) => {
-          if (name === "current") return positional[at];
-          if (name === "next")
-            return new Callable("next", () => {
-              const value = positional[at];
-              at = (at + 1) % positional.length;
-              return value;
-            });
-          if (name === "reset")
-            return new Callable("reset", () => {
-              at = 0;
-              return null;
-            });
-          return undefined;
-        },
-      );
-    }),
-    callable("joiner", ({ positional, named }) => {
-      let used = false;
-      const separator = positional[0] ?? named.get("sep") ?? ", ";
-      return new Callable("joiner", () => {
-        if (used) return separator;
-        used = true;
-        return "";
-      });
-    }),
-    callable("lipsum", () => {
-      throw new TemplateError("lipsum is not supported: it would make text by chance");
-    }),
-  ];
-}
-
-/** jinja2's sandbox. */
-const maxRange = 100_000;
-
-const days = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const months = ["January", "February", "March", "April", "May", "June", "July", "August", "September"].concat([
-  "October",
-  "November",
-  "December",
-]);
-
-/** Python's strftime in the C locale. */
-export function formatTime(format: string, now: Date): string {
-  const two = (n: number) => String(n).padStart(2, "0");
-  const hour12 = now.getHours() % 12 || 12;
-  const dayOfYear =
-    Math.round(
-      (Date.UTC(now.getFullYear(), now.getMonth(), now.getDate()) - Date.UTC(now.getFullYear(), 0, 1)) / 86_400_000,
-    ) + 1;
-  const week = (first: number) => two(Math.floor((dayOfYear + 6 - ((now.getDay() - first + 7) % 7)) / 7));
-  const fields: Record<string, () => string> = {
-    a: () => days[now.getDay()].slice(0, 3),
-    A: () => days[now.getDay()],
-    b: () => months[now.getMonth()].slice(0, 3),
-    B: () => months[now.getMonth()],
-    d: () => two(now.getDate()),
-    e: () => String(now.getDate()).padStart(2),
-    f: () => String(now.getMilliseconds() * 1000).padStart(6, "0"),
-    H: () => two(now.getHours()),
-    I: () => two(hour12),
-    j: () => String(dayOfYear).padStart(3, "0"),
-    m: () => two(now.getMonth() + 1),
-    M: () => two(now.getMinutes()),
-    p: () => (now.getHours() < 12 ? "AM" : "PM"),
-    S: () => two(now.getSeconds()),
-    U: () => week(0),
-    W: () => week(1),
-    w: () => String(now.getDay()),
-    u: () => String(now.getDay() || 7),
-    y: () => two(now.getFullYear() % 100),
-    Y: () => String(now.getFullYear()),
-    D: () => formatTime("%m/%d/%y", now),
-    F: () => formatTime("%Y-%m-%d", now),
-    T: () => formatTime("%H:%M:%S", now),
-    R: () => formatTime("%H:%M", now),
-    c: () => formatTime("%a %b %e %H:%M:%S %Y", now),
-    x: () => formatTime("%m/%d/%y", now),
-    X: () => formatTime("%H:%M:%S", now),
-    h: () => months[now.getMonth()].slice(0, 3),
-    n: () => "\n",
-    t: () => "\t",
-    z: () => "",
-    Z: () => "",
-    "%": () => "%",
-  };
-  return format.replace(/%(-?)([a-zA-Z%])/g, (_, dash: string, letter: string) => {
-    if (!Object.hasOwn(fields, letter)) throw new TemplateError(`strftime_now: the field %${letter} is not supported`);
-    const field = fields[letter]();
-    return dash ? field.replace(/^[0 ]+(?=.)/, "") : field;
-  });
-}

@@ -2,7 +2,7 @@
 // test/fixtures/chat-templates/make.py. null: an error there, and one here.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { formatTime } from "./interpreter.ts";
+import { formatTime } from "./strftime.ts";
 import { Template } from "./template.ts";
 import { Float, fromJson, TemplateError, textOf, type Value } from "./values.ts";
 

@@ -15,6 +15,7 @@ import {
   readGgufTernary,
   scaleFactorOf,
 } from "../../exchange/index.ts";
+import { embeddingName, headName } from "../../model/names.ts";
 import { FormatError } from "../../platform/errors.ts";
 import { show } from "../../platform/show.ts";
 import { type BlockTypeName, codecOf, ggmlBytes } from "../../quant/ggml-types.ts";
@@ -54,7 +55,7 @@ export function weightsOfGguf({ file, config, parameters }: OpenedGguf): WeightS
     ["F16", "f16"],
     ["BF16", "bf16"],
   ]);
-  const heads = ["model.embed_tokens.weight", "lm_head.weight"].filter((name) => shapes.has(name));
+  const heads = [embeddingName, headName].filter((name) => shapes.has(name));
   const formats = new Set(heads.map((name) => exact.get(find(name).type)));
   return {
     headFormat: formats.size === 1 ? [...formats][0] : undefined,
@@ -102,7 +103,7 @@ export function weightsOfGguf({ file, config, parameters }: OpenedGguf): WeightS
 /** The file stays the caller's, to be closed when the engine is made. */
 export function weightsOfCompact({ file }: OpenedCompact): WeightSource {
   const typeOf = (name: string) => file.tensors.get(name)?.encoding;
-  const heads = ["model.embed_tokens.weight", "lm_head.weight"].map(typeOf).filter((type) => type !== undefined);
+  const heads = [embeddingName, headName].map(typeOf).filter((type) => type !== undefined);
   const [type] = heads;
   let last: { name: string; values: Float32Array } | null = null;
   return {

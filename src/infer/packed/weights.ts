@@ -5,6 +5,15 @@
  */
 import type { Backend, DType, MappableFile, NDArray } from "../../backends/backend.ts";
 import { headWidth, type LayerPlan, type ModelConfig, planModel, type Transformer } from "../../model/index.ts";
+import {
+  embeddingName,
+  finalNormName,
+  headName,
+  moduleName,
+  type NormRole,
+  normNames,
+  weightName,
+} from "../../model/names.ts";
 import { hasTernaryWeights, integerLevels } from "../../nn/index.ts";
 import { type Matrix, packMatrix } from "../../ops/matrix-linear/index.ts";
 import { type LinearEnd, type PackedWeight, packTernary, weightRows } from "../../ops/packed-linear/index.ts";
@@ -387,32 +396,27 @@ export async function loadPackedWeights(
     down: groupOf([down], "add"),
   }));
   try {
-    const embedding = await loader.matrix(
-      below(["model.embed_tokens.weight", vocabSize]),
-      vocabSize,
-      width,
-      formats.head,
-    );
+    const embedding = await loader.matrix(below([embeddingName, vocabSize]), vocabSize, width, formats.head);
     const embeddingBytes = loader.sizeBytes;
     const layers: PackedLayer[] = [];
     loader.reserve(groups.flatMap((group) => Object.values(group).flatMap(ternaryShapes)));
     for (const [i, group] of groups.entries()) {
-      const at = (name: string) => `model.layers.${i}.${name}.weight`;
+      const norm = (role: NormRole) => weightName(moduleName(i, normNames[role]));
       layers.push({
-        attentionNorm: await loader.vector(at("input_layernorm"), width),
+        attentionNorm: await loader.vector(norm("attention"), width),
         qkv: await loader.linear(group.qkv),
-        attentionSubNorm: subNorms ? await loader.vector(at("self_attn.attn_sub_norm"), attentionWidth) : null,
+        attentionSubNorm: subNorms ? await loader.vector(norm("attentionSub"), attentionWidth) : null,
         output: await loader.linear(group.output),
-        feedForwardNorm: await loader.vector(at("post_attention_layernorm"), width),
+        feedForwardNorm: await loader.vector(norm("feedForward"), width),
         gateUp: await loader.linear(group.gateUp),
-        feedForwardSubNorm: subNorms ? await loader.vector(at("mlp.ffn_sub_norm"), hiddenWidth) : null,
+        feedForwardSubNorm: subNorms ? await loader.vector(norm("feedForwardSub"), hiddenWidth) : null,
         down: await loader.linear(group.down),
       });
     }
-    const finalNorm = await loader.vector("model.norm.weight", width);
+    const finalNorm = await loader.vector(finalNormName, width);
     const head = tiedHead
       ? embedding
-      : await loader.matrix(below(["lm_head.weight", vocabSize]), vocabSize, width, formats.head);
+      : await loader.matrix(below([headName, vocabSize]), vocabSize, width, formats.head);
     loader.finish();
     return {
       embedding,
