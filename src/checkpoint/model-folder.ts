@@ -144,7 +144,7 @@ export async function restoreWeights(folder: string, model: Transformer): Promis
 
 /** @throws FormatError unless the file holds exactly the tensors wanted */
 export function checkTensors(
-  file: SafetensorsFile,
+  file: Pick<SafetensorsFile, "path" | "tensors">,
   wanted: readonly { name: string; shape: readonly number[] }[],
   what: string,
 ): void {
