@@ -153,7 +153,7 @@ export async function restoreWeights(
 
 /** @throws FormatError unless the file holds exactly the tensors wanted */
 export function checkTensors(
-  file: SafetensorsFile,
+  file: Pick<SafetensorsFile, "path" | "tensors">,
   wanted: readonly { name: string; shape: readonly number[] }[],
   what: string,
 ): void {

@@ -188,9 +188,10 @@ export async function restoreCheckpoint(
 }
 
 /**
- * Fills tensors of a run's callbacks from a checkpoint that was verified.
+ * Fills tensors of a run's callbacks from a checkpoint that was verified. What it holds of other callbacks is left: one that
+ * keeps its state through a rollback, or is no longer there.
  *
- * @throws FormatError where it holds others, or none
+ * @throws FormatError where it lacks one, or has it in another shape
  */
 export async function restoreCallbackTensors(
   path: string,
@@ -203,7 +204,7 @@ export async function restoreCallbackTensors(
     throw new FormatError(
       `${path}: has no ${callbacksFile}, which the callbacks of this run kept state in; is it of another run?`,
     );
-  await restoreTensors(file, tensors, "this run's callbacks", runtime);
+  await restoreTensors(file, tensors, "this run's callbacks", runtime, true);
 }
 
 async function restoreTensors(
@@ -211,11 +212,14 @@ async function restoreTensors(
   tensors: SavedOptimizer["state"],
   what: string,
   runtime: Runtime,
+  mayHoldOthers = false,
 ): Promise<void> {
   const file = await readSafetensors(path);
   try {
+    const wantedNames = new Set(tensors.map(({ name }) => name));
+    const relevant = [...file.tensors].filter(([name]) => !mayHoldOthers || wantedNames.has(name));
     checkTensors(
-      file,
+      { path: file.path, tensors: new Map(relevant) },
       tensors.map(({ name, tensor }) => ({ name, shape: tensor.shape })),
       what,
     );

@@ -256,6 +256,43 @@ describe("a callback", () => {
     const state = JSON.parse(readFileSync(join(report.checkpoint!, "trainer_state.json"), "utf8")).training;
     expect(state.controls).toEqual({ learningRateScale: 0.25, rollBacks: 1 });
   });
+
+  test("saves tensors with the run: they go back with a rollback, on with a resume, and what it logs is in the step's line", async () => {
+    const counting = (keeps: boolean, rollBackAt?: number): Callback => {
+      let count: Tensor | null = null;
+      return {
+        name: `counting ${keeps}`,
+        beforeMetrics: true,
+        keepsStateOnRollBack: keeps,
+        state: () => ({}),
+        restore() {},
+        tensors({ runtime }) {
+          count ??= runtime.upload([1], "f32", Float32Array.of(0));
+          return [{ name: "count", tensor: count }];
+        },
+        async on(event, { runtime, controls, log }) {
+          if (event.type === "gradients" && event.step === rollBackAt && controls.rollBacks === 0)
+            controls.rollBack("x");
+          if (event.type !== "step") return;
+          const [now] = await runtime.readFloats(count!);
+          runtime.backend.upload(count!.buffer, Float32Array.of(now + 1));
+          log({ [`count_${keeps}`]: now + 1 });
+        },
+        close: () => count?.dispose(),
+      };
+    };
+    // Step 4 has a checkpoint; step 5 is counted twice by the one that keeps its count.
+    const back = await run({}, { callbacks: [counting(false, 5), counting(true)] });
+    expect(back.lines.map(({ count_false }) => count_false)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(back.lines.map(({ count_true }) => count_true)).toEqual([1, 2, 3, 4, 6, 7, 8, 9]);
+    const first = await run({}, { callbacks: [counting(false), stopAt(6)] });
+    expect(first.lines.at(-1)!.count_false).toBe(6);
+    await train({ config: [], resume: first.report.folder, callbacks: [counting(false)] });
+    const lines = readScalars(join(first.report.folder, "metrics", "scalars.jsonl"));
+    expect(lines.findLast((line) => "loss" in line)!.count_false).toBe(8);
+    // Without the callback there is nothing to restore its tensors into, and nothing that needs them.
+    await expect(train({ config: [], resume: first.report.folder })).resolves.toMatchObject({ step: 8 });
+  });
 });
 
 describe("train.freeze", () => {

@@ -136,6 +136,8 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
   };
 
   try {
+    // Made here at the latest; the caller has filled those of a saved state.
+    for (const callback of callbacks) callback.tensors?.(training);
     await training.emit({ type: "start", step, steps });
     while (step < steps && stopped === null) {
       if (signal?.aborted) {
