@@ -8,10 +8,12 @@ export {
   hasTernaryWeights,
   isBitLinear,
   kindOf,
+  type LayerQuantization,
   LinearInput,
   type LinearKind,
   LinearLayer,
   type LinearSpec,
+  type WeightStandIn,
 } from "./linear/index.ts";
 export { RmsNorm } from "./norm.ts";
 export { RotaryTable } from "./rotary-table.ts";

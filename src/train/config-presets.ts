@@ -51,6 +51,7 @@ const tiny: Omit<RunConfig, "preset" | "model"> = {
     tokens: null,
     seed: 1,
     precision: "auto",
+    progressive: null,
     quantRampSteps: 0,
     objectives: [{ name: "next-token", weight: 1 }],
     callbacks: [],

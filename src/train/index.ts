@@ -13,6 +13,7 @@ export { scalarsFile } from "./callbacks/scalars-file.ts";
 export { type EpochSummary, type Measured, type Summary, summary } from "./callbacks/summary.ts";
 export { tensorboard } from "./callbacks/tensorboard.ts";
 export {
+  checkProgressive,
   type ConfigLayer,
   configToYaml,
   type DerivedRun,
@@ -86,5 +87,20 @@ export {
 export { type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
 export type { TrainingData } from "./training-data.ts";
 export type { ModelBatch, TernaryLayer, TrainableModel } from "./trainable-model.ts";
+export {
+  createProgressive,
+  type Moment,
+  momentSchema,
+  type ProgressiveConfig,
+  type ProgressiveDefinition,
+  type ProgressiveQuantization,
+  type ProgressiveRun,
+  type RampConfig,
+  ramp,
+  rampDefaults,
+  rampKeys,
+  type StepQuantization,
+  stepsOf,
+} from "./progressive.ts";
 export { type RollBack, runTraining, type TrainerParts, type TrainingOutcome } from "./trainer.ts";
 export { trainingFacts } from "./training-facts.ts";

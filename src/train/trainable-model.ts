@@ -2,6 +2,7 @@
  * What training needs of a model: the contract alone, no code that runs a step. model/'s Transformer is one; a program of
  * its own may bring another. Named by the trainer, objectives, callbacks and evaluation.
  */
+import type { LayerQuantization } from "../nn/index.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
 
 /** Token ids on the host, row-major [B, T]. */
@@ -17,10 +18,10 @@ export interface TrainableModel {
   readonly parameters: readonly Parameter[];
   /** Layers with ternary weights, empty for a full-precision model. */
   readonly ternaryLayers: readonly TernaryLayer[];
-  /** Layers that quantize their weights or their input: those that `setLambda` moves; absent: `ternaryLayers`. */
+  /** Layers that quantize their weights or their input: those that `setQuantization` moves; absent: `ternaryLayers`. */
   readonly quantizedLayers?: readonly { readonly name: string }[];
-  /** Progressive quantization: how far each layer is quantized, from 0 to 1; set for a step, and back to 1. */
-  setLambda?(lambda: number | ((layer: string) => number)): void;
+  /** Progressive quantization: how each layer is quantized; set for a step, and back to null, wholly. */
+  setQuantization?(of: ((layer: string) => LayerQuantization) | null): void;
   /** Logits [B, T, V] of every token: what objectives start from. */
   logits(batch: ModelBatch): Tensor;
   /** Mean cross-entropy in nats over the targets that are not -100: what validation measures. */

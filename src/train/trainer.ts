@@ -15,10 +15,11 @@ import { nextTurn } from "../platform/turn.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import { createControls } from "./controls.ts";
 import type { Callback, StepEvent, StopReason, Training, TrainingState } from "./events.ts";
-import { type LambdaOf, layerNames, setLambda } from "./lambda.ts";
+import { quantizationFacts, withQuantization } from "./lambda.ts";
 import { nextTokenObjective } from "./objectives/next-token.ts";
 import { checkObjectives, stepLoss, type WeightedObjective } from "./objectives/weighted.ts";
 import { clipScale, gradientSquares, normOf, type Optimizer, sumsOfSquares } from "./optimizers/optimizer.ts";
+import type { StepQuantization } from "./progressive/progressive.ts";
 import type { Schedule } from "./schedules.ts";
 import { summarizeTargets, type TargetSummary } from "./targets.ts";
 import type { TrainableModel } from "./trainable-model.ts";
@@ -31,8 +32,8 @@ export interface TrainerParts {
   data: BatchFeed;
   optimizer: Optimizer;
   schedule: Schedule;
-  /** How far quantisation is let in at a step (schedules.ts); absent: whole, always. */
-  quantRamp?: (step: number) => number;
+  /** How the layers are quantized at a step (progressive/); absent: wholly, always. */
+  quantization?: (step: number) => StepQuantization;
   /** N: the run ends after this step. */
   steps: number;
   /** Sequences computed at once. */
@@ -142,9 +143,11 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     step++;
     const batch = await data.next();
     const dataWaitMs = clock.monotonicMs() - startMs;
-    const ramp = parts.quantRamp?.(step);
-    const lambdaOf = controls.lambdaOf(ramp);
-    const made = await withLambda(model, lambdaOf, () => accumulateGradient({ ...parts, objectives }, batch, step));
+    const quantization = parts.quantization?.(step);
+    const quantizationOf = controls.quantizationOf(quantization);
+    const made = await withQuantization(model, quantizationOf, () =>
+      accumulateGradient({ ...parts, objectives }, batch, step),
+    );
     const { loss, tokens, parts: lossParts } = made;
     const squares = await gradientSquares(runtime, model.parameters);
     const gradNorm = normOf(squares);
@@ -178,7 +181,7 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
       elapsedMs: clock.monotonicMs() - startMs,
       dataWaitMs,
       ...optional("passedOver", batch.passedOver),
-      ...optional("quantLambda", lambdaOf ? meanLambda(model, lambdaOf, ramp) : undefined),
+      ...quantizationFacts(model, quantizationOf, quantization),
       ...(data.use ? { sources: data.use() } : {}),
     };
   }
@@ -209,24 +212,6 @@ const optional = <K extends string, V>(key: K, value: V | undefined): { [key in 
 
 const nonEmpty = (record: Record<string, number> | undefined) =>
   record && Object.keys(record).length > 0 ? record : undefined;
-
-/** As it is logged: the ramp's where all layers have it. */
-function meanLambda(model: TrainableModel, lambdaOf: LambdaOf, ramp: number | undefined): number {
-  const lambdas = layerNames(model).map(lambdaOf);
-  if (lambdas.every((lambda) => lambda === lambdas[0])) return lambdas[0] ?? ramp ?? 1;
-  return lambdas.reduce((sum, lambda) => sum + lambda, 0) / lambdas.length;
-}
-
-/** Forward and backward at a step's lambdas; what is measured, written and saved meanwhile is the ternary model. */
-async function withLambda<T>(model: TrainableModel, lambdaOf: LambdaOf | null, body: () => Promise<T>): Promise<T> {
-  if (!lambdaOf) return body();
-  setLambda(model, lambdaOf);
-  try {
-    return await body();
-  } finally {
-    setLambda(model, null);
-  }
-}
 
 /**
  * Forward and backward over a batch, micro-batch by micro-batch. Each micro-batch's mean loss weighs as many targets as

@@ -2,4 +2,11 @@
 export { applyLinear, kindOf } from "./apply.ts";
 export { type GatedPair, type InputNorm, LinearInput } from "./input.ts";
 export type { LinearKind } from "./kind.ts";
-export { hasTernaryWeights, isBitLinear, LinearLayer, type LinearSpec } from "./layer.ts";
+export {
+  hasTernaryWeights,
+  isBitLinear,
+  type LayerQuantization,
+  LinearLayer,
+  type LinearSpec,
+  type WeightStandIn,
+} from "./layer.ts";

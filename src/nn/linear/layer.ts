@@ -43,6 +43,20 @@ export const hasTernaryWeights = ({ weights }: Pick<LinearSpec, "weights">): boo
 export const isBitLinear = (spec: Pick<LinearSpec, "weights" | "activations">): boolean =>
   hasTernaryWeights(spec) && spec.activations?.codes === "int8";
 
+/** How a layer is quantized for a step of training (progressive quantization). */
+export interface LayerQuantization {
+  /** As `LinearLayer.lambda`. */
+  readonly lambda: number;
+  /** Stands for the quantizer of ternary weights; absent: the quantizer itself. Other layers are without one. */
+  readonly standIn?: WeightStandIn;
+}
+
+/** What a layer with ternary weights multiplies by instead, such as a soft form of them. */
+export interface WeightStandIn {
+  /** The weights [N, K] at the layer's lambda, with a gradient to its float weights. */
+  weights(runtime: Runtime, layer: LinearLayer): Tensor;
+}
+
 export class LinearLayer {
   readonly weight: Parameter;
   /**
@@ -50,6 +64,8 @@ export class LinearLayer {
    * (progressive quantization). Training moves it; what is measured, written and saved is the layer at 1.
    */
   lambda = 1;
+  /** What stands for the weights' quantizer in a step of training; null: nothing does. */
+  standIn: WeightStandIn | null = null;
   private kept: QuantizedWeight | null = null;
   private keptVersion = 0;
 
@@ -64,6 +80,12 @@ export class LinearLayer {
 
   get name(): string {
     return this.spec.name;
+  }
+
+  /** Sets how the layer is quantized; null: wholly. */
+  setQuantization(quantization: LayerQuantization | null): void {
+    this.lambda = quantization?.lambda ?? 1;
+    this.standIn = (hasTernaryWeights(this.spec) && quantization?.standIn) || null;
   }
 
   /** The quantized weights that belong to the weights as they are now, kept until those change; null: it has no quantizer. */

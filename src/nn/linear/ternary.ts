@@ -19,7 +19,7 @@ function codesOf(runtime: Runtime, input: LinearInput): Tensor[] {
 
 export const ternary: LinearKind = {
   name: "ternary",
-  takes: ({ spec, lambda }) => lambda === 1 && isBitLinear(spec),
+  takes: ({ spec, lambda, standIn }) => lambda === 1 && !standIn && isBitLinear(spec),
   apply(runtime, input, layers, residual) {
     const [codes, scale, sums] = codesOf(runtime, input);
     const quantized = layers.map((layer) => layer.quantized(runtime));
