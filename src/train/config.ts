@@ -127,10 +127,12 @@ export function parseOverrides(words: readonly string[], also: readonly string[]
         `unknown option "--${match[1]}"${suggestion(match[1], [...allPaths(whole), ...also], "--")}`,
       );
     const inside = keysOf(schema);
-    if (inside && !(schema instanceof z.ZodNullable))
-      throw new UsageError(`--${match[1]} is a section; set a key of it, such as --${match[1]}.${inside[0]}`);
+    const mayBeNull = schema instanceof z.ZodNullable;
+    const section = `--${match[1]} is a section; set a key of it, such as --${match[1]}.${inside?.[0]}`;
+    if (inside && !mayBeNull) throw new UsageError(section);
     const raw = match[2] ?? words[++i];
     if (raw === undefined) throw new UsageError(`--${match[1]} has no value`);
+    if (inside && !/^(?:null$|\{)/.test(raw.trim())) throw new UsageError(`${section} (or give null, or "{...}")`);
     const patch = path.reduceRight<unknown>((value, key) => ({ [key]: value }), typedValue(raw, schema, match[1]));
     layers.push({ from: `--${match[1]}`, patch: patch as RunConfigPatch });
   }
@@ -185,7 +187,8 @@ function stepsOfRun({ train }: RunConfig, stepsPerEpoch: number): number {
   return steps === 0 ? 0 : Math.max(1, total);
 }
 
-const quantizedLayers = ({ model }: RunConfig): string[] =>
+/** Names of the layers that quantize, in the model's order. */
+export const quantizedLayers = ({ model }: RunConfig): string[] =>
   planModel(model).layers.flatMap(({ name, weights, activations }) => (weights || activations ? [name] : []));
 
 /**

@@ -74,6 +74,7 @@ export {
   type SgdSettings,
   type StepValues,
 } from "./optimizers.ts";
+export { type RunCurve, type RunCurves, runCurves } from "./run-curves.ts";
 export { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "./run-folder.ts";
 export { readScalars } from "./scalars.ts";
 export {

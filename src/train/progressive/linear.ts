@@ -1,4 +1,4 @@
-/** lambda = t ("Fine-tuning LLMs to 1.58bit", Hugging Face 2024: warm-up quantization). `train.quantRampSteps` is this from 0. */
+/** lambda = t ("Fine-tuning LLMs to 1.58bit", Hugging Face 2024: warm-up quantization). ../progressive.ts makes the older key this. */
 import { z } from "zod";
 import { type ProgressiveDefinition, type RampConfig, ramp, rampDefaults, rampKeys } from "./progressive.ts";
 
