@@ -92,6 +92,28 @@ describe("training that is killed", () => {
     }
   });
 
+  test("amid annealed soft weights goes on with the same losses too", async () => {
+    const annealed = ["--train.progressive.kind", "annealed", "--train.progressive.end", "22", "--steps", "24"];
+    const left = join(folder, "annealed-left-alone");
+    const whole = start(left, undefined, ...annealed);
+    expect(await whole.ended, whole.said.join("")).toBe(0);
+    const run = join(folder, "annealed-killed");
+    const moments: Moment[] = [
+      { call: "writeSync", path: "scalars.jsonl", count: 9 },
+      { call: "writeSync", path: "scalars.jsonl", count: 10, torn: true },
+    ];
+    for (const moment of moments) {
+      const killed = start(run, moment, ...annealed, "--resume", "auto");
+      expect(await killed.ended, killed.said.join("")).toBe("SIGKILL");
+    }
+    const last = start(run, undefined, ...annealed, "--resume", "auto");
+    expect(await last.ended, last.said.join("")).toBe(0);
+    expect(losses(run)).toEqual(losses(left));
+    const temperatures = readScalars(scalars(run)).flatMap(({ quant_temperature }) => quant_temperature ?? []);
+    expect(temperatures).toHaveLength(24);
+    expect([temperatures[0], temperatures.at(-1)]).toEqual([1, 0]);
+  });
+
   // Windows has no SIGINT to send: there it would be a kill.
   test.skipIf(process.platform === "win32")(
     "by Ctrl-C finishes the step, saves it, says how to go on, and exits with 130",

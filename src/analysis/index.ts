@@ -23,4 +23,4 @@ export {
   type TextMeasurement,
   type WindowScore,
 } from "./text.ts";
-export { type CurvePoint, measureTraining, type TrainingMeasurement } from "./training.ts";
+export { type CurvePoint, measureTraining, type SchedulePoint, type TrainingMeasurement } from "./training.ts";

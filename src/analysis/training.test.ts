@@ -49,6 +49,26 @@ test("curves, epochs, speed and memory are those of the metrics' lines", () => {
   expect(run.config).toEqual({ preset: "tiny", model: { variant: "full" } });
 });
 
+test("schedules are those that were logged; a number that a run has not is null", () => {
+  const scheduled = (step: number) => ({
+    ...stepLine(step, 5),
+    ...{ learning_rate: step / 1000, weight_decay: 0.1 },
+    ...(step > 1 ? { quant_lambda: step / 4 } : {}),
+    ...(step > 2 ? { quant_temperature: 0.5 } : {}),
+  });
+  const rest = { learningRate: 0.001, weightDecay: 0.1, quantLambda: null, quantTemperature: null };
+  const of = (...steps: number[]) => measureTraining(runFolder(steps.map(scheduled))).schedule;
+  expect(of(1, 2, 3)).toEqual([
+    { step: 1, tokens: 100, ...rest },
+    { step: 2, tokens: 200, ...rest, learningRate: 0.002, quantLambda: 0.5 },
+    { step: 3, tokens: 300, ...rest, learningRate: 0.003, quantLambda: 0.75, quantTemperature: 0.5 },
+  ]);
+  // Lines of before, or of another program.
+  expect(measureTraining(runFolder([stepLine(1, 5)])).schedule).toEqual([]);
+  const many = of(...Array.from({ length: 1000 }, (_, i) => i + 1))!;
+  expect([many.length, many[0].step, many.at(-1)!.step]).toEqual([300, 1, 1000]);
+});
+
 test("a run that was cut short is measured as far as it went: half an epoch is none, half a line is passed over", () => {
   const folder = runFolder([stepLine(1, 5), stepLine(2, 4), stepLine(3, 3)]);
   const path = join(folder, "metrics", "scalars.jsonl");

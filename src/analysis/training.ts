@@ -15,6 +15,18 @@ export interface CurvePoint {
   lossNats: number;
 }
 
+/** What the metrics logged of a run's schedules at a step. */
+export interface SchedulePoint {
+  step: number;
+  tokens: number;
+  learningRate: number;
+  weightDecay: number;
+  /** Mean over the layers that quantize; null: all of them wholly, always. */
+  quantLambda: number | null;
+  /** Of `train.progressive` kind annealed; null elsewhere. */
+  quantTemperature: number | null;
+}
+
 export interface TrainingMeasurement {
   folder: string;
   preset: string;
@@ -28,6 +40,8 @@ export interface TrainingMeasurement {
   damagedLines: number;
   training: CurvePoint[];
   validation: (CurvePoint & { bitsPerByte: number | null })[];
+  /** Absent in measurements of before. */
+  schedule?: SchedulePoint[];
   /** Passes over the data that are whole. */
   epochs: { epoch: number; lossNats: number; elapsedMs: number }[];
   /** Of the steps alone: evaluation, samples and saving left out. */
@@ -96,6 +110,7 @@ export function measureTraining(folder: string): TrainingMeasurement {
           ]
         : [],
     ),
+    schedule: lastOfEach(steps.flatMap(schedulePoint), maxPoints),
     epochs: epochsOf(steps, meta.derived.stepsPerEpoch),
     elapsedMs: steps.reduce((sum, line) => sum + (line.elapsed_ms as number), 0),
     ...spreadOf(rates),
@@ -138,6 +153,28 @@ function epochsOf(steps: readonly Record<string, unknown>[], stepsPerEpoch: numb
   return [...epochs]
     .filter(([epoch, { last, count }]) => count > 0 && last >= (epoch + 1) * stepsPerEpoch)
     .map(([epoch, { loss, count, elapsedMs }]) => ({ epoch: epoch + 1, lossNats: loss / count, elapsedMs }));
+}
+
+function schedulePoint(line: Record<string, unknown>): SchedulePoint[] {
+  const { step, learning_rate: learningRate, weight_decay: weightDecay } = line;
+  if (typeof learningRate !== "number" || typeof weightDecay !== "number") return [];
+  const numberOrNull = (value: unknown) => (typeof value === "number" ? value : null);
+  return [
+    {
+      step: step as number,
+      tokens: numberOr(line.total_tokens, 0),
+      learningRate,
+      weightDecay,
+      quantLambda: numberOrNull(line.quant_lambda),
+      quantTemperature: numberOrNull(line.quant_temperature),
+    },
+  ];
+}
+
+/** At most `most` points, evenly spread, the first and the last among them. */
+function lastOfEach<T>(points: readonly T[], most: number): T[] {
+  if (points.length <= most) return [...points];
+  return Array.from({ length: most }, (_, i) => points[Math.round((i * (points.length - 1)) / (most - 1))]);
 }
 
 /** At most `most` points: each the mean loss of its share of the steps, at the last of them. */

@@ -55,6 +55,24 @@ test("a printed config is a config file, and options stand over it", async () =>
   });
 });
 
+test("a plot of the schedules is comments behind the config, layers that differ a line each", async () => {
+  const options = ["tiny", "--steps", "300", "--train.progressive.kind", "layerwise"];
+  const { out } = await run(...options, "--print-config", "--plot");
+  expect(parse(out)).toEqual(await config(...options));
+  const comments = out.split("\n").filter((line) => line.startsWith("#"));
+  expect(comments[0]).toBe("# learning rate");
+  expect(comments.join("\n")).toMatch(/weight decay: 0.1 throughout/);
+  expect(comments.filter((line) => line.startsWith("# lambda of layers."))).toHaveLength(6);
+  expect(Math.max(...comments.map((line) => line.length))).toBeLessThanOrEqual(100);
+});
+
+test("--quant-ramp sets the old key, which stands in the printed config", async () => {
+  expect((await config("tiny", "--steps", "60", "--quant-ramp", "12")).train).toMatchObject({
+    quantRampSteps: 12,
+    progressive: null,
+  });
+});
+
 test.for<[string[], RegExp]>([
   [[], /name a preset \(arithmetic, tiny, .*\) or a config file/],
   [["tiny", "nano"], /one preset or config file, but "tiny" and "nano" came/],
@@ -62,6 +80,9 @@ test.for<[string[], RegExp]>([
   [["tiny", "--dta", "x"], /unknown option "--dta"; did you mean "--data"/],
   [["tiny", "--train.batch"], /--train.batch has no value/],
   [["tiny", "-x"], /unexpected "-x"/],
+  [["tiny", "--plot"], /--plot draws what --print-config prints/],
+  [["tiny", "--steps", "60", "--quant-ramp", "60", "--print-config"], /at the last step, 60, .* at lambda 0.983/],
+  [["tiny", "--train.progressive", "cosine", "--print-config"], /is a section; set a key .*--train.progressive.kind/],
 ])("refuses %j as a wrong use", async ([args, message]) => {
   const error = await run(...args).catch((e: unknown) => e);
   expect(error).toBeInstanceOf(UsageError);

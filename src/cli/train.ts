@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import type { BackendChoice } from "../backends/index.ts";
 import { backendNames } from "../backends/registry.ts";
-import type { ConfigLayer, RunConfigPatch, TrainReport } from "../train/index.ts";
+import type { ConfigLayer, RunConfig, RunConfigPatch, TrainReport } from "../train/index.ts";
 import { formatBytes, formatCount, formatDuration, formatRate, formatShare } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
@@ -30,6 +30,7 @@ export interface TrainCommandOptions {
   resume?: string | true;
   logEvery: number;
   printConfig?: true;
+  plot?: true;
 }
 
 const help = `
@@ -56,7 +57,7 @@ Examples:
   # Begin from weights that are there: another run's, an imported model's (bitnet import --help)
   bitnet train tiny --from runs/tiny-bitnet-1 --data more.txt --epochs 1
 
-  # A full-precision model made ternary: quantisation comes in by degrees, over the first 1000 steps
+  # A full-precision model made ternary, quantized progressively over the first 1000 steps
   bitnet import path/to/llama --to bitnet --no-sub-norms -o converted
   bitnet train tiny --from converted --quant-ramp 1000 --data FILE
 
@@ -64,6 +65,10 @@ Examples:
   bitnet train tiny --data stories.txt --teacher runs/full --distill.alpha 0.5 --distill.temperature 2
   # Some layers in int8 or float, as bitnet sensitivity found them
   bitnet train tiny --data stories.txt --overrides overrides.yaml
+
+  # Other ways to quantize progressively (docs/progressive-quantization.md), and a look at them before training
+  bitnet train tiny --data stories.txt --steps 300 --train.progressive.kind cosine --train.progressive.end 40%
+  bitnet train tiny --steps 300 --train.progressive.kind full-first --print-config --plot
 
   # Other values
   bitnet train tiny --data stories.txt --optimizer.learningRate 1e-3 --schedule.kind constant --train.batch 16
@@ -129,7 +134,7 @@ export function trainCommand(): Command {
     )
     .option(
       "--quant-ramp <steps>",
-      "let quantisation in by degrees, for a model made by import --to bitnet",
+      "quantize progressively over this many steps, for a model made by import --to bitnet: short for --train.progressive.kind linear with its end there",
       wholeNumber(0),
     )
     .option(
@@ -142,6 +147,7 @@ export function trainCommand(): Command {
     )
     .option("--log-every <n>", "steps between lines of progress where the output is no terminal", wholeNumber(1), 10)
     .option("--print-config", "print the config that would be used, and do nothing")
+    .option("--plot", "with --print-config: draw learning rate, weight decay and lambda over the steps, as comments")
     .allowUnknownOption()
     .allowExcessArguments()
     .addHelpText("after", help)
@@ -149,7 +155,7 @@ export function trainCommand(): Command {
 }
 
 async function run(options: TrainCommandOptions, command: Command): Promise<void> {
-  const { configToYaml, plannedConfig, train } = await import("../train/index.ts");
+  const { checkProgressive, configToYaml, plannedConfig, train } = await import("../train/index.ts");
   const asked = {
     config: await layersOf(options, command),
     runFolder: options.runDir,
@@ -157,8 +163,14 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
     resume: options.resume === true ? "auto" : options.resume,
   };
   if (options.printConfig) {
-    process.stdout.write(configToYaml(await plannedConfig(asked)));
+    const config = await plannedConfig(asked);
+    checkProgressive(config);
+    process.stdout.write(configToYaml(config) + (options.plot ? await plotOf(config) : ""));
     return;
+  }
+  if (options.plot) {
+    const { UsageError } = await import("../platform/errors.ts");
+    throw new UsageError("--plot draws what --print-config prints; name both, or leave it out");
   }
   const { createSampler } = await import("./support/train-sampler.ts");
   const { createTrainProgress } = await import("./support/train-progress.ts");
@@ -182,6 +194,27 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
   }
   process.stdout.write(describeReport(report));
   if (report.reason === "interrupted") throw interruption.signal.reason;
+}
+
+/** Columns of a chart. */
+const plotWidth = 72;
+
+/** The run's schedules as comments of YAML, so that what is printed stays a config. */
+async function plotOf(config: RunConfig): Promise<string> {
+  const { runCurves } = await import("../train/index.ts");
+  const { drawChart, drawLines } = await import("./support/text-chart.ts");
+  const { totalSteps, assumed, curves } = runCurves(config, plotWidth);
+  const axis = { from: "step 1", to: formatCount(totalSteps) };
+  const byLayer = curves.filter(({ name }) => name.startsWith("lambda of "));
+  const others = curves.filter((curve) => !byLayer.includes(curve));
+  const lines = [
+    ...(assumed
+      ? [`Drawn for ${formatCount(totalSteps)} steps: how many train.epochs makes depends on the data.`, ""]
+      : []),
+    ...others.flatMap((curve) => [...drawChart(curve, axis), ""]),
+    ...(byLayer.length > 0 ? [...drawLines(byLayer), ""] : []),
+  ];
+  return lines.map((line) => `${`# ${line}`.trimEnd()}\n`).join("");
 }
 
 /** The preset or file, then the short options, then `--section.key VALUE`, each over the ones before. */

@@ -2,8 +2,8 @@
  * A full-precision model as the start of a ternary one: the same weights under the `bitnet` variant, with sub-norms of
  * gain 1 in front of the output and down projections, or without. Called by `bitnet import --to bitnet`.
  *
- * Made ternary, the model has largely lost its knowledge until it is trained on; train/ can let the quantisation in by
- * degrees (`train.quantRampSteps`), which without sub-norms begins with the model as it was (docs/hugging-face.md).
+ * Made ternary, the model has largely lost its knowledge until it is trained on; train/ can quantize it
+ * progressively (`train.progressive`), which without sub-norms begins with the model as it was (docs/hugging-face.md).
  */
 import { type ModelConfig, Transformer } from "../model/index.ts";
 import { UsageError } from "../platform/errors.ts";

@@ -1,6 +1,6 @@
 /**
- * Parts that users write outside this package: quantizers, estimators, objectives, optimizers, schedules,
- * callbacks, tasks, filters. An extension is an object of such
+ * Parts that users write outside this package: quantizers, estimators, objectives, optimizers, schedules, kinds of
+ * progressive quantization, callbacks, tasks, filters. An extension is an object of such
  * parts. `useExtension` adds one to this thread; `loadExtensions` loads modules that export one as `default`, which worker
  * threads can load too. Afterwards each part has its name in configs and on the command line, as ours have.
  */
@@ -21,6 +21,7 @@ import { type CallbackDefinition, callbackKinds } from "../train/callbacks.ts";
 import { objectiveKinds } from "../train/objectives.ts";
 import type { ObjectiveDefinition } from "../train/objectives/objective.ts";
 import { type OptimizerDefinition, optimizerKinds } from "../train/optimizers.ts";
+import { type ProgressiveDefinition, progressiveKinds } from "../train/progressive.ts";
 import { type ScheduleDefinition, scheduleKinds } from "../train/schedules.ts";
 
 // What authors of parts need besides, from one door (`bitnet.ts/extensions`).
@@ -67,6 +68,18 @@ export {
   optimizerKeys,
   type UpdateValues,
 } from "../train/optimizers.ts";
+export {
+  type Moment,
+  momentSchema,
+  type ProgressiveDefinition,
+  type ProgressiveQuantization,
+  type ProgressiveRun,
+  ramp,
+  rampDefaults,
+  rampKeys,
+  type StepQuantization,
+  stepsOf,
+} from "../train/progressive.ts";
 export { type Schedule, type ScheduleDefinition, scheduleKeys, warmedUp } from "../train/schedules.ts";
 /** The zod that schemas of settings are made with. */
 export { z } from "zod";
@@ -83,6 +96,8 @@ export interface Extension {
   optimizers?: readonly OptimizerDefinition[];
   /** Of `schedule.kind`. */
   schedules?: readonly ScheduleDefinition[];
+  /** Of `train.progressive.kind`. */
+  progressives?: readonly ProgressiveDefinition[];
   /** Of `train.callbacks`, by name. */
   callbacks?: readonly CallbackDefinition[];
   /** Tasks of `bitnet eval --task`. */
@@ -114,13 +129,20 @@ const adders: { [K in keyof Required<Extension>]: Adder<K> } = {
   objectives: (part) => objectiveKinds.register(part),
   optimizers: (part) => optimizerKinds.register(part),
   schedules: (part) => scheduleKinds.register(part),
+  progressives: (part) => progressiveKinds.register(part),
   callbacks: (part) => callbackKinds.register(part),
   tasks: registerTask,
   filters: (part, { inWorkers }) => registerFilter(part, inWorkers),
 };
 const kinds = Object.keys(adders) as (keyof Extension)[];
 /** Definitions of training, whose name is their `kind`. */
-const namedByKind: readonly (keyof Extension)[] = ["objectives", "optimizers", "schedules", "callbacks"];
+const namedByKind: readonly (keyof Extension)[] = [
+  "objectives",
+  "optimizers",
+  "schedules",
+  "progressives",
+  "callbacks",
+];
 
 /**
  * Adds an extension's parts: all of them, or none where one is refused. A filter added so is run in this thread alone, since

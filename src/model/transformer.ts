@@ -8,6 +8,7 @@ import {
   type AttentionContext,
   FeedForward,
   type LayerCache,
+  type LayerQuantization,
   hasTernaryWeights,
   type LinearLayer,
   ParameterFactory,
@@ -147,11 +148,16 @@ export class Transformer {
   }
 
   /**
-   * Progressive quantization: how far each layer is quantized, by its name, from 0 (not at all) to 1. Training sets it for
-   * the forward and backward of a step, and back to 1, which is what is measured, written and saved.
+   * Progressive quantization: how each layer is quantized, by its name. Training sets it for the forward and backward of a
+   * step, and back to null, wholly: that is what is measured, written and saved.
    */
+  setQuantization(of: ((layer: string) => LayerQuantization) | null): void {
+    for (const layer of this.quantizedLayers) layer.setQuantization(of?.(layer.name) ?? null);
+  }
+
+  /** The same for lambda alone: how far each layer is quantized, from 0 (not at all) to 1. */
   setLambda(lambda: number | ((layer: string) => number)): void {
-    for (const layer of this.quantizedLayers) layer.lambda = typeof lambda === "number" ? lambda : lambda(layer.name);
+    this.setQuantization((layer) => ({ lambda: typeof lambda === "number" ? lambda : lambda(layer) }));
   }
 
   /** The share of the run that is done, 0 to 1, for estimators that change during it. Training sets it for a step. */

@@ -15,12 +15,14 @@ export {
   integerLevels,
   isBitLinear,
   kindOf,
+  type LayerQuantization,
   type Learned,
   learnedOf,
   LinearInput,
   type LinearKind,
   LinearLayer,
   type LinearSpec,
+  type WeightStandIn,
 } from "./linear/index.ts";
 export { RmsNorm } from "./norm.ts";
 export { RotaryTable } from "./rotary-table.ts";

@@ -4,7 +4,7 @@
  */
 import { scaleBand, scaleLinear } from "d3-scale";
 import { curveMonotoneX, line } from "d3-shape";
-import type { Spread } from "../analysis/index.ts";
+import type { SchedulePoint, Spread } from "../analysis/index.ts";
 import { noiseStandardErrors } from "../eval/index.ts";
 import { inBlock, linearNames, linearRoles } from "../model/index.ts";
 import { isShare, taskRowName } from "./compare.ts";
@@ -91,6 +91,70 @@ function lossChart(models: readonly ModelMeasurement[]): Chart | null {
     },
   };
 }
+
+/** One scheduled number of the runs over their tokens, from 0 on; null where none has it. */
+function scheduleChart(
+  models: readonly ModelMeasurement[],
+  about: Pick<Chart, "id" | "heading" | "caption"> & { yLabel: string; read(point: SchedulePoint): number | null },
+): Chart | null {
+  const { read, yLabel, ...chart } = about;
+  const runs = models.flatMap((m, i) => {
+    const points = (m.training?.schedule ?? []).flatMap((point) => {
+      const value = read(point);
+      return value === null ? [] : [{ tokens: point.tokens, value }];
+    });
+    return points.length > 1 ? [{ name: m.name, color: colorOf(i), points }] : [];
+  });
+  if (runs.length === 0) return null;
+  return {
+    ...chart,
+    draw(width) {
+      const options: FrameOptions = {
+        width,
+        height: Math.min(260, 180 + width / 8),
+        title: `${chart.heading} of ${runs.map(({ name }) => name).join(" and ")} over tokens`,
+        xLabel: "tokens trained on",
+        yLabel,
+        legend: runs.map(({ name, color }) => ({ name, color })),
+      };
+      const area = plotArea(options);
+      const all = runs.flatMap(({ points }) => points);
+      const x = scaleLinear([0, Math.max(...all.map(({ tokens }) => tokens))], [area.left, area.right]);
+      const most = Math.max(...all.map(({ value }) => value));
+      const y = scaleLinear([0, most > 0 ? most : 1], [area.bottom, area.top]).nice();
+      const curve = line<{ tokens: number; value: number }>()
+        .x(({ tokens }) => x(tokens))
+        .y(({ value }) => y(value));
+      const body = runs.map(({ color, points }) => path(curve(points) ?? "", color));
+      const ticks = Math.max(3, Math.floor(width / 110));
+      return frame(options, xAxis(x, area, ticks, millions) + yAxis(y, area, 4, String) + body.join(""));
+    },
+  };
+}
+
+const scheduleCharts = (models: readonly ModelMeasurement[]): (Chart | null)[] => [
+  scheduleChart(models, {
+    id: "learning-rate",
+    heading: "Learning rate",
+    caption: "As it was logged, callbacks' changes included.",
+    yLabel: "learning rate",
+    read: ({ learningRate }) => learningRate,
+  }),
+  scheduleChart(models, {
+    id: "quantization",
+    heading: "Progressive quantization",
+    caption: "Lambda, a mean over the layers: 0 is full precision, 1 the ternary model that is saved.",
+    yLabel: "lambda",
+    read: ({ quantLambda }) => quantLambda,
+  }),
+  scheduleChart(models, {
+    id: "temperature",
+    heading: "Temperature of the soft weights",
+    caption: "tau of train.progressive kind annealed: at 0 the weights are ternary.",
+    yLabel: "temperature",
+    read: ({ quantTemperature }) => quantTemperature,
+  }),
+];
 
 function calibrationChart(models: readonly ModelMeasurement[]): Chart | null {
   const measured = models.flatMap((m, i) =>
@@ -423,6 +487,7 @@ function taskChart(models: readonly ModelMeasurement[]): Chart | null {
 export function chartsOf(models: readonly ModelMeasurement[]): Chart[] {
   return [
     lossChart(models),
+    ...scheduleCharts(models),
     calibrationChart(models),
     taskChart(models),
     ...models.map(histogramChart),

@@ -9,7 +9,16 @@ import { UsageError } from "../platform/errors.ts";
 import { type Clock, systemClock } from "../platform/system.ts";
 import { provenanceOf } from "./provenance.ts";
 import { othersShare } from "./store.ts";
-import { buildReport, compare, createStore, type ModelMeasurement, toHtml, toMarkdown, writeReport } from "./index.ts";
+import {
+  buildReport,
+  chartsOf,
+  compare,
+  createStore,
+  type ModelMeasurement,
+  toHtml,
+  toMarkdown,
+  writeReport,
+} from "./index.ts";
 
 const bitnet = (changes: Partial<ModelMeasurement> = {}) => madeUpMeasurement("bitnet", changes);
 const full = (changes: Partial<ModelMeasurement> = {}) => madeUpMeasurement("full", changes);
@@ -94,6 +103,22 @@ test("beside random weights a trained model keeps its quality rows, and the summ
   expect(report.comparison.caveats.join()).not.toContain("tokenizers");
   const both = build(bitnet({ weights: "random", tokenizer: null, training: null, text: null, tasks: [] }), random);
   expect(both.summary.join(" ")).toContain("Quality was not measured: that needs trained weights");
+});
+
+test("schedules of runs are drawn; lambda and temperature only where a run has them", () => {
+  const point = (step: number, more: object) => ({
+    ...{ step, tokens: 100 * step, learningRate: 0.001 * step, weightDecay: 0.1 },
+    ...{ quantLambda: null, quantTemperature: null, ...more },
+  });
+  const training = (more: object) => ({ ...bitnet().training!, schedule: [1, 2, 3].map((step) => point(step, more)) });
+  const ids = (...models: ModelMeasurement[]) =>
+    chartsOf(models).flatMap(({ id }) => (["learning-rate", "quantization", "temperature"].includes(id) ? [id] : []));
+  expect(ids(bitnet({ training: training({}) }))).toEqual(["learning-rate"]);
+  const annealed = bitnet({ training: training({ quantLambda: 0.5, quantTemperature: 0 }) });
+  expect(ids(annealed, full())).toEqual(["learning-rate", "quantization", "temperature"]);
+  expect(toHtml(build(annealed))).toContain("Progressive quantization");
+  // Measurements of before have no schedule.
+  expect(ids(bitnet({ training: { ...bitnet().training!, schedule: undefined } }))).toEqual([]);
 });
 
 test("a run that was cut short is reported as far as it went, and said to be", () => {

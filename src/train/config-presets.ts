@@ -54,6 +54,7 @@ const tiny: Omit<RunConfig, "preset" | "recipe" | "model"> = {
     tokens: null,
     seed: 1,
     precision: "auto",
+    progressive: null,
     quantRampSteps: 0,
     objectives: [{ name: "next-token", weight: 1 }],
     callbacks: [],

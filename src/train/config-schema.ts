@@ -12,6 +12,7 @@ import { distillSchema } from "./distillation/settings.ts";
 import { objectiveKinds, type objectives } from "./objectives.ts";
 import { optimizerKinds, type optimizers } from "./optimizers.ts";
 import type { WeightConfig } from "./objectives/objective.ts";
+import { progressiveKinds, type progressives } from "./progressive.ts";
 import { schemaOfKinds } from "./registry.ts";
 import { scheduleKinds, type schedules } from "./schedules.ts";
 
@@ -23,6 +24,7 @@ const positive = z.number().positive();
 const kindSchemas = () => ({
   optimizer: schemaOfKinds("kind", optimizerKinds.all as unknown as typeof optimizers),
   schedule: schemaOfKinds("kind", scheduleKinds.all as unknown as typeof schedules),
+  progressive: schemaOfKinds("kind", progressiveKinds.all as unknown as typeof progressives),
   objective: schemaOfKinds("name", objectiveKinds.all as unknown as typeof objectives),
 });
 
@@ -40,7 +42,7 @@ const callbackChoice = z.looseObject({ name: z.string() }).transform((choice, co
 });
 
 function makeSchema() {
-  const { optimizer, schedule, objective } = kindSchemas();
+  const { optimizer, schedule, progressive, objective } = kindSchemas();
   return z.strictObject({
     /** The preset whose values stand where nothing else is said. */
     preset: z.string(),
@@ -104,9 +106,11 @@ function makeSchema() {
          */
         precision: z.enum(["auto", "fp32", "bf16", "int8"]),
         /**
-         * Quantisation is let in by degrees over this many steps, for a full-precision model that becomes a ternary one
-         * (bitnet import --to bitnet); 0: it is whole from the first step on.
+         * Progressive quantization (docs/progressive-quantization.md): how the layers come from float to ternary, by its kind;
+         * null: they are ternary from the first step on.
          */
+        progressive: progressive.nullable(),
+        /** Short for progressive: { kind: linear, start: 0, end: this many steps }; 0: none. */
         quantRampSteps: z.int().min(0),
         /**
          * What is trained on: losses, each with its weight (docs/extending.md), added up. Validation is of the next-token loss
@@ -187,7 +191,10 @@ export type RunConfigSchema = ReturnType<typeof makeSchema>;
 
 /** The schema of a run's config, with what extensions have added by now. */
 export function runConfigSchema(): RunConfigSchema {
-  const kinds = [optimizerKinds, scheduleKinds, objectiveKinds].reduce((sum, { all }) => sum + all.length, 0);
+  const kinds = [optimizerKinds, scheduleKinds, progressiveKinds, objectiveKinds].reduce(
+    (sum, { all }) => sum + all.length,
+    0,
+  );
   if (made?.kinds !== kinds) made = { schema: makeSchema(), kinds };
   return made.schema;
 }
@@ -209,7 +216,8 @@ type Patch = Partially<RunConfig>;
 export interface RunConfigPatch extends Omit<Patch, "optimizer" | "schedule" | "train"> {
   optimizer?: Patch["optimizer"] | FromExtension<"kind">;
   schedule?: Patch["schedule"] | FromExtension<"kind">;
-  train?: Omit<NonNullable<Patch["train"]>, "objectives"> & {
+  train?: Omit<NonNullable<Patch["train"]>, "objectives" | "progressive"> & {
+    progressive?: NonNullable<Patch["train"]>["progressive"] | FromExtension<"kind">;
     objectives?: readonly (
       | RunConfig["train"]["objectives"][number]
       | (FromExtension<"name"> & { weight: WeightConfig })

@@ -15,7 +15,17 @@ import { type RunConfig, type RunConfigPatch, type RunConfigSchema, runConfigSch
 import { checkDistill, refuseListed } from "./distillation/settings.ts";
 import { objectiveKinds } from "./objectives.ts";
 import { optimizerKinds } from "./optimizers.ts";
+import {
+  checkProgressiveChoice,
+  checkWhollyQuantized,
+  createProgressive,
+  type ProgressiveQuantization,
+  progressiveKinds,
+  progressiveOf,
+  replaceProgressive,
+} from "./progressive.ts";
 import { readRecipe } from "./recipes.ts";
+import type { Definition, KindList } from "./registry.ts";
 import { autoWarmupSteps, createSchedule, type Schedule, scheduleKinds } from "./schedules.ts";
 
 type Json = Record<string, unknown>;
@@ -65,10 +75,7 @@ export function resolveConfig(layers: readonly ConfigLayer[]): RunConfig {
     );
   // Refuses overrides that match no layer, and quantizers that a layer cannot have.
   const { allFloat } = planModel(model);
-  if (train.quantRampSteps > 0 && allFloat)
-    throw new UsageError(
-      `train.quantRampSteps is ${train.quantRampSteps} but a full-precision model is not quantized; set model.variant to bitnet, or leave it out`,
-    );
+  checkProgressiveChoice(train, allFloat);
   const calledTwice = twiceIn(train.callbacks);
   if (calledTwice !== undefined)
     throw new UsageError(`train.callbacks: "${calledTwice}" is there twice; leave one out`);
@@ -153,9 +160,12 @@ export function parseOverrides(words: readonly string[], also: readonly string[]
         `unknown option "--${match[1]}"${suggestion(match[1], [...allPaths(whole), ...also], "--")}`,
       );
     const inside = keysOf(schema);
-    if (inside) throw new UsageError(`--${match[1]} is a section; set a key of it, such as --${match[1]}.${inside[0]}`);
+    const mayBeNull = schema instanceof z.ZodNullable;
+    const section = `--${match[1]} is a section; set a key of it, such as --${match[1]}.${inside?.[0]}`;
+    if (inside && !mayBeNull) throw new UsageError(section);
     const raw = match[2] ?? words[++i];
     if (raw === undefined) throw new UsageError(`--${match[1]} has no value`);
+    if (inside && !/^(?:null$|\{)/.test(raw.trim())) throw new UsageError(`${section} (or give null, or "{...}")`);
     const patch = path.reduceRight<unknown>((value, key) => ({ [key]: value }), typedValue(raw, schema, match[1]));
     layers.push({ from: `--${match[1]}`, patch: patch as RunConfigPatch });
   }
@@ -175,26 +185,58 @@ export interface DerivedRun {
   /** Sequences computed at once. */
   microBatch: number;
   schedule: Schedule;
+  /** null: the layers are quantized wholly, always. */
+  quantization: ProgressiveQuantization | null;
 }
 
 /** @param stepsPerEpoch batches of config.train.batch in one pass over the training text */
 export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun {
-  const { batch, sequence, microBatch, steps, epochs, tokens } = config.train;
+  const { batch, sequence, microBatch } = config.train;
   const tokensPerStep = batch * sequence;
-  const total = steps ?? (tokens !== null ? Math.ceil(tokens / tokensPerStep) : Math.round(epochs! * stepsPerEpoch));
-  // A budget in epochs or tokens is one step at least; no steps are what was asked for.
-  const N = steps === 0 ? 0 : Math.max(1, total);
+  const N = stepsOfRun(config, stepsPerEpoch);
   const { warmupSteps: asked, kind } = config.schedule;
   const warmupSteps = asked === "auto" ? autoWarmupSteps(kind, N) : asked;
   const { learningRate, weightDecay } = config.optimizer;
+  const schedule = createSchedule({ ...config.schedule, warmupSteps }, { learningRate, weightDecay }, N);
+  const progressive = progressiveOf(config.train);
+  const run = { steps: N, warmupSteps, layers: quantizedLayers(config) };
+  const quantization = progressive && createProgressive(progressive, run);
+  const scheduleStep = quantization?.scheduleStep?.bind(quantization);
   return {
     steps: N,
     tokensPerStep,
     stepsPerEpoch,
     warmupSteps,
     microBatch: Math.min(microBatch ?? batch, batch),
-    schedule: createSchedule({ ...config.schedule, warmupSteps }, { learningRate, weightDecay }, N),
+    schedule: scheduleStep ? (step) => schedule(scheduleStep(step)) : schedule,
+    quantization,
   };
+}
+
+/** @param stepsPerEpoch as for `deriveRun` */
+function stepsOfRun({ train }: RunConfig, stepsPerEpoch: number): number {
+  const { batch, sequence, steps, epochs, tokens } = train;
+  const total =
+    steps ?? (tokens !== null ? Math.ceil(tokens / (batch * sequence)) : Math.round(epochs! * stepsPerEpoch));
+  // A budget in epochs or tokens is one step at least; no steps are what was asked for.
+  return steps === 0 ? 0 : Math.max(1, total);
+}
+
+/** Names of the layers that quantize, in the model's order. */
+export const quantizedLayers = ({ model }: RunConfig): string[] =>
+  planModel(model).layers.flatMap(({ name, weights, activations }) => (weights || activations ? [name] : []));
+
+/**
+ * Progressive quantization must be done by the last step. Called for a new run before its data are prepared, and again with
+ * `stepsPerEpoch` where the number of steps depends on them.
+ *
+ * @throws UsageError where it is not, or its settings contradict
+ */
+export function checkProgressive(config: RunConfig, stepsPerEpoch?: number): void {
+  if (progressiveOf(config.train) === null) return;
+  if (config.train.epochs !== null && stepsPerEpoch === undefined) return;
+  const { steps, warmupSteps, quantization } = deriveRun(config, stepsPerEpoch ?? 1);
+  checkWhollyQuantized(config.train, quantization!, { steps, warmupSteps, layers: quantizedLayers(config) });
 }
 
 /**
@@ -204,20 +246,22 @@ export function deriveRun(config: RunConfig, stepsPerEpoch: number): DerivedRun 
 function merge(base: Json, over: Json, path: readonly string[]): Json {
   const merged: Json = { ...base };
   const where = path.join(".");
-  if ((where === "optimizer" || where === "schedule") && over.kind !== undefined && over.kind !== base.kind) {
-    const chosen = definitionsOf(where).find(over.kind as string);
+  const known = kindSections[where];
+  if (known && over.kind !== undefined && over.kind !== base.kind) {
+    const chosen = known.find(over.kind as string);
     if (chosen) {
       const { defaults } = chosen;
-      const known = Object.keys(chosen.schema.shape);
-      for (const key of Object.keys(merged)) if (!known.includes(key)) delete merged[key];
+      const keys = Object.keys(chosen.schema.shape);
+      for (const key of Object.keys(merged)) if (!keys.includes(key)) delete merged[key];
       for (const key of Object.keys(defaults))
-        if (where === "schedule" || !Object.hasOwn(merged, key)) merged[key] = defaults[key];
+        if (where !== "optimizer" || !Object.hasOwn(merged, key)) merged[key] = defaults[key];
     }
   }
   if (where === "train") {
     const budgets = ["steps", "epochs", "tokens"];
     if (budgets.some((key) => over[key] !== undefined && over[key] !== null))
       for (const key of budgets) merged[key] = null;
+    replaceProgressive(merged, over);
   }
   if (where === "data") {
     if (Array.isArray(over.files) && over.files.length > 0) merged.mixture = null;
@@ -226,21 +270,26 @@ function merge(base: Json, over: Json, path: readonly string[]): Json {
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue;
     const old = merged[key];
-    merged[key] = isSection(value) && isSection(old) ? merge(old, value, [...path, key]) : value;
+    const inner = isSection(old) ? old : kindSections[[...path, key].join(".")] ? {} : null;
+    merged[key] = isSection(value) && inner ? merge(inner, value, [...path, key]) : value;
   }
   return merged;
 }
 
-/** The optimisers or schedules that a section may name. */
-const definitionsOf = (section: "optimizer" | "schedule") => (section === "optimizer" ? optimizerKinds : scheduleKinds);
+/** The sections whose `kind` names an entry of a list, which has the other keys. */
+const kindSections: Readonly<Record<string, KindList<Definition & { defaults: Readonly<Json> }> | undefined>> = {
+  optimizer: optimizerKinds,
+  schedule: scheduleKinds,
+  "train.progressive": progressiveKinds,
+};
 
 /** Before its keys, which belong to the kind. */
 function checkKinds(patch: Json, from: string): void {
-  for (const section of ["optimizer", "schedule"] as const) {
-    const kind = isSection(patch[section]) ? patch[section].kind : undefined;
-    const known = definitionsOf(section);
-    if (kind !== undefined && !known.has(kind as string))
-      throw new UsageError(`${from}: ${section}.kind is ${show(kind)}; ${known.expected(kind)}`);
+  for (const [section, known] of Object.entries(kindSections)) {
+    const value = section.split(".").reduce<unknown>((at, key) => (isSection(at) ? at[key] : undefined), patch);
+    const kind = isSection(value) ? value.kind : undefined;
+    if (kind !== undefined && !known!.has(kind as string))
+      throw new UsageError(`${from}: ${section}.kind is ${show(kind)}; ${known!.expected(kind)}`);
   }
 }
 
@@ -269,8 +318,10 @@ function keysOf(wrapped: z.ZodType): string[] | null {
   return null;
 }
 
-/** The schema itself of one that may be left out. */
+/** The schema itself of one that may be left out, or of a section with kinds that may be null. */
 function unwrapped(schema: z.ZodType): z.ZodType {
+  if (schema instanceof z.ZodNullable && schema.unwrap() instanceof z.ZodDiscriminatedUnion)
+    return schema.unwrap() as z.ZodType;
   return schema instanceof z.ZodOptional ? unwrapped(schema.unwrap() as z.ZodType) : schema;
 }
 
@@ -346,8 +397,7 @@ function describeIssue(issue: z.core.$ZodIssue, config: Json): string {
     return `${where}.${issue.keys[0]} is not used with ${where}.${key} ${show(isSection(value) ? value[key] : undefined)}; leave it out`;
   }
   if (issue.code === "invalid_union" && issue.errors.length === 0) {
-    const [section] = issue.path;
-    const kinds = section === "optimizer" || section === "schedule" ? definitionsOf(section) : objectiveKinds;
+    const kinds = kindSections[issue.path.slice(0, -1).join(".")] ?? objectiveKinds;
     return `${where} is ${show(value)}; ${kinds.expected(value)}`;
   }
   return `${where}${objectiveOf(issue.path, config)} is ${show(value)}; ${reasonOf(issue)}`;

@@ -1,13 +1,11 @@
 // Oracle: runs without controls, to the bit, for what a control must not change; the same run uninterrupted, for one that was
 // saved and resumed; hand-made schedules for what a control stands for.
 import { expect, test } from "vitest";
-import { type SmallRun, smallRun } from "../../test/support/small-run.ts";
+import { lambdas, type SmallRun, smallRun, snapshot } from "../../test/support/small-run.ts";
 import type { Transformer } from "../model/index.ts";
-import type { Tensor } from "../tensor/index.ts";
 import type { Callback, GradientsEvent, StepEvent, Training, TrainingEvent, TrainingState } from "./events.ts";
 import { freeze, restoreFrozen } from "./freezing.ts";
 import { createAdamW, gradientSquares } from "./optimizers.ts";
-import { createQuantRamp } from "./schedules.ts";
 import { runTraining } from "./trainer.ts";
 
 type Event<T extends TrainingEvent["type"]> = Extract<TrainingEvent, { type: T }>;
@@ -19,27 +17,6 @@ const when = <T extends TrainingEvent["type"]>(
   name: `when ${type}`,
   on: (event, training) => (event.type === type ? act(event as Event<T>, training) : undefined),
 });
-
-/** Weights and optimiser state as they are now, and how to put them back: a checkpoint in memory. */
-async function snapshot({ model, optimizer, runtime }: SmallRun, state: TrainingState) {
-  const read = (tensor: Tensor) => runtime.read(tensor);
-  const weights = await Promise.all(model.parameters.map(({ tensor }) => read(tensor)));
-  const moments = await Promise.all(
-    optimizer.state.map(async ({ name, tensor }) => [name, await read(tensor)] as const),
-  );
-  return {
-    state: structuredClone(state),
-    async restore(run: SmallRun) {
-      for (const [i, parameter] of run.model.parameters.entries()) {
-        run.runtime.backend.upload(parameter.tensor.buffer, weights[i]);
-        parameter.changed();
-      }
-      expect(run.optimizer.state.map(({ name }) => name)).toEqual(moments.map(([name]) => name));
-      for (const [i, { tensor }] of run.optimizer.state.entries())
-        run.runtime.backend.upload(tensor.buffer, moments[i][1]);
-    },
-  };
-}
 
 test("a gradients event has the norm by parameter, with the gradients still there", async () => {
   const seen: GradientsEvent[] = [];
@@ -108,7 +85,7 @@ test("a lambda set for all layers is that of a ramp, and a pattern that names no
       }),
     ],
   });
-  const ramped = smallRun({ steps: 3, quantRamp: (step) => (step < 3 ? 0.5 : 1) });
+  const ramped = smallRun({ steps: 3, quantization: lambdas((step) => (step < 3 ? 0.5 : 1)) });
   await runTraining(controlled);
   await runTraining(ramped);
   expect(seen).toEqual([0.5, 1, 0.5, 1, undefined, 1]);
@@ -124,7 +101,7 @@ test("each layer has its own lambda by its name, the last pattern set winning ov
   const means: (number | undefined)[] = [];
   const run = smallRun({
     steps: 2,
-    quantRamp: createQuantRamp(4),
+    quantization: lambdas((step) => Math.min(1, (step - 1) / 4)),
     callbacks: [
       when("start", (_event, { controls }) => {
         controls.setLambda("*", 0.75);

@@ -5,8 +5,9 @@
  */
 import { UsageError } from "../platform/errors.ts";
 import { freeze, frozenNames, restoreFrozen } from "./freezing.ts";
-import { type LambdaOf, layerNames } from "./lambda.ts";
+import { layerNames, type QuantizationOf } from "./lambda.ts";
 import type { Optimizer } from "./optimizers.ts";
+import { type StepQuantization, wholly } from "./progressive/progressive.ts";
 import { matching, matchesPattern } from "../platform/patterns.ts";
 import type { Parameter } from "../tensor/index.ts";
 import { selectParameters } from "./parameter-selector.ts";
@@ -28,8 +29,8 @@ export interface Controls {
   /** The gradient is scaled down to this norm; null: as it comes. At the start, the run's. */
   clipNorm: number | null;
   /**
-   * How far quantisation is let in for the layers that a pattern names (patterns.ts), 0 to 1, whatever the run's ramp says;
-   * null: as the ramp says again. Of several patterns the last set wins.
+   * How far the layers that a pattern names (patterns.ts) are quantized, 0 to 1, by their own quantizers, whatever
+   * `train.progressive` says; null: as it says again. Of several patterns the last set wins.
    *
    * @throws UsageError for a pattern that names no ternary layer
    */
@@ -72,10 +73,10 @@ export interface ControlsState {
 
 /** The trainer's side. */
 export interface TrainerControls extends Controls {
-  /** A layer's lambda at this step, where the ramp says `ramp` (undefined: there is none); null: 1 everywhere. */
-  lambdaOf(ramp: number | undefined): LambdaOf | null;
   /** A parameter's own scale of the learning rate; undefined: no parameter has one. */
   readonly learningRateScaleOf: ((parameter: Parameter) => number) | undefined;
+  /** How layers are quantized at a step that is scheduled so (undefined: it is not); null: wholly, all of them. */
+  quantizationOf(scheduled: StepQuantization | undefined): QuantizationOf | null;
   /** Opens and closes the time in which an update may be skipped; returns why it is, or null. */
   whileUpdateIsOpen(body: () => Promise<void>): Promise<string | null>;
   /** Why the run is to go back, asked once; null: it is not. */
@@ -186,10 +187,10 @@ export function createControls(parts: {
       if (updateIsOpen) skipReason ??= reason;
     },
     stop,
-    lambdaOf(ramp) {
-      if (ramp === undefined && lambdas.length === 0) return null;
+    quantizationOf(scheduled) {
+      if (scheduled === undefined && lambdas.length === 0) return null;
       const mine = [...lambdas].reverse();
-      return (layer) => mine.find(({ pattern }) => matchesPattern(pattern, layer))?.lambda ?? ramp ?? 1;
+      return (layer) => mine.find(({ pattern }) => matchesPattern(pattern, layer)) ?? scheduled?.of(layer) ?? wholly;
     },
     async whileUpdateIsOpen(body) {
       updateIsOpen = true;

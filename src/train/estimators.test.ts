@@ -16,7 +16,7 @@ const root = mkdtempSync(join(tmpdir(), "bitnet-estimators-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
 test("layers have the share of the run that is done during a step, and 1 outside of it, also where a step fails", async () => {
-  const run = smallRun({ steps: 4, quantRamp: (step) => (step < 3 ? 0.5 : 1) });
+  const run = smallRun({ steps: 4, quantization: (step) => ({ of: () => ({ lambda: step < 3 ? 0.5 : 1 }) }) });
   const seen: number[] = [];
   const logits = run.model.logits.bind(run.model);
   run.model.logits = (batch) => {

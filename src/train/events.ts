@@ -54,8 +54,10 @@ export interface StepEvent {
   dataWaitMs: number;
   /** Batches skipped before this one, since no target of theirs counts in the loss; absent: none. */
   passedOver?: number;
-  /** How far quantisation was let in, as a mean over layers; absent without a ramp. */
+  /** How far the layers were quantized, as a mean over them; absent where they are wholly, always. */
   quantLambda?: number;
+  /** More numbers of progressive quantization, by their key in the metrics, such as quant_temperature. */
+  quantization?: Readonly<Record<string, number>>;
   /** What each source of a mixture has given so far; absent for one text. */
   sources?: readonly SourceUse[];
 }

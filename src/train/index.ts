@@ -13,6 +13,7 @@ export { scalarsFile } from "./callbacks/scalars-file.ts";
 export { type EpochSummary, type Measured, type Summary, summary } from "./callbacks/summary.ts";
 export { tensorboard } from "./callbacks/tensorboard.ts";
 export {
+  checkProgressive,
   type ConfigLayer,
   configToYaml,
   type DerivedRun,
@@ -87,6 +88,7 @@ export {
 } from "./optimizers.ts";
 export { type OpenedRuns, openedKey, openRuns } from "./opened-runs.ts";
 export { type Recipe, readRecipe, recipeNames } from "./recipes.ts";
+export { type RunCurve, type RunCurves, runCurves } from "./run-curves.ts";
 export { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "./run-folder.ts";
 export { readScalars } from "./scalars.ts";
 export {
@@ -100,5 +102,20 @@ export {
 export { plannedConfig, type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
 export type { TrainingData } from "./training-data.ts";
 export type { ModelBatch, TernaryLayer, TrainableModel } from "./trainable-model.ts";
+export {
+  createProgressive,
+  type Moment,
+  momentSchema,
+  type ProgressiveConfig,
+  type ProgressiveDefinition,
+  type ProgressiveQuantization,
+  type ProgressiveRun,
+  type RampConfig,
+  ramp,
+  rampDefaults,
+  rampKeys,
+  type StepQuantization,
+  stepsOf,
+} from "./progressive.ts";
 export { type RollBack, runTraining, type TrainerParts, type TrainingOutcome } from "./trainer.ts";
 export { trainingFacts } from "./training-facts.ts";

@@ -1,6 +1,6 @@
 /**
  * The schedules that a config can name, one line each; schedules/schedule.ts says what one is. A new one is a file in
- * schedules/ and a line here; extensions add theirs to `scheduleKinds`. And the ramp of quantisation.
+ * schedules/ and a line here; extensions add theirs to `scheduleKinds`.
  */
 import { UsageError } from "../platform/errors.ts";
 import { KindList } from "./registry.ts";
@@ -47,14 +47,4 @@ export function createSchedule(config: ScheduleConfig, peak: ScheduledValues, st
 /** Warm-up steps when the config says "auto". */
 export function autoWarmupSteps(kind: string, steps: number): number {
   return (definitionOf(kind).autoWarmupSteps ?? autoWarmup)(steps);
-}
-
-/**
- * How far quantisation is let in at a step, for a full-precision model that becomes a ternary one ("Fine-tuning LLMs to
- * 1.58bit", Hugging Face 2024): lambda = min((s - 1) / R, 1), so that the first step's model is the one that it began with.
- *
- * @param rampSteps R; 0: whole from the first step on, and no function
- */
-export function createQuantRamp(rampSteps: number): ((step: number) => number) | undefined {
-  return rampSteps === 0 ? undefined : (step) => Math.min(1, (step - 1) / rampSteps);
 }

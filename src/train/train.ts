@@ -40,7 +40,14 @@ import { type SampleText, samples } from "./callbacks/samples.ts";
 import { scalarsFile } from "./callbacks/scalars-file.ts";
 import { type Summary, summary } from "./callbacks/summary.ts";
 import { tensorboard } from "./callbacks/tensorboard.ts";
-import { type ConfigLayer, configToYaml, type DerivedRun, deriveRun, resolveConfig } from "./config.ts";
+import {
+  type ConfigLayer,
+  configToYaml,
+  type DerivedRun,
+  checkProgressive,
+  deriveRun,
+  resolveConfig,
+} from "./config.ts";
 import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
 import { changedSettings } from "./changed-settings.ts";
 import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
@@ -68,7 +75,6 @@ import {
 } from "./run-folder.ts";
 import { readTrainingState } from "./saved-state.ts";
 import { checkStart, type StartingPoint, startingPoint, startTokenizer } from "./starting-point.ts";
-import { createQuantRamp } from "./schedules.ts";
 import { checkOpened, openBackend, type OpenedRuns } from "./opened-runs.ts";
 import { runTraining } from "./trainer.ts";
 import type { TrainingData } from "./training-data.ts";
@@ -286,6 +292,7 @@ function chooseRun(
     if (wanted && preset === undefined && start.length === 0)
       throw new UsageError(`there is no run in ${runFolder ?? runsFolder} to go on with; name a preset to begin one`);
     const config = resolveConfig([...start, ...asked]);
+    checkProgressive(config);
     const name = `${config.preset}-${config.model.variant}`;
     return { config, resume, folder: runFolder ?? newRunFolder(runsFolder, name, clock.epochMs()), changes: [] };
   }
@@ -302,12 +309,24 @@ function chooseRun(
     throw new UsageError(
       `${resume.folder}: froze [${before.train.freeze}], but train.freeze [${config.train.freeze}] was asked for; a run keeps what it freezes, begin a new one from its weights (--from)`,
     );
+  checkProgressiveOnResume(resume.folder, before, config);
   const { quantization } = before.model;
   if (JSON.stringify(quantization) !== JSON.stringify(config.model.quantization))
     throw new UsageError(
       `${resume.folder}: trains with model.quantization ${show(quantization)}, but ${show(config.model.quantization)} was asked for; a run keeps its quantizers, begin a new one from its weights (--from)`,
     );
   return { config, resume, folder: resume.folder, changes: changedSettings(before, config) };
+}
+
+/** What is changed now must end quantized; a run that was begun before this was checked goes on as it is. */
+function checkProgressiveOnResume(folder: string, saved: RunConfig, config: RunConfig): void {
+  const stepsPerEpoch = readMeta(folder)?.derived?.stepsPerEpoch;
+  try {
+    checkProgressive(saved, stepsPerEpoch);
+  } catch {
+    return;
+  }
+  checkProgressive(config, stepsPerEpoch);
 }
 
 function choosePrecision(wanted: RunConfig["train"]["precision"], backend: Backend): Precision {
@@ -348,6 +367,7 @@ async function runWith(parts: {
   const { feed: data, ahead, corpus } = parts.data;
   const { tokenizer } = corpus;
   const { seed } = config.train;
+  if (!resume) checkProgressive(config, data.batchesPerEpoch);
   const derived = deriveRun(config, data.batchesPerEpoch);
   const model = new Transformer(runtime, config.model, seed);
   // Its state is made for what is trained: what is frozen is frozen first.
@@ -443,7 +463,7 @@ async function runWith(parts: {
         data,
         optimizer,
         schedule: derived.schedule,
-        quantRamp: createQuantRamp(config.train.quantRampSteps),
+        quantization: derived.quantization ? (step) => derived.quantization!.at(step) : undefined,
         termsEvery: config.metrics.termsEvery,
         steps: derived.steps,
         microBatch: derived.microBatch,
@@ -537,7 +557,7 @@ function recordRun(ready: ReadyRun, corpus: TrainingData, clock: Clock, { onNote
       onNote(
         `the run began with ${key} ${previous[key]}, now it is ${session[key]}: losses may differ in their last bits`,
       );
-  const { schedule: _, ...numbers } = derived;
+  const { schedule: _, quantization: __, ...numbers } = derived;
   const meta: RunMeta = {
     format: "bitnet.ts run",
     version: 1,

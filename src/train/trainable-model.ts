@@ -3,6 +3,7 @@
  * its own may bring another. Named by the trainer, objectives, callbacks and evaluation.
  */
 import type { StateTap } from "../model/index.ts";
+import type { LayerQuantization } from "../nn/index.ts";
 import type { Parameter, Runtime, Tensor } from "../tensor/index.ts";
 
 /** Token ids on the host, row-major [B, T]. */
@@ -20,10 +21,10 @@ export interface TrainableModel {
   readonly parameters: readonly Parameter[];
   /** Layers with ternary weights, empty for a full-precision model. */
   readonly ternaryLayers: readonly TernaryLayer[];
-  /** Layers that quantize their weights or their input: those that `setLambda` moves; absent: `ternaryLayers`. */
+  /** Layers that quantize their weights or their input: those that `setQuantization` moves; absent: `ternaryLayers`. */
   readonly quantizedLayers?: readonly { readonly name: string }[];
-  /** Progressive quantization: how far each layer is quantized, from 0 to 1; set for a step, and back to 1. */
-  setLambda?(lambda: number | ((layer: string) => number)): void;
+  /** Progressive quantization: how each layer is quantized; set for a step, and back to null, wholly. */
+  setQuantization?(of: ((layer: string) => LayerQuantization) | null): void;
   /** The share of the run that is done, 0 to 1, for estimators that change during it; set for a step, and back to 1. */
   setProgress?(progress: number): void;
   /** Logits [B, T, V] of every token: what objectives start from. */

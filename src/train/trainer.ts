@@ -15,10 +15,11 @@ import { nextTurn } from "../platform/turn.ts";
 import type { Runtime, Tensor } from "../tensor/index.ts";
 import { createControls } from "./controls.ts";
 import type { Callback, StepEvent, StopReason, Training, TrainingState } from "./events.ts";
-import { atStep, type LambdaOf, layerNames } from "./lambda.ts";
+import { atStep, quantizationFacts } from "./lambda.ts";
 import { nextTokenObjective } from "./objectives/next-token.ts";
 import { checkObjectives, stepLoss, type WeightedObjective } from "./objectives/weighted.ts";
 import { clipScale, gradientSquares, normOf, type Optimizer, sumsOfSquares } from "./optimizers/optimizer.ts";
+import type { StepQuantization } from "./progressive/progressive.ts";
 import type { Schedule } from "./schedules.ts";
 import { summarizeTargets, type TargetSummary } from "./targets.ts";
 import type { TrainableModel } from "./trainable-model.ts";
@@ -31,8 +32,8 @@ export interface TrainerParts {
   data: BatchFeed;
   optimizer: Optimizer;
   schedule: Schedule;
-  /** How far quantisation is let in at a step (schedules.ts); absent: whole, always. */
-  quantRamp?: (step: number) => number;
+  /** How the layers are quantized at a step (progressive/); absent: wholly, always. */
+  quantization?: (step: number) => StepQuantization;
   /** Steps between measurements of each objective's own gradient norm; absent or null: never. */
   termsEvery?: number | null;
   /** N: the run ends after this step. */
@@ -160,10 +161,10 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
     step++;
     const batch = await data.next();
     const dataWaitMs = clock.monotonicMs() - startMs;
-    const ramp = parts.quantRamp?.(step);
-    const lambdaOf = controls.lambdaOf(ramp);
+    const quantization = parts.quantization?.(step);
+    const quantizationOf = controls.quantizationOf(quantization);
     const progress = (step - 1) / steps;
-    const { made, termNorms } = await atStep(model, { lambdaOf, progress }, async () => ({
+    const { made, termNorms } = await atStep(model, { quantizationOf, progress }, async () => ({
       termNorms: await normsOfTerms(batch),
       made: await accumulateGradient({ ...parts, objectives }, batch, step),
     }));
@@ -211,7 +212,7 @@ export async function runTraining(parts: TrainerParts, from?: TrainingState): Pr
       dataWaitMs,
       ...optional("termNorms", termNorms),
       ...optional("passedOver", batch.passedOver),
-      ...optional("quantLambda", lambdaOf ? meanLambda(model, lambdaOf, ramp) : undefined),
+      ...quantizationFacts(model, quantizationOf, quantization),
       ...(data.use ? { sources: data.use() } : {}),
     };
   }
@@ -257,13 +258,6 @@ const optional = <K extends string, V>(key: K, value: V | undefined): { [key in 
 
 const nonEmpty = (record: Record<string, number> | undefined) =>
   record && Object.keys(record).length > 0 ? record : undefined;
-
-/** As it is logged: the ramp's where all layers have it. */
-function meanLambda(model: TrainableModel, lambdaOf: LambdaOf, ramp: number | undefined): number {
-  const lambdas = layerNames(model).map(lambdaOf);
-  if (lambdas.every((lambda) => lambda === lambdas[0])) return lambdas[0] ?? ramp ?? 1;
-  return lambdas.reduce((sum, lambda) => sum + lambda, 0) / lambdas.length;
-}
 
 /**
  * Forward and backward over a batch, micro-batch by micro-batch. Each micro-batch's mean loss weighs as many targets as

@@ -25,6 +25,7 @@ test("every block of code but the list of kinds is in an example, word for word"
     objectives: true,
     optimizers: true,
     schedules: true,
+    progressives: true,
     callbacks: true,
     tasks: true,
     filters: true,

@@ -1,12 +1,13 @@
 /** A training run small enough for a test: a two-layer model over a repeating text of 17 tokens, everything seeded. */
+import { expect } from "vitest";
 import { createReferenceBackend } from "../../src/backends/index.ts";
 import { createBatches, streamOfTokens, type TokenStream } from "../../src/data/index.ts";
 import { type ModelConfig, presets, Transformer } from "../../src/model/index.ts";
 import { fill } from "../../src/ops/fill/index.ts";
 import { createRandom } from "../../src/platform/random.ts";
 import type { Clock } from "../../src/platform/system.ts";
-import { Runtime } from "../../src/tensor/index.ts";
-import type { Callback } from "../../src/train/events.ts";
+import { Runtime, type Tensor } from "../../src/tensor/index.ts";
+import type { Callback, TrainingState } from "../../src/train/events.ts";
 import { createAdamW } from "../../src/train/optimizers.ts";
 import { createSchedule } from "../../src/train/schedules.ts";
 import type { TrainerParts } from "../../src/train/trainer.ts";
@@ -75,6 +76,11 @@ export function smallRun(changes: Partial<TrainerParts> & { modelConfig?: Partia
   };
 }
 
+/** Progressive quantization with one lambda for all layers. */
+export const lambdas =
+  (lambdaAt: (step: number) => number): TrainerParts["quantization"] =>
+  (step) => ({ of: () => ({ lambda: lambdaAt(step) }) });
+
 /** Fills the gradients of these parameters with a value behind every micro-batch of these steps (from 1), as a fault would. */
 export function breakGradients(
   run: SmallRun,
@@ -90,5 +96,26 @@ export function breakGradients(
       for (const parameter of model.parameters)
         if (names?.includes(parameter.name) ?? true) fill(runtime.plainContext(), parameter.gradient, value);
     return loss;
+  };
+}
+
+/** Weights and optimiser state as they are now, and how to put them back: a checkpoint in memory. */
+export async function snapshot({ model, optimizer, runtime }: SmallRun, state: TrainingState) {
+  const read = (tensor: Tensor) => runtime.read(tensor);
+  const weights = await Promise.all(model.parameters.map(({ tensor }) => read(tensor)));
+  const moments = await Promise.all(
+    optimizer.state.map(async ({ name, tensor }) => [name, await read(tensor)] as const),
+  );
+  return {
+    state: structuredClone(state),
+    async restore(run: SmallRun) {
+      for (const [i, parameter] of run.model.parameters.entries()) {
+        run.runtime.backend.upload(parameter.tensor.buffer, weights[i]);
+        parameter.changed();
+      }
+      expect(run.optimizer.state.map(({ name }) => name)).toEqual(moments.map(([name]) => name));
+      for (const [i, { tensor }] of run.optimizer.state.entries())
+        run.runtime.backend.upload(tensor.buffer, moments[i][1]);
+    },
   };
 }

@@ -6,8 +6,10 @@ export {
   hasTernaryWeights,
   integerLevels,
   isBitLinear,
+  type LayerQuantization,
   type Learned,
   learnedOf,
   LinearLayer,
   type LinearSpec,
+  type WeightStandIn,
 } from "./layer.ts";

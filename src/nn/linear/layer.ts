@@ -69,6 +69,20 @@ export function learnedOf(spec: Pick<LinearSpec, "weights" | "activations" | "ou
   };
 }
 
+/** How a layer is quantized for a step of training (progressive quantization). */
+export interface LayerQuantization {
+  /** As `LinearLayer.lambda`. */
+  readonly lambda: number;
+  /** Stands for the quantizer of ternary weights; absent: the quantizer itself. Other layers are without one. */
+  readonly standIn?: WeightStandIn;
+}
+
+/** What a layer with ternary weights multiplies by instead, such as a soft form of them. */
+export interface WeightStandIn {
+  /** The weights [N, K] at the layer's lambda, with a gradient to its float weights. */
+  weights(runtime: Runtime, layer: LinearLayer): Tensor;
+}
+
 export class LinearLayer {
   readonly weight: Parameter;
   /** What its weights' quantizer learns. */
@@ -82,6 +96,8 @@ export class LinearLayer {
   lambda = 1;
   /** The share of the run that is done, 0 to 1, for estimators that change during it: training sets it for a step. */
   progress = 1;
+  /** What stands for the weights' quantizer in a step of training; null: nothing does. */
+  standIn: WeightStandIn | null = null;
   private kept: QuantizedWeight | null = null;
   private keptVersions: readonly number[] = [];
 
@@ -103,6 +119,12 @@ export class LinearLayer {
 
   get name(): string {
     return this.spec.name;
+  }
+
+  /** Sets how the layer is quantized; null: wholly. */
+  setQuantization(quantization: LayerQuantization | null): void {
+    this.lambda = quantization?.lambda ?? 1;
+    this.standIn = (hasTernaryWeights(this.spec) && quantization?.standIn) || null;
   }
 
   /** The quantized weights that belong to the weights as they are now, kept until those change; null: it has no quantizer. */

@@ -11,7 +11,8 @@ import type { LinearKind } from "./kind.ts";
 import type { LinearLayer } from "./layer.ts";
 
 function weightOf(runtime: Runtime, layer: LinearLayer): Tensor {
-  const { lambda } = layer;
+  const { lambda, standIn } = layer;
+  if (standIn) return standIn.weights(runtime, layer);
   const quantized = layer.quantizedWeight(runtime);
   if (!quantized) return layer.weight.tensor;
   const place = layer.gradientPlace(runtime);

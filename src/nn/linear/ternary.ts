@@ -39,7 +39,7 @@ function products(runtime: Runtime, codes: Tensor[], layers: readonly LinearLaye
 
 export const ternary: LinearKind = {
   name: "ternary",
-  takes: ({ spec, lambda }) => lambda === 1 && integerLevels(spec) !== null,
+  takes: ({ spec, lambda, standIn }) => lambda === 1 && !standIn && integerLevels(spec) !== null,
   apply(runtime, input, layers, residual) {
     const outputs = new Map<LinearLayer, Tensor>();
     // Layers of one input may round it to different codes.

@@ -6,7 +6,7 @@
  *   data_wait_ms, skipped_steps, memory_rss_bytes, backend_live_bytes, backend_peak_bytes, ternary_share
  *   of a mixture also: sources: { <name>: { tokens, epochs } }, drawn so far
  *   where batches without a counted target were skipped since the last line also: skipped_batches
- *   of a quantisation ramp also: quant_lambda
+ *   of progressive quantization also: quant_lambda, and what its kind has: quant_bits, quant_temperature
  *   of objectives other than the next-token loss alone also: losses: { <objective>: its loss before its weight,
  *     <objective>.<part>: ... }; loss then is their weighted sum
  *   every `termsEvery` steps of several objectives also: grad_norms: { <objective>: the gradient norm of its weighted loss }
@@ -77,6 +77,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
     if (event.parts) line.losses = event.parts;
     if (event.termNorms) line.grad_norms = event.termNorms;
     if (event.quantLambda !== undefined) line.quant_lambda = round(event.quantLambda, 6);
+    for (const [key, value] of Object.entries(event.quantization ?? {})) line[key] = Number(value.toPrecision(6));
     if (event.sources)
       line.sources = Object.fromEntries(
         event.sources.map(({ name, drawnTokens, epochs }) => [name, { tokens: drawnTokens, epochs: round(epochs, 6) }]),
