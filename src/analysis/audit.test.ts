@@ -55,6 +55,23 @@ test("a ternary model passes every check, each with its figure; the histograms o
   expect(runtime.backend.stats.liveBytes).toBe(0);
 });
 
+test("of ternary layers by another rule than absmean's the first claim is not applicable, with the reason; a learned scale is no bias", async () => {
+  for (const weights of ["twn", "lsq"]) {
+    const { runtime, model } = create({ quantization: { weights } });
+    const report = await auditModel(model, runtime, tokenizer, options);
+    expect(report.checks[0]).toMatchObject({
+      verdict: "not applicable",
+      figure: `its ternary layers are by quantizer ${weights}, whose rule is not the papers'`,
+    });
+    expect(verdicts(report)).toMatchObject({ histograms: "pass", "no-biases": "pass", packed: "pass", bits: "pass" });
+    model.dispose();
+  }
+  const { runtime, model } = create({ quantization: { overrides: [{ layers: "*.up_proj", weights: "twn" }] } });
+  const { checks } = await auditModel(model, runtime, tokenizer, options);
+  expect(checks[0].verdict).toBe("pass");
+  expect(checks[0].figure).toContain("layers by quantizer twn are not counted");
+});
+
 test("of a full-precision model what is about ternary layers is not applicable, and the rest passes", async () => {
   const { runtime, model } = create({ variant: "full" });
   const found = verdicts(await auditModel(model, runtime, tokenizer, options));
