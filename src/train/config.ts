@@ -10,6 +10,7 @@ import { UsageError } from "../platform/errors.ts";
 import { plainMessage } from "../platform/issue.ts";
 import { show } from "../platform/show.ts";
 import { planModel } from "../model/plan.ts";
+import { hasTernaryWeights, learnedOf } from "../nn/index.ts";
 import { presetRun } from "./config-presets.ts";
 import { type RunConfig, type RunConfigPatch, type RunConfigSchema, runConfigSchema } from "./config-schema.ts";
 import { checkDistill, refuseListed } from "./distillation/settings.ts";
@@ -236,6 +237,14 @@ export function checkProgressive(config: RunConfig, stepsPerEpoch?: number): voi
   if (progressiveOf(config.train) === null) return;
   if (config.train.epochs !== null && stepsPerEpoch === undefined) return;
   const { steps, warmupSteps, quantization } = deriveRun(config, stepsPerEpoch ?? 1);
+  const learning = planModel(config.model).layers.find((layer) => {
+    const { standIn } = quantization!.at(1).of(layer.name);
+    return standIn !== undefined && hasTernaryWeights(layer) && learnedOf(layer).weights.length > 0;
+  });
+  if (learning)
+    throw new UsageError(
+      `train.progressive: the weight quantizer "${learning.weights!.quantizer.name}" of ${learning.name} learns parameters, which kind ${config.train.progressive?.kind} would give no gradient; use a ramp such as linear, or a quantizer without parameters`,
+    );
   checkWhollyQuantized(config.train, quantization!, { steps, warmupSteps, layers: quantizedLayers(config) });
 }
 

@@ -198,6 +198,9 @@ describe("config", () => {
     expect(refused({ kind: "full-first", until: 1 }, { schedule: { warmupSteps: 4 } })).toMatch(
       /until is 1 \(1 steps\), but the warm-up has 4; raise until/,
     );
+    expect(refused({ kind: "annealed" }, { model: { quantization: { weights: "learned" } } })).toMatch(
+      /the weight quantizer "learned" of model.layers.0.self_attn.q_proj learns parameters, .* use a ramp such as linear/,
+    );
     expect(refused({ kind: "cosine" }, { model: { variant: "full" } })).toMatch(
       /train.progressive \(cosine\) is there, but a full-precision model is not quantized/,
     );

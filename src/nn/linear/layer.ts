@@ -3,6 +3,7 @@
  * quantized weight that belongs to the weights as they are now. How it multiplies is its kind's (kind.ts).
  */
 import { int4Levels, int8Levels } from "../../ops/activation-quant/index.ts";
+import { UsageError } from "../../platform/errors.ts";
 import type { Parameter, Runtime, Tensor } from "../../tensor/index.ts";
 import type { Estimator } from "../estimators/index.ts";
 import type { ParameterFactory } from "../layer.ts";
@@ -121,8 +122,16 @@ export class LinearLayer {
     return this.spec.name;
   }
 
-  /** Sets how the layer is quantized; null: wholly. */
+  /**
+   * Sets how the layer is quantized; null: wholly.
+   *
+   * @throws UsageError for a stand-in where the quantizer learns: its parameters would have no gradient
+   */
   setQuantization(quantization: LayerQuantization | null): void {
+    if (quantization?.standIn && hasTernaryWeights(this.spec) && this.learned.length > 0)
+      throw new UsageError(
+        `${this.name}: its weight quantizer "${this.spec.weights!.quantizer.name}" learns parameters, which weights of another form give no gradient; quantize it progressively by a ramp such as linear, or choose a quantizer without parameters`,
+      );
     this.lambda = quantization?.lambda ?? 1;
     this.standIn = (hasTernaryWeights(this.spec) && quantization?.standIn) || null;
   }
