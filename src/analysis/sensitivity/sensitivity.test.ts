@@ -215,7 +215,8 @@ describe("a budget", () => {
     expect(ternaryBytes).toBe(linear + others);
     for (const { layer, weights, extraBytes } of raised) {
       const { size } = model.byWeight.get(`${layer}.weight`)!.weight;
-      const own = weights === "int8" ? (size * 34) / 32 : 2 * size;
+      // Blocks of 32: codes and a float16 scale.
+      const own = size * ({ int8: 34 / 32, int4: 18 / 32 }[weights] ?? 2);
       expect(extraBytes).toBe(own - (size / 4 + 4));
     }
   });
