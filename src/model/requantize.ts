@@ -22,7 +22,7 @@ export function withQuantization(config: ModelConfig, changes: QuantizationConfi
  * A second model on the same runtime, the caller's to dispose of.
  *
  * @throws UsageError for overrides that match no layer or that a layer cannot have; UnsupportedError for a layer whose
- *         float weights are not there (packed files), or a parameter that the model does not have
+ *         float weights are not there (packed files)
  */
 export async function requantize(model: Transformer, config: ModelConfig): Promise<Transformer> {
   const { runtime } = model;
@@ -36,14 +36,20 @@ export async function requantize(model: Transformer, config: ModelConfig): Promi
       if (!same) await checkLatent(layer, model);
     }
     const had = new Map(model.parameters.map((parameter) => [parameter.name, parameter]));
+    const missing = new Set<string>();
     for (const parameter of made.parameters) {
       const from = had.get(parameter.name);
-      if (!from)
-        throw new UnsupportedError(
-          `${parameter.name}: this parameter comes with the new quantizers, and the model has none of that name; train the model with them`,
-        );
+      if (!from || String(from.shape) !== String(parameter.shape)) {
+        missing.add(parameter.name);
+        continue;
+      }
       copy(runtime.plainContext(), parameter.tensor, from.tensor);
       parameter.changed();
+    }
+    // What the new quantizers learn begins as it does in a run that starts from these weights.
+    for (const layer of made.linearLayers) {
+      layer.forgetQuantized();
+      await layer.initializeLearned(runtime, (name) => missing.has(name));
     }
     return made;
   } catch (error) {
