@@ -27,7 +27,8 @@ export function named(callback: Callback): Callback {
       throw explained(name, when, error);
     }
   };
-  return {
+  // Every member, so that one that is added is not lost on the way.
+  const members: { [Member in keyof Required<Callback>]: Callback[Member] } = {
     name,
     async on(event, training) {
       try {
@@ -37,11 +38,12 @@ export function named(callback: Callback): Callback {
         throw explained(name, `at the ${event.type} event of step ${step}`, error);
       }
     },
-    ...(callback.state ? { state: () => guard("in state()", () => callback.state?.()) } : {}),
-    ...(callback.restore
-      ? { restore: (state: unknown) => guard("in restore()", () => callback.restore?.(state)) }
-      : {}),
-    ...(callback.close ? { close: () => guard("in close()", () => callback.close?.()) } : {}),
+    state: callback.state && (() => guard("in state()", () => callback.state?.())),
+    restore: callback.restore && ((state) => guard("in restore()", () => callback.restore?.(state))),
+    tensors: callback.tensors && ((parts) => guard("in tensors()", () => callback.tensors?.(parts) ?? [])),
+    close: callback.close && (() => guard("in close()", () => callback.close?.())),
     keepsStateOnRollBack: callback.keepsStateOnRollBack,
+    beforeMetrics: callback.beforeMetrics,
   };
+  return members;
 }
