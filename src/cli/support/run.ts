@@ -5,7 +5,7 @@
  */
 import { type Command, CommanderError } from "commander";
 import * as errors from "../../platform/errors.ts";
-import { toFileError } from "../../platform/files.ts";
+import { toFileError } from "../../platform/file-error.ts";
 import { extensionsVariable, takeExtensions } from "./extensions.ts";
 import { Interrupted } from "./interrupt.ts";
 

@@ -1,7 +1,8 @@
 /** A file that only grows: lines of a log. What was written before stays, whatever happens to this process. */
 import * as fs from "node:fs";
 import { dirname } from "node:path";
-import { makeFolder, toFileError } from "./files.ts";
+import { toFileError } from "../file-error.ts";
+import { makeFolder } from "./files.ts";
 
 export interface AppendFile {
   readonly path: string;

@@ -9,6 +9,7 @@ import * as fs from "node:fs";
 import { homedir } from "node:os";
 import * as nodePath from "node:path";
 import { FileError, FormatError } from "../errors.ts";
+import { toFileError } from "../file-error.ts";
 import { decompressGzip } from "./gzip.ts";
 import { decompressZstd } from "../zstd.ts";
 import { createHasher } from "./hash.ts";
@@ -22,27 +23,6 @@ import {
 } from "./leftovers.ts";
 
 export { createHasher, type Hasher, sha256Of } from "./hash.ts";
-
-const hints: Record<string, string> = {
-  ENOENT: "no such file or folder",
-  EACCES: "permission denied",
-  EPERM: "not permitted",
-  EROFS: "the file system is read-only",
-  ENOSPC: "the disk is full; free some space and run it again",
-  EFBIG: "the file would be larger than the system allows",
-  EDQUOT: "the disk quota is used up; free some space and run it again",
-  EISDIR: "it is a folder, not a file",
-  ENOTDIR: "a part of the path is a file, not a folder",
-  EMFILE: "too many files are open",
-  ENAMETOOLONG: "the name is too long",
-};
-
-/** Turns what Node's fs threw into a FileError; an error that is not the file system's is returned as it is. */
-export function toFileError(doing: string, path: string, cause: unknown): unknown {
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
-  if (cause instanceof FileError || code === undefined || !/^E[A-Z0-9]+$/.test(code)) return cause;
-  return new FileError(`${path}: cannot ${doing}: ${hints[code] ?? (cause as Error).message}`, { cause });
-}
 
 function attempt<T>(doing: string, path: string, action: () => T): T {
   try {

@@ -11,7 +11,8 @@ import * as fs from "node:fs";
 import { hostname } from "node:os";
 import * as nodePath from "node:path";
 import { FileError, UsageError } from "../errors.ts";
-import { makeFolder, toFileError } from "./files.ts";
+import { toFileError } from "../file-error.ts";
+import { makeFolder } from "./files.ts";
 import { isRunning, temporaryName } from "./leftovers.ts";
 
 export interface FolderLock {

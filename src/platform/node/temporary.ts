@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { toFileError } from "./files.ts";
+import { toFileError } from "../file-error.ts";
 
 /** @throws FileError where none can be made; what `use` throws */
 export async function withTemporaryFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
