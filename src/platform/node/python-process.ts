@@ -14,7 +14,7 @@ export interface TimeLimits {
   wallMs: number;
 }
 
-export interface ProcessLimits {
+export interface ProcessLimits extends TimeLimits {
   memoryBytes: number;
   outputBytes: number;
 }
@@ -23,7 +23,7 @@ export interface ProcessLimits {
 export interface Footing {
   /** User of the process, for root: nobody. */
   uid?: number;
-  /** Linux, through util-linux's `prlimit`: no file can grow, no core, few descriptors. */
+  /** Linux, through util-linux's `prlimit`: no file can grow, no core, few descriptors, an end to time. */
   prlimit: boolean;
 }
 
@@ -80,12 +80,19 @@ export interface PythonProcess {
 /** A longer answer is none. */
 const answerBytes = 1 << 22;
 const watchMs = 50;
-/** After so many interpreters, or one that grew so far, the process is not used again. */
+/** After so many interpreters, or one that grew so far, or so much processor time, the process is not used again. */
 const interpretersOfOne = 64;
 const keptMemoryBytes = 2 ** 26;
+const keptSeconds = 60;
 /** The process may have so long to start, and an interpreter to end when it is told to. */
 const startMs = 120_000;
 const finishMs = 2_000;
+
+/**
+ * Processor time that the system itself allows a process, all threads and interpreters together: more than it can need, for
+ * the day that nobody is left to kill it.
+ */
+const systemSeconds = ({ cpuSeconds }: TimeLimits): number => Math.ceil(2 * (keptSeconds + Math.max(60, cpuSeconds)));
 
 const permissionFlag = process.allowedNodeEnvironmentFlags.has("--permission")
   ? "--permission"
@@ -101,7 +108,9 @@ function startProcess(limits: ProcessLimits, { uid, prlimit }: Footing): ChildPr
     "--max-old-space-size=256",
     ...["-e", guestProgram],
   ];
-  const before = prlimit ? ["--core=0", "--fsize=0", "--nofile=64", process.execPath] : [];
+  const before = prlimit
+    ? ["--core=0", "--fsize=0", "--nofile=64", `--cpu=${systemSeconds(limits)}`, process.execPath]
+    : [];
   return spawn(prlimit ? "prlimit" : process.execPath, [...before, ...flags], {
     cwd: "/",
     // Windows cannot start a process without the first; prlimit is looked for in the second, and nothing else is.
@@ -269,7 +278,8 @@ export async function openPythonProcess(
       }
       reply = null;
       if (gone !== null) return false;
-      const worn = interpreters >= interpretersOfOne || (ended?.memoryBytes ?? 0) > keptMemoryBytes;
+      const worn =
+        interpreters >= interpretersOfOne || (ended?.memoryBytes ?? 0) > keptMemoryBytes || (cpu() ?? 0) > keptSeconds;
       if (worn) kill("is worn");
       return !worn;
     },

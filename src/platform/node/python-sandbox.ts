@@ -55,7 +55,7 @@ export interface SandboxReport {
   processorTime: boolean;
   /** What Node's permission model and V8 refuse to the process around the interpreter, beneath WebAssembly's own walls. */
   permissions: readonly string[];
-  /** The process could let no file grow, write no core and open few descriptors (setrlimit, Linux). */
+  /** The system itself lets the process grow no file, write no core, open few descriptors and run minutes at most (setrlimit, Linux). */
   systemLimits: boolean;
   /** "nobody", or the "caller", whose rights the process around the interpreter has. */
   user: "nobody" | "caller";
@@ -108,6 +108,9 @@ def tried():
 /** Time for what is ours: an interpreter's start, the trial. */
 const patient: TimeLimits = { cpuSeconds: 60, wallMs: 300_000 };
 
+/** Processor time after which the interpreter of the tests is replaced: the system ends it not much later. */
+const judgeSeconds = 60;
+
 /** Without these the process around the interpreter would be no wall. */
 const mustBeDenied = ["file reads", "file writes", "processes", "threads", "code from strings"];
 
@@ -158,6 +161,10 @@ function createCrew(module: Uint8Array, limits: SandboxLimits, footing: Footing)
   const alive = new Set<PythonProcess>();
   let python = "";
   let shut = false;
+  const killAll = () => {
+    for (const one of alive) one.kill("closed");
+  };
+  process.on("exit", killAll);
   async function start(): Promise<PythonProcess> {
     const one = await openPythonProcess(module, limits, footing);
     alive.add(one);
@@ -198,13 +205,15 @@ function createCrew(module: Uint8Array, limits: SandboxLimits, footing: Footing)
     async giveBack(program, judge) {
       judge.stopClock();
       if (await program.finish()) programs.push(program);
-      if (judge.alive()) judges.push(judge);
+      if (judge.alive() && (judge.cpuSeconds() ?? 0) < judgeSeconds) judges.push(judge);
+      else judge.kill("is worn");
     },
     async close() {
       shut = true;
       const all = [...alive];
-      for (const one of all) one.kill("closed");
+      killAll();
       await Promise.all(all.map(({ closed }) => closed));
+      process.off("exit", killAll);
     },
   };
 }

@@ -336,7 +336,10 @@ export function tryForbidden(load: (name: string) => unknown): string[] {
     "file writes": () => fs.writeFileSync("/there-is-no-such-folder/file", ""),
     processes: () =>
       (load("node:child_process") as typeof import("node:child_process")).execFileSync("there-is-no-such"),
-    threads: () => new (load("node:worker_threads") as typeof import("node:worker_threads")).Worker("", { eval: true }),
+    threads() {
+      const { Worker } = load("node:worker_threads") as typeof import("node:worker_threads");
+      return new Worker("", { eval: true });
+    },
     "code from strings": () => Reflect.construct(Function, ["return 1"]),
   };
   return Object.keys(tries).filter((name) => {
