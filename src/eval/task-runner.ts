@@ -59,7 +59,6 @@ export interface ProgramOptions {
   /** Of the draws; default 1234. */
   seed?: number;
   limits?: Partial<SandboxLimits>;
-  python?: string;
   /** pass@k for these k. */
   k?: readonly number[];
   /** Programs run at once; default 2. */
@@ -221,7 +220,6 @@ async function runHumanEval(data: TaskData, models: TaskModels, options: RunTask
   const judged = await judgeCompletions(problems, written.completions, {
     allowCodeExecution: programs.allowCodeExecution === true,
     limits: { ...defaultSandboxLimits, ...programs.limits },
-    python: programs.python,
     k: programs.k,
     concurrency: programs.concurrency ?? 2,
     signal,

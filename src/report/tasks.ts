@@ -168,7 +168,7 @@ function notesOf(
   const notes: string[] = [];
   if (sandbox)
     notes.push(
-      `humaneval: greedy, one program for each problem, at most ${count(maxNewTokens)} tokens; run in ${sandbox.python}${sandbox.network ? " without network" : ""}`,
+      `humaneval: greedy, one program for each problem, at most ${count(maxNewTokens)} tokens; run in ${sandbox.python}`,
     );
   if (truncated > 0)
     notes.push(

@@ -71,8 +71,17 @@ describe("eval", () => {
     wikitext: ["wikitext"],
     humaneval: ["humaneval"],
   };
+  /** Without what only says that it is gone. */
+  const liveOptions = async () => (await commandOf("eval")).options.filter(({ long }) => long !== "--python");
+  test("an option that is gone says what is in its place", async () => {
+    const command = await commandOf("eval");
+    command.exitOverride().configureOutput({ writeErr: () => {} });
+    await expect(command.parseAsync(["--python", "python3"], { from: "user" })).rejects.toThrow(
+      "compiled to WebAssembly",
+    );
+  });
   test("the tables name its options, each in one at least", async () => {
-    const attributes = (await commandOf("eval")).options.map((option) => option.attributeName());
+    const attributes = (await liveOptions()).map((option) => option.attributeName());
     const named = new Set<string>(Object.values(evalOptions).flat());
     expect([...named].filter((name) => !attributes.includes(name))).toEqual([]);
     expect(attributes.filter((name) => !named.has(name) && !["startToken", "contextRing"].includes(name))).toEqual([]);
@@ -82,7 +91,7 @@ describe("eval", () => {
     "%s: an option is taken as its table says, or refused by name",
     async (kind) => {
       expect(kindsOf(tasks[kind])).toEqual([kind]);
-      for (const option of (await commandOf("eval")).options) {
+      for (const option of await liveOptions()) {
         const command = await commandOf("eval");
         command.exitOverride().action(() => {});
         await command.parseAsync(wordsFor(option), { from: "user" });

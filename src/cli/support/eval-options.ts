@@ -43,7 +43,7 @@ export const evalOptions = {
       "k",
       "temperature",
     ],
-    ...["topP", "maxNewTokens", "seed", "programSeconds", "programMemory", "python"],
+    ...["topP", "maxNewTokens", "seed", "programSeconds", "programMemory"],
   ],
 } as const satisfies Record<string, readonly string[]>;
 

