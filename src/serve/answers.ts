@@ -32,6 +32,8 @@ export interface WrittenText {
 
 export interface Shape {
   idPrefix: string;
+  /** A stream ends with `[DONE]`; default true. */
+  endsWithDone?: boolean;
   whole(head: Head, reply: Reply, texts: readonly WrittenText[], promptTokens: number): object;
   /** A text's first chunk; null: none. @param prompt the tokens of the echoed text, where they were asked for */
   opening(head: Head, reply: Reply, index: number, before: string, prompt: readonly PromptPiece[]): object | null;
@@ -139,7 +141,7 @@ export async function* streamedAnswer(
       }
     if (reply.includeUsage)
       yield dataLine({ ...shape.usage(head), usage: usageOf(sumOf(running.promptTokens), reports) });
-    yield "data: [DONE]\n\n";
+    if (shape.endsWithDone !== false) yield "data: [DONE]\n\n";
   } catch (cause) {
     // A reader that has gone reads no error.
     if (cause instanceof RequestEnded && (cause.why === "disconnected" || cause.why === "stalled")) return;

@@ -43,6 +43,11 @@ export interface ModelFacts {
   step: number | null;
   tokenizerHash: string;
   hasChatTemplate: boolean;
+  /** Its Jinja source. */
+  chatTemplate: string | null;
+  /** Names of the tokens that begin and end a text. */
+  bosToken: string | null;
+  eosToken: string | null;
   hasEmbeddings: boolean;
   maxTokens: number;
   backend: { name: string; isa: string | null; threads: number };
