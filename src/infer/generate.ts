@@ -6,6 +6,7 @@
 import { nextTurn } from "../platform/turn.ts";
 import type { Engine } from "./engine.ts";
 import type { PromptCache } from "./prompt-cache.ts";
+import type { PromptToken } from "./prompt-scores.ts";
 import { Slot } from "./slot.ts";
 import {
   type GeneratedToken,
@@ -21,6 +22,8 @@ export interface Generation extends AsyncIterable<GeneratedToken> {
   readonly report: GenerationReport;
   /** The prompt's tokens, the start token first. */
   readonly promptIds: readonly number[];
+  /** Log-probabilities of the prompt's tokens, as far as they are known; empty unless `promptAlternatives` asks for them. */
+  readonly promptTokens: readonly PromptToken[];
 }
 
 export interface SingleOptions extends GenerateOptions {
@@ -49,6 +52,7 @@ export function generate(
   return {
     report: writer.report,
     promptIds: writer.promptIds,
+    promptTokens: writer.promptScores?.tokens ?? [],
     [Symbol.asyncIterator]() {
       if (begun) throw new Error("generate: a text can be iterated once; call generate again");
       begun = true;
@@ -76,7 +80,9 @@ export async function generateText(
 
 async function* run(engine: Engine, writer: Writer, { signal, cache }: SingleOptions): AsyncGenerator<GeneratedToken> {
   if (writer.report.finish) return;
-  const slot = new Slot(engine, cache?.take(writer.promptIds) ?? engine.createSequence(), writer);
+  // A cached beginning has no logits any more.
+  const known = writer.promptScores ? undefined : cache?.take(writer.promptIds);
+  const slot = new Slot(engine, known ?? engine.createSequence(), writer);
   /** Whether the sequence holds what it should: not while, or after, a pass failed. */
   let sound = true;
   try {

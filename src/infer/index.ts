@@ -23,6 +23,7 @@ export {
 export { runsPacked, unpackableLayer } from "./packed/options.ts";
 export { type WeightSource, weightsOfModel } from "./packed/weights.ts";
 export { PromptCache } from "./prompt-cache.ts";
+export type { PromptToken } from "./prompt-scores.ts";
 export {
   type Candidates,
   candidatesOf,

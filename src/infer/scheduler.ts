@@ -4,8 +4,9 @@
  * runs on. One text alone is generate.ts; both make tokens in slot.ts, so a text is the same whatever runs beside it (to
  * the last bits of the engine's sums).
  */
-import { UsageError } from "../platform/errors.ts";
+
 import type { Clock } from "../platform/clock.ts";
+import { UsageError } from "../platform/errors.ts";
 import { nextTurn } from "../platform/turn.ts";
 import type { Engine } from "./engine.ts";
 import type { Generation } from "./generate.ts";
@@ -207,6 +208,7 @@ export class Scheduler {
     return {
       report: writer.report,
       promptIds: writer.promptIds,
+      promptTokens: writer.promptScores?.tokens ?? [],
       done: ticket.done,
       cancel,
       [Symbol.asyncIterator]() {
@@ -274,7 +276,10 @@ export class Scheduler {
       const { writer } = ticket;
       const running = this.active.map(({ slot }) => ({ held: slot!.held, sequence: slot!.sequence }));
       try {
-        const sequence = this.cache.take(writer.promptIds, running);
+        // A cached beginning has no logits any more.
+        const sequence = writer.promptScores
+          ? this.engine.createSequence()
+          : this.cache.take(writer.promptIds, running);
         ticket.slot = new Slot(this.engine, sequence, writer);
       } catch (error) {
         this.finish(ticket, error);

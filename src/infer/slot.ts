@@ -4,6 +4,7 @@
  */
 import type { Engine, Sequence, Work } from "./engine.ts";
 import { draftTokens } from "./prompt-lookup.ts";
+import { PromptScores } from "./prompt-scores.ts";
 import type { GeneratedToken, Writer } from "./writer.ts";
 
 export class Slot {
@@ -44,6 +45,10 @@ export class Slot {
     const { sequence, engine, writer } = this;
     if (sequence.length === engine.contextLength && !engine.ring) this.slide();
     const from = sequence.length;
+    if (writer.promptScores && !writer.promptScores.complete) {
+      const piece = PromptScores.piece(budget, engine.vocabSize);
+      return { sequence, tokens: this.tokens.slice(from, from + piece), logits: "all" };
+    }
     const tokens = this.tokens.slice(from, from + budget);
     if (from + tokens.length < this.tokens.length) return { sequence, tokens, logits: "none" };
     this.draft = [];
@@ -65,7 +70,17 @@ export class Slot {
     const V = engine.vocabSize;
     const rows = logits.length / V;
     const made: GeneratedToken[] = [];
-    for (let row = 0; row < rows; row++) {
+    let first = 0;
+    const scores = writer.promptScores;
+    // Each place of the prompt tells of the next token; the last place, of the first that is written.
+    if (scores && rows > 0) {
+      while (first < rows && !scores.complete) {
+        scores.push(logits.subarray(first * V, (first + 1) * V));
+        first++;
+      }
+      if (sequence.length < this.tokens.length || writer.endWithPrompt()) return [];
+    }
+    for (let row = first; row < rows; row++) {
       const read = this.tokens.length;
       const goesOn = engine.ring || writer.options.contextEnd === "slide";
       const full = goesOn ? Number.POSITIVE_INFINITY : engine.contextLength - read + 1;

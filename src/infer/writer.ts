@@ -2,13 +2,15 @@
  * One text as it is written: from the logits of a place to the token that comes there, its text, and whether the text
  * ends with it. Knows settings, grammar, stop strings and the report; not how logits are come by (slot.ts, beam.ts).
  */
+
+import type { Clock } from "../platform/clock.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
 import { createRandom, type Random } from "../platform/random.ts";
-import type { Clock } from "../platform/clock.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { Engine } from "./engine.ts";
 import type { MatcherState } from "./grammar/matcher.ts";
 import type { Grammar, TokenGrammar } from "./grammar/token-mask.ts";
+import { PromptScores } from "./prompt-scores.ts";
 import { checkSampling, largestIds, logSumExp, pickSampling, type SamplingOptions, sampleToken } from "./samplers.ts";
 import { withStartToken } from "./start-token.ts";
 import { createStopStrings, type StopStrings } from "./stop-strings.ts";
@@ -36,6 +38,11 @@ export interface GenerateOptions extends Partial<SamplingOptions> {
   grammar?: Grammar;
   /** Tell the so many likeliest tokens of each place beside the one that came; default 0. */
   alternatives?: number;
+  /**
+   * Also tell the log-probabilities of the prompt's own tokens, with so many of the most probable at each place (`promptScores`
+   * of the writer). The prompt is then prefilled whole, and with maxTokens 0 too. Default: not told.
+   */
+  promptAlternatives?: number;
   /**
    * Where the context is full: "stop" (default), or "slide": half of what stands behind the first `keepTokens` is
    * forgotten, the rest is read again at its new place, and the text goes on. With an engine whose cache is a ring it goes
@@ -100,6 +107,10 @@ export class Writer {
   readonly report: GenerationReport;
   /** All tokens, the prompt's first. */
   readonly seen: number[];
+  /** Where `promptAlternatives` asks for them: complete once the prompt is prefilled. */
+  readonly promptScores: PromptScores | null;
+  /** Why nothing is to be written at all: no tokens asked for, or a grammar of nothing; null: something is. */
+  private readonly nothing: FinishReason | null;
   private readonly sampling: SamplingOptions;
   private readonly random: Pick<Random, "uniform">;
   private readonly stops: ReadonlySet<number>;
@@ -148,7 +159,7 @@ export class Writer {
     this.state = this.grammar?.start ?? null;
     this.seen = [...this.promptIds];
     this.report = {
-      finish: options.maxTokens === 0 ? "length" : null,
+      finish: null,
       stopString: null,
       promptTokens: this.promptIds.length,
       cachedTokens: 0,
@@ -161,13 +172,24 @@ export class Writer {
       promptTokensPerSecond: null,
       generationTokensPerSecond: null,
     };
-    if (this.state?.complete) this.report.finish = "grammar";
+    this.promptScores =
+      options.promptAlternatives === undefined ? null : new PromptScores(this.promptIds, options.promptAlternatives);
+    this.nothing = this.state?.complete ? "grammar" : options.maxTokens === 0 ? "length" : null;
+    if (!this.promptScores) this.report.finish = this.nothing;
     this.measure = createMeasure(this.report, options.clock);
   }
 
   /** Tokens that may still be written. */
   get tokensLeft(): number {
     return this.options.maxTokens - this.report.generatedTokens;
+  }
+
+  /** Ends a text of which only the prompt was wanted, once that is prefilled. True: it has ended. */
+  endWithPrompt(): boolean {
+    if (this.nothing === null) return false;
+    this.report.finish = this.nothing;
+    this.measure();
+    return true;
   }
 
   /** Starts the report's clock: the prompt is read from now on. */
@@ -233,7 +255,10 @@ export class Writer {
 }
 
 function checkOptions(options: GenerateOptions): void {
-  const whole = (name: "maxTokens" | "alternatives" | "draftTokens" | "keepTokens", least: number) => {
+  const whole = (
+    name: "maxTokens" | "alternatives" | "promptAlternatives" | "draftTokens" | "keepTokens",
+    least: number,
+  ) => {
     const value = options[name];
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= least))
       throw new UsageError(`generate: ${name} is ${value}; expected a whole number from ${least}`);
@@ -241,6 +266,7 @@ function checkOptions(options: GenerateOptions): void {
   if (options.maxTokens === undefined) throw new UsageError("generate: maxTokens is missing");
   whole("maxTokens", 0);
   whole("alternatives", 0);
+  whole("promptAlternatives", 0);
   whole("draftTokens", 0);
   whole("keepTokens", -1);
   const { contextEnd } = options;

@@ -6,7 +6,7 @@ import { type HttpError, RequestEnded } from "../http/errors.ts";
 import type { GenerationReport } from "../infer/index.ts";
 import type { RunningTexts } from "./engine-client.ts";
 import { streamHttpError } from "./errors.ts";
-import type { TextPiece, TextsRequest } from "./messages.ts";
+import type { PromptPiece, TextPiece, TextsRequest } from "./messages.ts";
 
 export { eventBody } from "../http/event-stream.ts";
 
@@ -26,13 +26,17 @@ export interface WrittenText {
   report: GenerationReport;
   /** The echoed prompt; "" without. */
   before: string;
+  /** Its tokens, where they were asked for. */
+  prompt: PromptPiece[];
 }
 
 export interface Shape {
   idPrefix: string;
+  /** A stream ends with `[DONE]`; default true. */
+  endsWithDone?: boolean;
   whole(head: Head, reply: Reply, texts: readonly WrittenText[], promptTokens: number): object;
-  /** A text's first chunk; null: none. */
-  opening(head: Head, reply: Reply, index: number, before: string): object | null;
+  /** A text's first chunk; null: none. @param prompt the tokens of the echoed text, where they were asked for */
+  opening(head: Head, reply: Reply, index: number, before: string, prompt: readonly PromptPiece[]): object | null;
   /** @param offset characters of the text before the piece */
   chunk(head: Head, reply: Reply, index: number, piece: TextPiece, offset: number): object;
   closing(head: Head, reply: Reply, index: number, report: GenerationReport): object;
@@ -75,9 +79,11 @@ export async function wholeAnswer(
     pieces: [] as TextPiece[],
     report: null as unknown as GenerationReport,
     before: running.promptTexts[Math.floor(i / request.copies)] ?? "",
+    prompt: [] as PromptPiece[],
   }));
   for await (const event of running.events)
     if ("piece" in event) texts[event.text].pieces.push(event.piece);
+    else if ("prompt" in event) texts[event.text].prompt = event.prompt;
     else {
       checkEnded(event.report);
       texts[event.text].report = event.report;
@@ -111,15 +117,22 @@ export async function* streamedAnswer(
   const offsets = new Array<number>(count).fill(0);
   const reports: GenerationReport[] = [];
   try {
-    for (let i = 0; i < count; i++) {
-      const opening = shape.opening(head, reply, i, running.promptTexts[Math.floor(i / request.copies)] ?? "");
-      if (opening) yield line(opening);
-    }
+    const before = (text: number) => running.promptTexts[Math.floor(text / request.copies)] ?? "";
+    // Where the prompt's tokens are wanted too, a text opens when they are known.
+    if (!(request.echo && reply.logProbabilities))
+      for (let i = 0; i < count; i++) {
+        const opening = shape.opening(head, reply, i, before(i), []);
+        if (opening) yield line(opening);
+      }
     for await (const event of running.events)
       if ("piece" in event) {
         told.onText?.();
         yield line(shape.chunk(head, reply, event.text, event.piece, offsets[event.text]));
         offsets[event.text] += event.piece.text.length;
+      } else if ("prompt" in event) {
+        const opening = shape.opening(head, reply, event.text, before(event.text), event.prompt);
+        if (opening) yield line(opening);
+        offsets[event.text] = before(event.text).length;
       } else {
         checkEnded(event.report);
         reports.push(event.report);
@@ -128,7 +141,7 @@ export async function* streamedAnswer(
       }
     if (reply.includeUsage)
       yield dataLine({ ...shape.usage(head), usage: usageOf(sumOf(running.promptTokens), reports) });
-    yield "data: [DONE]\n\n";
+    if (shape.endsWithDone !== false) yield "data: [DONE]\n\n";
   } catch (cause) {
     // A reader that has gone reads no error.
     if (cause instanceof RequestEnded && (cause.why === "disconnected" || cause.why === "stalled")) return;

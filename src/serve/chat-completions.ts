@@ -55,7 +55,8 @@ const schema = z.strictObject({
   audio: absent(noAudio),
   prediction: absent("prediction is not supported"),
   web_search_options: absent("web search is not supported"),
-  reasoning_effort: absent("these models do not reason apart from their answers", "none"),
+  // These models do not reason apart from their answers: it has no effect.
+  reasoning_effort: z.enum(["none", "minimal", "low", "medium", "high", "xhigh"]).nullish(),
   verbosity: absent("verbosity is not supported; say it in a message", "medium"),
 });
 

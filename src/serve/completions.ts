@@ -1,9 +1,8 @@
 /** `/v1/completions`: texts continued. OpenAI's shapes of requests, answers and chunks, as pure functions; routes.ts serves them. */
 import { z } from "zod";
-import { HttpError } from "../http/errors.ts";
 import type { GenerationReport } from "../infer/index.ts";
 import { finishReason, type Reply, type Shape, usageOf } from "./answers.ts";
-import type { NamedToken, Prompt, TextPiece, TextsRequest } from "./messages.ts";
+import type { NamedToken, Prompt, PromptPiece, TextPiece, TextsRequest } from "./messages.ts";
 import { absent, parseRequest, settingsOf, sharedFields } from "./request-fields.ts";
 
 /** Prompts of one request: OpenAI's most. The queue sets the lower bound. */
@@ -35,10 +34,6 @@ export function readCompletionRequest(
 ): { request: TextsRequest; reply: Reply } {
   const fields = parseRequest(schema, body);
   const logProbabilities = fields.logprobs ?? null;
-  if (fields.echo && logProbabilities !== null)
-    throw new HttpError(400, "logprobs: those of an echoed prompt are not computed; leave out echo or logprobs", {
-      param: "logprobs",
-    });
   const maxTokens = fields.max_tokens ?? Math.min(defaultMaxTokens, mostTokens);
   const settings = settingsOf(fields, { maxTokens, logProbabilities, newSeed });
   return {
@@ -57,8 +52,13 @@ function promptsOf(given: z.output<typeof prompt>): Prompt[] {
   return (given as (string | number[])[]).map((one) => (typeof one === "string" ? { text: one } : { tokens: one }));
 }
 
-/** Log-probabilities as this endpoint has them; `offset`: characters of the text before these. */
-function logprobsOf(pieces: readonly TextPiece[], offset: number) {
+/**
+ * Log-probabilities as this endpoint has them.
+ *
+ * @param offset characters of the text before these pieces, the echoed prompt's among them
+ * @param prompt tokens of an echoed prompt, which stand before them: of the first, null
+ */
+function logprobsOf(pieces: readonly TextPiece[], offset: number, prompt: readonly PromptPiece[] = []) {
   const named = pieces.flatMap(({ named }) => (named ? [named] : []));
   let at = offset;
   const offsets: number[] = [];
@@ -66,13 +66,20 @@ function logprobsOf(pieces: readonly TextPiece[], offset: number) {
     if (piece.named) offsets.push(at);
     at += piece.text.length;
   }
-  const table = (tokens: readonly NamedToken[]) =>
-    Object.fromEntries(tokens.map(({ token, logProbability }) => [token, logProbability]));
+  const table = (tokens: readonly NamedToken[]) => {
+    const byName = new Map<string, number>();
+    // The most probable first: of two tokens with the same characters, that one stays.
+    for (const { token, logProbability } of tokens) if (!byName.has(token)) byName.set(token, logProbability);
+    return Object.fromEntries(byName);
+  };
   return {
-    tokens: named.map(({ token }) => token),
-    token_logprobs: named.map(({ logProbability }) => logProbability),
-    top_logprobs: named.map(({ alternatives }) => table(alternatives)),
-    text_offset: offsets,
+    tokens: [...prompt, ...named].map(({ token }) => token),
+    token_logprobs: [...prompt, ...named].map(({ logProbability }) => logProbability),
+    top_logprobs: [
+      ...prompt.map(({ logProbability, alternatives }) => (logProbability === null ? null : table(alternatives))),
+      ...named.map(({ alternatives }) => table(alternatives)),
+    ],
+    text_offset: [...prompt.map(({ offset }) => offset), ...offsets],
   };
 }
 
@@ -81,10 +88,10 @@ export const completionShape: Shape = {
   whole(head, reply, texts, promptTokens) {
     return {
       ...head("text_completion"),
-      choices: texts.map(({ pieces, report, before }, index) => ({
+      choices: texts.map(({ pieces, report, before, prompt }, index) => ({
         text: before + pieces.map(({ text }) => text).join(""),
         index,
-        logprobs: reply.logProbabilities ? logprobsOf(pieces, 0) : null,
+        logprobs: reply.logProbabilities ? logprobsOf(pieces, before.length, prompt) : null,
         finish_reason: finishReason(report),
       })),
       usage: usageOf(
@@ -93,8 +100,10 @@ export const completionShape: Shape = {
       ),
     };
   },
-  opening(head, _reply, index, before) {
-    return before === "" ? null : { ...head("text_completion"), choices: [choice(index, before, null, null)] };
+  opening(head, _reply, index, before, prompt) {
+    if (before === "" && prompt.length === 0) return null;
+    const logprobs = prompt.length > 0 ? logprobsOf([], before.length, prompt) : null;
+    return { ...head("text_completion"), choices: [choice(index, before, logprobs, null)] };
   },
   chunk(head, reply, index, piece, offset) {
     const logprobs = reply.logProbabilities ? logprobsOf([piece], offset) : null;

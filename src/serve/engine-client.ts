@@ -13,8 +13,8 @@ import {
   type TextEvent,
   type TextsRequest,
   type ToHost,
-  windowPieces,
   type WireError,
+  windowPieces,
 } from "./messages.ts";
 
 /** An error of the engine's side, its class by name: "QueueFullError", "DataError" ... */
@@ -283,7 +283,7 @@ export class EngineClient {
         yield event;
         if ("report" in event) left--;
         // Credit goes back when the reader has come for the next, half a window at a time.
-        else if (++taken >= windowPieces / 2) {
+        else if ("piece" in event && ++taken >= windowPieces / 2) {
           if (!this.gone && !this.restarting) this.worker.post({ type: "taken", id, pieces: taken });
           taken = 0;
         }

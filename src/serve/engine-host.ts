@@ -12,11 +12,11 @@ import {
   QueueFullError,
   type ScheduledText,
   Scheduler,
+  withStartToken,
 } from "../infer/index.ts";
-import { withStartToken } from "../infer/index.ts";
+import type { Clock } from "../platform/clock.ts";
 import { UnsupportedError, UsageError } from "../platform/errors.ts";
 import type { Service } from "../platform/service-worker.ts";
-import type { Clock } from "../platform/clock.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { embedText, meanPooled, oneAtATime } from "./embed.ts";
 import {
@@ -29,10 +29,10 @@ import {
   type TextPiece,
   type TextsRequest,
   type ToHost,
-  windowPieces,
   type WireError,
+  windowPieces,
 } from "./messages.ts";
-import { namedToken, pieceOf } from "./token-names.ts";
+import { namedPrompt, namedToken, pieceOf } from "./token-names.ts";
 
 /** What the host needs of an opened model. */
 export type HostedModel = Pick<OpenedEngine, "engine" | "startToken" | "stopTokens" | "chatTemplate" | "close"> & {
@@ -44,6 +44,12 @@ export type HostedModel = Pick<OpenedEngine, "engine" | "startToken" | "stopToke
 
 /** Compiled grammars are kept: clients ask for the same schema again and again. */
 const keptGrammars = 8;
+
+/**
+ * Log-probabilities of echoed prompts in one answer: tokens, each with its alternatives. They are all in memory at once, some
+ * hundred bytes each on their way, and some 20 MB as JSON.
+ */
+const mostPromptProbabilities = 500_000;
 
 /** A request whose texts are being written. */
 interface Running {
@@ -120,6 +126,7 @@ export class EngineHost implements Service<ToHost> {
   private begin(id: number, { prompts, copies, settings, echo }: TextsRequest): void {
     const { maxTokens, seed, ignoreEnd, logProbabilities, constraint, ...sampling } = settings;
     const { scheduler, limits } = this;
+    const scored = echo && logProbabilities !== null;
     const wanted = prompts.length * copies;
     if (wanted > limits.slots + limits.queue)
       throw new UsageError(
@@ -131,6 +138,7 @@ export class EngineHost implements Service<ToHost> {
       alternatives: logProbabilities ?? 0,
       stopTokens: ignoreEnd ? [] : this.model.stopTokens,
       startToken: this.model.startToken,
+      ...(scored ? { promptAlternatives: logProbabilities ?? 0 } : {}),
       ...(constraint ? { grammar: this.grammarOf(constraint) } : {}),
     };
     const sources = prompts.map((prompt) => this.promptOf(prompt));
@@ -139,6 +147,11 @@ export class EngineHost implements Service<ToHost> {
       for (const [p, source] of sources.entries())
         for (let copy = 0; copy < copies; copy++)
           texts.push(scheduler.submit(source, { ...options, seed: seed + p * copies + copy }));
+      const tokens = texts.reduce((sum, { promptIds }) => sum + promptIds.length, 0);
+      if (scored && tokens * (1 + options.alternatives) > mostPromptProbabilities)
+        throw new UsageError(
+          `the echoed prompts have ${tokens} tokens, so ${tokens * (1 + options.alternatives)} log-probabilities with logprobs ${options.alternatives}; at most ${mostPromptProbabilities} are given in one answer: send fewer prompts at once`,
+        );
     } catch (error) {
       // All or none: nothing was computed yet, the scheduler begins in its next turn.
       for (const text of texts) text.cancel();
@@ -153,18 +166,47 @@ export class EngineHost implements Service<ToHost> {
       promptTokens: first.map(({ promptIds }) => promptIds.length),
       promptTexts: echo ? sources.map((s) => (typeof s === "string" ? s : this.model.tokenizer.decode(s))) : [],
     });
-    for (const [i, text] of texts.entries()) void this.pump(id, running, i, text, logProbabilities !== null);
+    const { startToken, tokenizer } = this.model;
+    const startName = startToken === null ? "" : (tokenizer.tokenOf(startToken) ?? "");
+    for (const [i, text] of texts.entries()) {
+      const source = sources[Math.floor(i / copies)];
+      void this.pump(id, running, i, text, {
+        named: logProbabilities !== null,
+        scored,
+        startAdded: typeof source === "string" && text.promptIds[0] === startToken && !source.startsWith(startName),
+      });
+    }
   }
 
   /** Sends one text's pieces as far as the reader takes them. The text itself waits for nobody: its slot is free when it ends. */
-  private async pump(id: number, running: Running, at: number, text: ScheduledText, named: boolean): Promise<void> {
+  private async pump(
+    id: number,
+    running: Running,
+    at: number,
+    text: ScheduledText,
+    { named, scored, startAdded }: { named: boolean; scored: boolean; startAdded: boolean },
+  ): Promise<void> {
     const { tokenizer } = this.model;
+    let told = !scored;
+    const tellPrompt = () => {
+      if (told || this.running.get(id) !== running) return;
+      told = true;
+      this.post({
+        type: "event",
+        id,
+        event: { text: at, prompt: namedPrompt(tokenizer, text.promptTokens, startAdded) },
+      });
+    };
     try {
       for await (const token of text) {
+        tellPrompt();
         const ends = text.report.finish === "end-of-text" && this.model.stopTokens.includes(token.id);
-        if (token.text === "" && (!named || ends)) continue;
+        // Beside a prompt's tokens the list holds every token of `usage`, the one that ends the text too: readers find the
+        // prompt's end by counting (lm-evaluation-harness leaves out the last).
+        const listed = named && (scored || !ends);
+        if (token.text === "" && !listed) continue;
         const piece: TextPiece = { text: token.text };
-        if (named && !ends) {
+        if (listed) {
           const alternatives = token.alternatives.map((other) => namedToken(tokenizer, other));
           piece.named = { ...namedToken(tokenizer, token), alternatives };
         }
@@ -177,6 +219,7 @@ export class EngineHost implements Service<ToHost> {
         this.post({ type: "event", id, event: { text: at, piece } });
       }
       const report = await text.done;
+      tellPrompt();
       if (this.running.get(id) !== running) return;
       if (--running.left === 0) this.running.delete(id);
       this.post({ type: "event", id, event: { text: at, report: { ...report } } });

@@ -41,6 +41,7 @@ export function hostModel(
 ): EngineHost {
   const host = new EngineHost(opened, limits, post, clock);
   const { config, engine, tokenizer, backend } = opened;
+  const nameOf = (id: number | null) => (id === null ? null : (tokenizer.tokenOf(id) ?? null));
   const facts: ModelFacts = {
     folder: opened.folder,
     kind: opened.kind,
@@ -52,6 +53,9 @@ export function hostModel(
     step: opened.step,
     tokenizerHash: tokenizer.hash,
     hasChatTemplate: opened.chatTemplate !== null,
+    chatTemplate: opened.chatTemplate,
+    bosToken: nameOf(tokenizer.bos),
+    eosToken: nameOf(tokenizer.eos),
     hasEmbeddings: engine.hiddenStates !== undefined,
     maxTokens: host.maxTokens,
     backend: { name: backend.name, isa: backend.isa, threads: backend.threads },

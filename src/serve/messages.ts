@@ -43,6 +43,11 @@ export interface ModelFacts {
   step: number | null;
   tokenizerHash: string;
   hasChatTemplate: boolean;
+  /** Its Jinja source. */
+  chatTemplate: string | null;
+  /** Names of the tokens that begin and end a text. */
+  bosToken: string | null;
+  eosToken: string | null;
   hasEmbeddings: boolean;
   maxTokens: number;
   backend: { name: string; isa: string | null; threads: number };
@@ -83,7 +88,7 @@ export interface TextsRequest {
   prompts: Prompt[];
   copies: number;
   settings: TextSettings;
-  /** Also tell the prompts' text, to be put before the answers. */
+  /** Also tell the prompts' text, to be put before the answers; and, with log-probabilities, those of its tokens. */
   echo: boolean;
 }
 
@@ -103,7 +108,21 @@ export interface TextPiece {
   named?: NamedToken & { alternatives: NamedToken[] };
 }
 
-export type TextEvent = { text: number; piece: TextPiece } | { text: number; report: GenerationReport };
+/** A token of an echoed prompt. */
+export interface PromptPiece {
+  token: string;
+  /** Characters of the echoed text before it. */
+  offset: number;
+  /** null of the first, which nothing stands before. */
+  logProbability: number | null;
+  alternatives: NamedToken[];
+}
+
+/** `prompt` comes once, before a text's first piece, where it was asked for. */
+export type TextEvent =
+  | { text: number; prompt: PromptPiece[] }
+  | { text: number; piece: TextPiece }
+  | { text: number; report: GenerationReport };
 
 export type Question =
   | { kind: "tokenize"; text: string; addSpecial: boolean; parseSpecial: boolean; pieces: boolean }

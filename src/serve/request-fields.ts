@@ -15,7 +15,7 @@ const mostCopies = 128;
 const mostStops = 16;
 
 /** Lists and objects in each other in a schema. OpenAI takes 10. */
-const mostNesting = 200;
+export const mostNesting = 200;
 
 /** As in OpenAI's API, null is as good as nothing. */
 const optional = <T extends z.ZodType>(type: T) => type.nullish();

@@ -9,6 +9,7 @@ import { residentBytes } from "../platform/system.ts";
 import { type Reply, type Shape, streamedAnswer, wholeAnswer } from "./answers.ts";
 import { chatShape, readChatRequest } from "./chat-completions.ts";
 import { completionShape, readCompletionRequest } from "./completions.ts";
+import { llamaProps, llamaShape, llamaSlots, readLlamaRequest } from "./llama-server.ts";
 import type { Prompt, TextsRequest } from "./messages.ts";
 import { parseRequest } from "./request-fields.ts";
 import type { Serving } from "./serving.ts";
@@ -27,8 +28,20 @@ export function addRoutes(server: FastifyInstance, serving: Serving): void {
     });
   addText("/v1/completions", completionShape, readCompletionRequest);
   addText("/v1/chat/completions", chatShape, readChatRequest);
+  addText("/completion", llamaShape, readLlamaRequest);
 
-  server.get("/v1/models", async () => ({ object: "list", data: [modelCard(serving)] }));
+  for (const path of ["/v1/models", "/models"])
+    server.get(path, async () => ({ object: "list", data: [modelCard(serving)] }));
+  server.get("/props", async () => {
+    const { slots } = await engine.ask<"stats">({ kind: "stats" });
+    return llamaProps(engine.facts, serving.modelName, serving.version, slots);
+  });
+  server.get("/slots", async (request) => {
+    const stats = await engine.ask<"stats">({ kind: "stats" });
+    if ((request.query as { fail_on_no_slot?: string }).fail_on_no_slot === "1" && stats.active >= stats.slots)
+      throw new HttpError(503, "no slot is free", { code: "no_slot" });
+    return llamaSlots(stats, engine.facts);
+  });
   // A model's name may have slashes.
   server.get("/v1/models/*", async (request) => {
     const name = (request.params as { "*": string })["*"];

@@ -1,7 +1,7 @@
 /** Tokens as answers show them: text, and bytes. Called by engine-host.ts. */
-import type { TokenProbability } from "../infer/index.ts";
+import { createTextStream, type PromptToken, type TokenProbability } from "../infer/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import type { NamedToken } from "./messages.ts";
+import type { NamedToken, PromptPiece } from "./messages.ts";
 
 type Names = Pick<Tokenizer, "bytesOf" | "tokenOf" | "decode">;
 
@@ -25,4 +25,22 @@ export function pieceOf(tokenizer: Names, id: number): { piece: string; bytes: n
 export function namedToken(tokenizer: Names, { id, logProbability }: TokenProbability): NamedToken {
   const { piece, bytes } = pieceOf(tokenizer, id);
   return { id, token: piece, bytes, logProbability };
+}
+
+/**
+ * A prompt's tokens with their offsets in its text. Tokens that share a character have that character's offset.
+ *
+ * @param startAdded the first token is one that the server put before the text: it is no part of the text
+ */
+export function namedPrompt(tokenizer: Names, tokens: readonly PromptToken[], startAdded: boolean): PromptPiece[] {
+  const text = createTextStream(tokenizer);
+  let offset = 0;
+  return tokens.map(({ id, logProbability, alternatives }, i) => {
+    const { piece: token, bytes } = pieceOf(tokenizer, id);
+    const at = offset;
+    // The name of a special token is a part of the text where it was given with it.
+    if (bytes !== null) offset += text.push(id).length;
+    else if (!(startAdded && i === 0)) offset += token.length;
+    return { token, offset: at, logProbability, alternatives: alternatives.map((one) => namedToken(tokenizer, one)) };
+  });
 }
