@@ -4,6 +4,7 @@
  */
 import { Command } from "commander";
 import { UsageError } from "../platform/errors.ts";
+import { acceptForeignFlags } from "./support/foreign-flags.ts";
 
 interface Entry {
   name: string;
@@ -142,7 +143,10 @@ export async function createProgram(args: readonly string[]): Promise<Command> {
   const wanted = words[0] === "help" ? words[1] : words[0];
   if (words[0] === "help" && wanted !== undefined && !entries.some(({ name }) => name === wanted))
     throw new UsageError(`unknown command "${wanted}"; commands are: ${entries.map(({ name }) => name).join(", ")}`);
-  for (const { name, summary, load } of entries)
-    program.addCommand(name === wanted ? await load() : new Command(name).summary(summary));
+  for (const { name, summary, load } of entries) {
+    const command = name === wanted ? await load() : new Command(name).summary(summary);
+    acceptForeignFlags(command);
+    program.addCommand(command);
+  }
   return program;
 }

@@ -4,6 +4,7 @@ import type { BackendChoice } from "../backends/index.ts";
 import { backendNames } from "../backends/registry.ts";
 import type { ConfigLayer, RunConfig, RunConfigPatch, TrainReport } from "../train/index.ts";
 import { formatBytes, formatCount, formatDuration, formatRate, formatShare } from "./support/format.ts";
+import { configWord } from "./support/foreign-flags.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 
@@ -265,13 +266,17 @@ export async function textOf({
   return { mixture: readMixture(file) };
 }
 
-/** Commander leaves the words that it does not know: a preset's name, and options of the config with their values. */
+/**
+ * Commander leaves the words that it does not know: a preset's name, and options of the config with their values. Names that
+ * other programs use for a key are read as that key.
+ */
 export function sortWords(words: readonly string[]): { names: string[]; overrides: string[] } {
   const names: string[] = [];
   const overrides: string[] = [];
   for (let i = 0; i < words.length; i++) {
     if (!words[i].startsWith("-")) names.push(words[i]);
-    else overrides.push(words[i], ...(words[i].includes("=") || i + 1 === words.length ? [] : [words[++i]]));
+    else
+      overrides.push(configWord(words[i]), ...(words[i].includes("=") || i + 1 === words.length ? [] : [words[++i]]));
   }
   return { names, overrides };
 }
