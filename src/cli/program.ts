@@ -114,6 +114,11 @@ export const entries: readonly Entry[] = [
     summary: "turn text into token shards; look into them; generate problems",
     load: async () => (await import("./data/data.ts")).dataCommand(),
   },
+  {
+    name: "runs",
+    summary: "list training runs: state, steps, best loss, size",
+    load: async () => (await import("./runs.ts")).runsCommand(),
+  },
 ];
 
 const help = `

@@ -163,3 +163,9 @@ test.each(toRun)("%s: bitnet %s", async (_, line) => {
   const { code, stderr } = await bitnet(madeSmall(line), { cwd: folder });
   expect({ code, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, stderr: "" });
 });
+
+test("a folder of runs stands for its newest run, and a note says which", async () => {
+  const { code, stderr } = await bitnet(["generate", "-m", "runs", "-p", "Once", "-n", "3"], { cwd: folder });
+  expect(code, stderr).toBe(0);
+  expect(stderr).toMatch(/tiny-bitnet-1\S*: the newest of 1 run in runs/);
+});
