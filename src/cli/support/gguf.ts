@@ -1,7 +1,7 @@
 /** GGUF files for `export` and `import`. */
 import { type Command, Option } from "commander";
 import type { ExportRequest, ImportRequest } from "./format-requests.ts";
-import { formatBytes } from "./format.ts";
+import { countOf, formatBytes } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel, startTokenFor } from "./model.ts";
 import { modelName } from "./model-name.ts";
@@ -57,7 +57,7 @@ export async function exportGguf(request: ExportRequest): Promise<string> {
       signal: interruption.signal,
     });
     return [
-      `${output}: ${formatBytes(report.sizeBytes)}, architecture ${report.architecture}, ${report.tensors} tensors, ${report.bitsPerWeight.toFixed(2)} bits a parameter`,
+      `${output}: ${formatBytes(report.sizeBytes)}, architecture ${report.architecture}, ${countOf(report.tensors, "tensor")}, ${report.bitsPerWeight.toFixed(2)} bits a parameter`,
       `matrices ${report.type}${report.linearType === report.type ? "" : `, float layers ${report.linearType}`}, embedding ${report.embeddingType}; for ${report.loadsIn}`,
       ...(asked === "auto" ? [`type auto: ${autoReason(type, config)}; --type chooses another`] : []),
       ...report.notes.map((note) => `note: ${note}`),
@@ -88,7 +88,7 @@ export async function importGguf({ input, output, backend, options }: ImportRequ
   const { importGguf: read } = await import("../../exchange/gguf/index.ts");
   const { Runtime } = await import("../../tensor/index.ts");
   const { backendChoice } = await import("./options.ts");
-  const { formatCount } = await import("./format.ts");
+  const { countOf } = await import("./format.ts");
   const device = await createBackend(backendChoice(backend));
   try {
     const { config, parameters, tokenizer, notes } = await read(input, output, new Runtime(device), {
@@ -96,10 +96,10 @@ export async function importGguf({ input, output, backend, options }: ImportRequ
     });
     for (const note of notes) process.stderr.write(`bitnet: ${input}: ${note}\n`);
     const words = tokenizer
-      ? `a tokenizer of ${formatCount(tokenizer.vocabSize)} tokens`
+      ? `a tokenizer of ${countOf(tokenizer.vocabSize, "token")}`
       : "no tokenizer (the file has none)";
     const { describeModel } = await import("../../model/index.ts");
-    return `${output}: ${describeModel(config)} model of ${formatCount(parameters)} parameters, ${words}\n`;
+    return `${output}: ${describeModel(config)} model of ${countOf(parameters, "parameter")}, ${words}\n`;
   } finally {
     device.close();
   }
