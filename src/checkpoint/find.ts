@@ -1,7 +1,7 @@
 /** Checkpoints in a run's folder: their names, the newest that is whole, and why the newer ones are not. */
 import { UsageError } from "../platform/errors.ts";
-import { exists, joinPath, listFolder, recoverFolder } from "../platform/files.ts";
-import { configFile } from "./model-folder.ts";
+import { describePath, exists, joinPath, listFolder, recoverFolder } from "../platform/files.ts";
+import { configFile, readJson } from "./json-file.ts";
 import { type TrainerStateFile, verifyCheckpoint } from "./training-state.ts";
 
 /** Where a run keeps them, in its folder. */
@@ -46,16 +46,53 @@ export function findNewestCheckpoint(folder: string): FoundCheckpoint {
 }
 
 /**
- * The model folder that a path means: the folder itself, or, for a run's folder, its newest whole checkpoint.
+ * The model folder that a path means: the folder itself; for a run's folder, its newest whole checkpoint; for a folder of
+ * runs, that of the run begun last, of those with a checkpoint.
  *
  * @throws UsageError where a run has none
  */
-export function resolveModelFolder(path: string): { folder: string; refused: FoundCheckpoint["refused"] } {
+export function resolveModelFolder(path: string): {
+  folder: string;
+  refused: FoundCheckpoint["refused"];
+  /** What a user should know of how the path was read. */
+  notes: string[];
+} {
   recoverFolder(path);
+  const inside = newestRunIn(path);
+  if (inside) {
+    const { folder, refused } = resolveModelFolder(inside.newest);
+    return { folder, refused, notes: [`the newest of ${inside.count} in ${path}`] };
+  }
   if (exists(joinPath(path, configFile)) || !exists(joinPath(path, checkpointsFolder)))
-    return { folder: path, refused: [] };
+    return { folder: path, refused: [], notes: [] };
   const { checkpoint, refused } = findNewestCheckpoint(joinPath(path, checkpointsFolder));
-  if (checkpoint) return { folder: checkpoint.path, refused };
+  if (checkpoint) return { folder: checkpoint.path, refused, notes: [] };
   const why = refused.map(({ reason }) => reason).join("; ");
   throw new UsageError(`${path}: this run has no ${why ? "whole " : ""}checkpoint${why ? ` (${why})` : " yet"}`);
+}
+
+/** The run begun last of those in a folder that is no model and no run itself; null where it holds none with a checkpoint. */
+function newestRunIn(parent: string): { newest: string; count: string } | null {
+  if (!exists(parent) || describePath(parent).kind !== "folder") return null;
+  const names = listFolder(parent);
+  if (names.some((name) => name === configFile || name === checkpointsFolder || name.endsWith(".safetensors")))
+    return null;
+  const runs = names
+    .map((name) => joinPath(parent, name))
+    .filter((folder) => listCheckpoints(joinPath(folder, checkpointsFolder)).length > 0)
+    .map((folder) => ({ folder, ...beginningOf(folder) }))
+    .sort((a, b) => a.order - b.order || a.createdMs - b.createdMs);
+  const last = runs.at(-1);
+  return last ? { newest: last.folder, count: `${runs.length} ${runs.length === 1 ? "run" : "runs"}` } : null;
+}
+
+/** When a run began, by its meta.json (train/run-folder.ts); a damaged one counts as the oldest. */
+function beginningOf(folder: string): { order: number; createdMs: number } {
+  const numberOf = (value: unknown) => (typeof value === "number" && Number.isFinite(value) ? value : 0);
+  try {
+    const { order, createdMs } = readJson(joinPath(folder, "meta.json")) as Record<string, unknown>;
+    return { order: numberOf(order), createdMs: numberOf(createdMs) };
+  } catch {
+    return { order: 0, createdMs: 0 };
+  }
 }

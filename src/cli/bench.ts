@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import type { ModelConfig } from "../model/index.ts";
 import type { TimedModel, TimedResult } from "../report/index.ts";
 import { UsageError } from "../platform/errors.ts";
-import { formatBytes, formatTable } from "./support/format.ts";
+import { countOf, formatBytes, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { modelName } from "./support/model-name.ts";
 import { addPreOption, type PreFlags } from "./support/model-options.ts";
@@ -156,7 +156,7 @@ function describe(models: readonly Model[]): string {
     `${rate(firstToken)} ms`,
     formatBytes(loadedBytes),
     formatBytes(peakBytes),
-    `${backend.name} ${backend.isa}, ${backend.threads} threads`,
+    `${backend.name} ${backend.isa}, ${countOf(backend.threads, "thread")}`,
   ]);
   const [{ prompt, decode, firstToken }] = models;
   const head = [

@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import type { CalibrationResult, Effect, InputStatistics, Measured, StaticMethod } from "../analysis/index.ts";
 import type { QuantizationConfig, Transformer } from "../model/index.ts";
-import { formatCount, formatTable } from "./support/format.ts";
+import { countOf, formatCount, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { addMeasureOptions, type MeasureFlags, openForMeasuring, sampleOptions } from "./support/measure-options.ts";
 import type { OpenedForUse } from "./support/model.ts";
@@ -134,7 +134,7 @@ async function writeStatic(
   const { writeAtomically } = await import("../platform/files.ts");
   const comments = [
     `bitnet calibrate ${folder} --static ${flags.static}: fixed scales of ${result.inputs.length} inputs,`,
-    `from ${result.tokens.fit} tokens of ${flags.data!.join(", ")}`,
+    `from ${countOf(result.tokens.fit, "token")} of ${flags.data!.join(", ")}`,
   ];
   writeAtomically(path, overridesText(staticOf(result, flags.static)!, comments));
 }
@@ -195,7 +195,7 @@ function describe(result: CalibrationResult, folder: string): string {
     ["model", `${folder} (${ternarized === null ? plan : `made ternary by ${ternarized}`})`],
     [
       "text",
-      `${formatCount(tokens.fit)} tokens in ${formatCount(sequences.fit)} sequences to fit, ${formatCount(tokens.heldOut)} in ${formatCount(sequences.heldOut)} held out`,
+      `${countOf(tokens.fit, "token")} in ${countOf(sequences.fit, "sequence")} to fit, ${formatCount(tokens.heldOut)} in ${formatCount(sequences.heldOut)} held out`,
     ],
   ]);
   const table = formatTable(

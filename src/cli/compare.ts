@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { backendNames } from "../backends/registry.ts";
 import { layersOf, type TrainCommandOptions } from "./train.ts";
-import { formatDuration } from "./support/format.ts";
+import { countOf, formatDuration } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 import {
@@ -130,7 +130,9 @@ async function trainOne(
     const { step, elapsedMs, after } = report;
     const measured =
       after && `validation loss ${after.loss.toFixed(4)}${after.step < step ? ` at step ${after.step}` : ""}`;
-    progress.say(`${variant}: ${step} steps, ${formatDuration(elapsedMs)} in all${measured ? `, ${measured}` : ""}`);
+    progress.say(
+      `${variant}: ${countOf(step, "step")}, ${formatDuration(elapsedMs)} in all${measured ? `, ${measured}` : ""}`,
+    );
     if (report.reason === "interrupted") throw interruption.signal.reason;
   } finally {
     progress.end();

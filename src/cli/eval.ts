@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import type { LossResult, Progress } from "../eval/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { addTaskOptions, runTasks, type TaskOptions } from "./support/eval-tasks.ts";
-import { formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
+import { countOf, formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
 import { type OpenedForUse, openModel, tokenizerOf } from "./support/model.ts";
 import { refuseOtherOptions } from "./support/eval-options.ts";
@@ -172,11 +172,11 @@ async function print(opened: OpenedForUse, options: TextOptions, result: LossRes
 
 function lossRows(result: LossResult): string[][] {
   const { tokens, endOfTextTokens, bytes, documents, sequence, stride, bitsPerByte, bytePerplexity } = result;
-  const size = bytes === null ? "" : `; ${formatCount(bytes)} bytes`;
-  const many = documents === null ? "" : ` in ${formatCount(documents)} documents`;
+  const size = bytes === null ? "" : `; ${countOf(bytes, "byte")}`;
+  const many = documents === null ? "" : ` in ${countOf(documents, "document")}`;
   return [
     ["tokens", `${formatCount(tokens)}, of them ${formatCount(endOfTextTokens)} end-of-text${size}${many}`],
-    ["windows", `${formatCount(sequence)} tokens, ${formatCount(stride)} apart`],
+    ["windows", `${countOf(sequence, "token")}, ${formatCount(stride)} apart`],
     ["loss", `${result.lossNats.toFixed(4)} nats per token`],
     ["perplexity", `${result.perplexity.toPrecision(5)} per token`],
     ["byte perplexity", bytePerplexity === null ? "unknown: so are the text's bytes" : bytePerplexity.toPrecision(5)],

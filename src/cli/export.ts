@@ -19,7 +19,7 @@ export function exportCommand(): Command {
     .addOption(
       new Option("-f, --format <name>", "what to write").choices(exportFormats.map(({ name }) => name)).default("gguf"),
     )
-    .option("-t, --type <name>", "how numbers are stored; each format has its own")
+    .option("-t, --type <name>", "how numbers are stored; each format has its own types and default, listed below")
     .option("-o, --output <path>", "file or folder to write; without it, named after the model, here");
   for (const format of exportFormats) format.addOptions?.(command);
   return addBackendOptions(addOverridesOption(addModelOptions(command)))
@@ -33,10 +33,10 @@ docs/formats.md tells what loads where.
 
 Examples:
   bitnet export runs/tiny-bitnet-1 --format hf --type packed -o tiny-hf
-  bitnet export runs/tiny-bitnet-1 --format gguf --type tq2_0 -o tiny.gguf
+  bitnet export runs/tiny-bitnet-1 --format gguf -o tiny.gguf
   bitnet export runs/tiny-bitnet-1 --type f16
   bitnet export runs/tiny-bitnet-1 --format compact --embeddings int8 -o tiny.bitnet
-  bitnet export runs/tiny-bitnet-1 --type tq2_0 --overrides overrides.yaml
+  bitnet export runs/tiny-bitnet-1 --type auto --overrides overrides.yaml
   bitnet export runs/tiny-bitnet-1 --format onnx -o tiny.onnx`,
     )
     .action((input: string, options: ExportOptions) => run(command, input, options));

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import type { OpenedEngine, SingleOptions } from "../infer/index.ts";
 import { type Interruption, listenForInterrupts } from "./support/interrupt.ts";
 import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
+import { countOf } from "./support/format.ts";
 import { decimalNumber, modelWords, wholeNumber } from "./support/options.ts";
 import {
   addSamplingOptions,
@@ -149,7 +150,7 @@ async function search(
   process.stdout.write(`${options.displayPrompt ? prompt : ""}${found[0].text}\n`);
   for (const { score, logProbability, ids, finished } of found)
     process.stderr.write(
-      `score ${score.toFixed(4)}, ln p ${logProbability.toFixed(4)}, ${ids.length} tokens${finished ? "" : ", cut"}\n`,
+      `score ${score.toFixed(4)}, ln p ${logProbability.toFixed(4)}, ${countOf(ids.length, "token")}${finished ? "" : ", cut"}\n`,
     );
 }
 

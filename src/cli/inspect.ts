@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import type { ModelConfig, ModelDescription, ParameterInfo, TernaryLayerInfo } from "../model/index.ts";
 import type { ConfigLayer } from "../train/config.ts";
 import type { OptimizerChoice } from "../train/optimizers.ts";
-import { formatBytes, formatCount, formatShare, formatTable } from "./support/format.ts";
+import { countOf, formatBytes, formatCount, formatShare, formatTable } from "./support/format.ts";
 import { downloaded, noteRefused, openModel, startTokenFor } from "./support/model.ts";
 import { addPreOption, type PreFlags } from "./support/model-options.ts";
 import { addBackendOptions, type BackendOptions, refuseBeside, wholeNumber } from "./support/options.ts";
@@ -230,7 +230,7 @@ function tokensText(info: TokensInfo | null): string {
   if (!info) return "";
   const word = ({ id, token }: NamedToken) => `${token ?? "?"} (${id})`;
   const rows = [
-    ["tokenizer", `${formatCount(info.tokens)} tokens`],
+    ["tokenizer", `${countOf(info.tokens, "token")}`],
     ["before a text", info.start ? word(info.start) : "nothing"],
     ...(info.behind.length > 0 ? [["behind a text", `nothing; its own rule: ${info.behind.map(word).join(" ")}`]] : []),
     ["ends of a text", info.ends.map(word).join(", ") || "none"],
@@ -268,7 +268,7 @@ function heading(title: string, { config: c, ...d }: ModelDescription): string {
   const bits = d.ternary > 0 ? `; packed, ${d.bitsPerWeight.toFixed(2)} bits a parameter` : "";
   return [
     `${title} (${c.variant}${isMixed(d) ? `, ${d.quantization}` : ""})`,
-    `${formatCount(d.total)} parameters, ${formatCount(d.nonEmbedding)} outside embedding and head`,
+    `${countOf(d.total, "parameter")}, ${formatCount(d.nonEmbedding)} outside embedding and head`,
     `${formatCount(d.ternary)} of them ternary: ${formatShare(d.ternaryShare)} (${formatShare(d.ternaryShareNonEmbedding)} outside embedding and head)${bits}`,
     `V ${c.vocabSize}  C ${c.width}  L ${c.layers}  H ${c.heads}  G ${c.kvHeads}  F ${c.hiddenWidth}  T ${c.contextLength}  ${c.tiedHead ? "tied head" : "head of its own"}, ${c.activation}, rotary base ${c.ropeBase}`,
     "",
@@ -322,7 +322,7 @@ function kindOf(role: ParameterInfo["role"], { tiedHead }: ModelConfig): string 
 function memory({ training: t, inference: i, layers }: ModelDescription, optimizerState: string): string {
   const others = layers.some(({ weights, bits }) => weights !== null && bits > 2);
   const rows = [
-    [`training, ${formatCount(t.batch)} x ${formatCount(t.sequence)} tokens at once`, formatBytes(t.totalBytes)],
+    [`training, ${formatCount(t.batch)} x ${countOf(t.sequence, "token")} at once`, formatBytes(t.totalBytes)],
     ["  weights, float32", formatBytes(t.weightsBytes)],
     ["  gradients", formatBytes(t.gradientsBytes)],
     [`  ${optimizerState}`, formatBytes(t.optimizerBytes)],

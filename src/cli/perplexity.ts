@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import type { PerplexityResult } from "../eval/index.ts";
 import type { OpenedEngine } from "../infer/index.ts";
-import { formatBytes, formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
+import { countOf, formatBytes, formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { addEngineOptions, type EngineFlags } from "./support/engine-options.ts";
 import { modelWords, wholeNumber } from "./support/options.ts";
@@ -72,7 +72,7 @@ async function run(options: PerplexityOptions): Promise<void> {
       return;
     }
     const error = result.uncertainty === null ? "" : ` +/- ${result.uncertainty.toFixed(5)}`;
-    const windows = `${formatCount(result.chunks)} of ${formatCount(result.contextTokens)} tokens`;
+    const windows = `${formatCount(result.chunks)} of ${countOf(result.contextTokens, "token")}`;
     process.stdout.write(
       formatTable([
         ["model", folder],

@@ -4,6 +4,7 @@
  */
 import { Command } from "commander";
 import { UsageError } from "../platform/errors.ts";
+import { acceptForeignFlags } from "./support/foreign-flags.ts";
 
 interface Entry {
   name: string;
@@ -113,6 +114,11 @@ export const entries: readonly Entry[] = [
     summary: "turn text into token shards; look into them; generate problems",
     load: async () => (await import("./data/data.ts")).dataCommand(),
   },
+  {
+    name: "runs",
+    summary: "list training runs: state, steps, best loss, size",
+    load: async () => (await import("./runs.ts")).runsCommand(),
+  },
 ];
 
 const help = `
@@ -142,7 +148,10 @@ export async function createProgram(args: readonly string[]): Promise<Command> {
   const wanted = words[0] === "help" ? words[1] : words[0];
   if (words[0] === "help" && wanted !== undefined && !entries.some(({ name }) => name === wanted))
     throw new UsageError(`unknown command "${wanted}"; commands are: ${entries.map(({ name }) => name).join(", ")}`);
-  for (const { name, summary, load } of entries)
-    program.addCommand(name === wanted ? await load() : new Command(name).summary(summary));
+  for (const { name, summary, load } of entries) {
+    const command = name === wanted ? await load() : new Command(name).summary(summary);
+    acceptForeignFlags(command);
+    program.addCommand(command);
+  }
   return program;
 }

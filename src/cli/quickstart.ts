@@ -7,7 +7,7 @@ import type { BackendChoice } from "../backends/index.ts";
 import { backendNames } from "../backends/registry.ts";
 import type { ArithmeticText } from "../eval/learn-arithmetic.ts";
 import type { TrainReport } from "../train/index.ts";
-import { formatCount, formatDuration, formatShare } from "./support/format.ts";
+import { countOf, formatDuration, formatShare } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { wholeNumber } from "./support/options.ts";
 
@@ -72,7 +72,7 @@ async function run(options: QuickstartOptions): Promise<void> {
       onText(written) {
         text = written;
         process.stdout.write(
-          `${formatCount(problems)} problems such as ${written.sample.join(", ")}\n${written.heldOut} others are held out\n`,
+          `${countOf(problems, "problem")} such as ${written.sample.join(", ")}\n${written.heldOut} others are held out\n`,
         );
       },
       onAccuracy({ step, heldOut, additions, subtractions }) {
@@ -96,7 +96,7 @@ async function run(options: QuickstartOptions): Promise<void> {
     throw interruption.signal.reason;
   }
   process.stdout.write(
-    `\ntrained ${formatCount(report.step)} steps, ${formatCount(report.totalTokens)} tokens, in ${formatDuration(report.elapsedMs)}\n`,
+    `\ntrained ${countOf(report.step, "step")}, ${countOf(report.totalTokens, "token")}, in ${formatDuration(report.elapsedMs)}\n`,
   );
   const { prompt } = arithmeticProblems();
   await answer(report.folder, finalQuestions.map(prompt), options);

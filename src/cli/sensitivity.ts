@@ -1,7 +1,7 @@
 /** `bitnet sensitivity`: what each layer's quantization costs on a text, and which layers to keep more exact. */
 import { Command, Option } from "commander";
 import type { BudgetPlan, Measured, Sensitivity, SensitivityGroup, SensitivityMeasure } from "../analysis/index.ts";
-import { formatBytes, formatColumn, formatCount, formatTable } from "./support/format.ts";
+import { countOf, formatBytes, formatColumn, formatCount, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { addMeasureOptions, type MeasureFlags, openForMeasuring, sampleOptions } from "./support/measure-options.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
@@ -117,7 +117,7 @@ async function writeBudget(budget: BudgetPlan, flags: SensitivityFlags, folder: 
   const asked =
     flags.budgetBytes !== undefined ? `--budget-bytes ${flags.budgetBytes}` : `--budget-loss ${flags.budgetLoss}`;
   const comments = [
-    `bitnet sensitivity ${folder} ${asked}: ${budget.raised.length} layers raised, ${budget.bytes} bytes,`,
+    `bitnet sensitivity ${folder} ${asked}: ${countOf(budget.raised.length, "layer")} raised, ${budget.bytes} bytes,`,
     `loss ${budget.loss.lossNats.toFixed(4)} on ${flags.data!.join(", ")} (all ternary: ${budget.ternaryLoss.lossNats.toFixed(4)})`,
   ];
   writeAtomically(output, overridesText(budget.quantization, comments));
@@ -164,7 +164,7 @@ function describe(result: Sensitivity, folder: string): string {
   const { asIf, plan, float, quantized, rise, rows, measures, agreement, group } = result;
   const facts = formatTable([
     ["model", `${folder}${asIf === null ? ` (${plan})` : `, as if its weights were ${asIf}`}`],
-    ["text", `${formatCount(result.tokens)} tokens in ${formatCount(result.sequences)} sequences`],
+    ["text", `${countOf(result.tokens, "token")} in ${countOf(result.sequences, "sequence")}`],
     ["no layer quantized", `loss ${withError({ value: float.lossNats, standardError: float.standardError })}`],
     [
       "all layers quantized",
@@ -194,7 +194,10 @@ function describeBudget(budget: BudgetPlan, output: string): string {
   for (const { weights } of raised) counts.set(weights, (counts.get(weights) ?? 0) + 1);
   const kinds = [...counts].map(([weights, n]) => `${n} in ${weights === "none" ? "float" : weights}`).join(", ");
   return formatTable([
-    ["budget", raised.length === 0 ? "no layer is worth its bytes" : `${raised.length} layers raised: ${kinds}`],
+    [
+      "budget",
+      raised.length === 0 ? "no layer is worth its bytes" : `${countOf(raised.length, "layer")} raised: ${kinds}`,
+    ],
     ["bytes", `${formatBytes(bytes)} (${formatCount(bytes)}); all ternary ${formatBytes(ternaryBytes)}`],
     ["loss", `${loss.lossNats.toFixed(4)}; all ternary ${ternaryLoss.lossNats.toFixed(4)}`],
     ["written", output],

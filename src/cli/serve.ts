@@ -5,6 +5,7 @@ import { UsageError } from "../platform/errors.ts";
 import { addEngineOptions, type EngineFlags, engineOptions } from "./support/engine-options.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { backendChoice, decimalNumber, modelWords, wholeNumber } from "./support/options.ts";
+import { countOf } from "./support/format.ts";
 import { readText } from "./support/sampling.ts";
 
 interface ServeFlags extends EngineFlags {
@@ -125,7 +126,7 @@ async function run(flags: ServeFlags): Promise<void> {
     const { kind, backend, hasChatTemplate } = server.facts;
     const what = hasChatTemplate ? "chat and completions" : "completions alone: it has no chat template";
     process.stdout.write(
-      `serving ${server.modelName} at ${server.url} (${kind} engine, ${backend.name} ${backend.isa}, ${backend.threads} threads; ${what})\n`,
+      `serving ${server.modelName} at ${server.url} (${kind} engine, ${backend.name} ${backend.isa}, ${countOf(backend.threads, "thread")}; ${what})\n`,
     );
     try {
       await Promise.race([

@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { backendNames } from "../backends/registry.ts";
 import type { ConfigLayer, RunConfigPatch } from "../train/index.ts";
 import type { StudyOutcome, TrialRecord } from "../study/index.ts";
-import { formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
+import { countOf, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 import { typedCommand } from "./support/report-options.ts";
@@ -159,9 +159,9 @@ async function run(options: Options, command: Command): Promise<void> {
 
 function describeTrial({ arm, seed, status, reason, final, trainingMs, tokensPerSecond, steps }: TrialRecord): string {
   const what = `${arm}, seed ${seed}`;
-  if (status === "diverged") return `${what}: diverged after ${formatCount(steps)} steps: ${reason}`;
+  if (status === "diverged") return `${what}: diverged after ${countOf(steps, "step")}: ${reason}`;
   const bits = final!.bitsPerByte === null ? "" : `, ${final!.bitsPerByte.toFixed(4)} bits per byte`;
-  return `${what}: loss ${final!.lossNats.toFixed(4)}${bits}; ${formatCount(steps)} steps in ${formatDuration(trainingMs)} (${formatRate(tokensPerSecond, "tokens")})`;
+  return `${what}: loss ${final!.lossNats.toFixed(4)}${bits}; ${countOf(steps, "step")} in ${formatDuration(trainingMs)} (${formatRate(tokensPerSecond, "tokens")})`;
 }
 
 async function describeOutcome({ reason, ended, left, folder, study }: StudyOutcome): Promise<string> {
@@ -220,5 +220,5 @@ async function report(folder: string, options: ReportOptions): Promise<void> {
   process.stdout.write(formatTable([studyHead(summary), ...studyRows(summary)]));
   for (const note of studyNotes(summary)) process.stdout.write(`${note}\n`);
   for (const { arm, seed, reason, steps } of summary.failures)
-    process.stdout.write(`${arm}, seed ${seed}: diverged after ${steps} steps: ${reason}\n`);
+    process.stdout.write(`${arm}, seed ${seed}: diverged after ${countOf(steps, "step")}: ${reason}\n`);
 }

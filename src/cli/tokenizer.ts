@@ -1,7 +1,7 @@
 /** `bitnet tokenizer train | encode | decode`. The work is tokenizer/'s and data/'s; here are options, files and lines. */
 import { Command, Option } from "commander";
 import type { TrainedTokenizer, TrainProgress } from "../tokenizer/index.ts";
-import { formatBytes, formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
+import { countOf, formatBytes, formatCount, formatDuration, formatRate, formatTable } from "./support/format.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { wholeNumber } from "./support/options.ts";
 import { createProgressLine } from "./support/progress.ts";
@@ -108,7 +108,7 @@ async function runTrain(options: TrainCommandOptions): Promise<void> {
   const onProgress = ({ phase, characters, tokens, vocabSize }: TrainProgress) => {
     const rate = (1000 * characters) / Math.max(1, systemClock.monotonicMs() - start);
     if (phase === "read") line.update(bytesRead, totalBytes, `read, ${formatRate(rate, "characters")}`);
-    else line.update(tokens, vocabSize, `${formatCount(tokens)} of ${formatCount(vocabSize)} tokens`);
+    else line.update(tokens, vocabSize, `${formatCount(tokens)} of ${countOf(vocabSize, "token")}`);
   };
   try {
     const shared = { specialTokens: special, onProgress, signal: interruption.signal };
@@ -137,7 +137,7 @@ function printTrained(
 ): void {
   const rate = formatRate((1000 * report.characters) / Math.max(1, ms), "characters");
   const rows = [
-    ["read", `${formatCount(report.documents)} documents, ${formatCount(report.characters)} characters`],
+    ["read", `${countOf(report.documents, "document")}, ${countOf(report.characters, "character")}`],
     ["found", `${formatCount(report.distinct)} different ${type === "bpe" ? "words" : "characters"}`],
     ["tokens", formatCount(report.vocabSize)],
     ["took", `${formatDuration(ms)}, ${rate}`],
@@ -147,7 +147,7 @@ function printTrained(
   process.stdout.write(formatTable(rows));
   if (type === "bpe" && report.vocabSize < report.requestedVocabSize)
     process.stderr.write(
-      `bitnet: ${formatCount(report.vocabSize)} tokens, not ${formatCount(report.requestedVocabSize)}: the text has no more pairs that occur often enough; give more text, or lower --min-frequency\n`,
+      `bitnet: ${countOf(report.vocabSize, "token")}, not ${formatCount(report.requestedVocabSize)}: the text has no more pairs that occur often enough; give more text, or lower --min-frequency\n`,
     );
 }
 
@@ -277,7 +277,7 @@ async function encodeData(options: EncodeCommandOptions): Promise<void> {
     await output.finish();
     line.close();
     process.stderr.write(
-      `bitnet: ${formatCount(counts.documents)} documents, ${formatCount(counts.tokens)} tokens, ${rate()}${options.output ? `, ${formatBytes(output.sizeBytes)} in ${options.output}` : ""}\n`,
+      `bitnet: ${countOf(counts.documents, "document")}, ${countOf(counts.tokens, "token")}, ${rate()}${options.output ? `, ${formatBytes(output.sizeBytes)} in ${options.output}` : ""}\n`,
     );
   } catch (error) {
     output.abort();

@@ -5,7 +5,7 @@ import { expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { UsageError } from "../platform/errors.ts";
-import { trainCommand } from "./train.ts";
+import { describeReport, trainCommand } from "./train.ts";
 
 /** Runs `bitnet train ...`; gives what it writes to the standard output, and to the standard error. */
 async function run(...args: string[]): Promise<{ out: string; err: string }> {
@@ -113,4 +113,35 @@ test("trains, says how it goes at most once an interval, and where everything li
   expect(from).toMatchObject({ preset: "tiny", model: { width: 16 }, train: { batch: 3, sequence: 16 } });
   const resumed = await config("--resume", runDir, "--steps", "9");
   expect(resumed).toMatchObject({ preset: "tiny", model: { width: 16 }, train: { batch: 2, steps: 9 } });
+});
+
+/** A report as training gives it; `measured` are the steps of the first and the last evaluation. */
+function reportOf(reason: string, step: number, measured: [number, number] | null) {
+  const at = (one: number) => ({ step: one, loss: 7 - one / 100, perplexity: 1000 - one, bitsPerByte: null });
+  return {
+    ...{ reason, step, totalTokens: 1, skippedSteps: 1, tokensPerSecond: 5, elapsedMs: 5, dataWaitMs: 0, epochs: [] },
+    ...{ before: measured && at(measured[0]), after: measured && at(measured[1]), best: measured && at(measured[1]) },
+    ...{ sources: null, folder: "runs/x", checkpoint: "runs/x/checkpoints/step_1", bestCheckpoint: null },
+    ...{ peakMemoryBytes: 1, refused: [] },
+  } as never;
+}
+
+test("the summary says which evaluation its figures are of, and what was not evaluated since", () => {
+  expect(describeReport(reportOf("finished", 60, [0, 60]))).toMatch(
+    /perplexity 1000 before, 940\.0 after \(loss 6\.4000; best/,
+  );
+  expect(describeReport(reportOf("interrupted", 40, [0, 0]))).toMatch(
+    /perplexity 1000 at step 0 \(loss 7\.0000\); not evaluated since step 0$/m,
+  );
+  expect(describeReport(reportOf("interrupted", 40, [0, 30]))).toMatch(
+    /perplexity 1000 before, 970\.0 at step 30 \(loss .*\); not evaluated since step 30$/m,
+  );
+});
+
+test("one step is a step, and the summary names what shows the run", () => {
+  const out = describeReport(reportOf("finished", 60, null));
+  expect(out).toContain("60: 1 token in");
+  expect(out).toContain("skipped     1 step that");
+  expect(out).toContain("curves      tensorboard --logdir runs/x");
+  expect(out).toContain("report      bitnet report runs/x --data FILE");
 });

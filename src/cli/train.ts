@@ -3,7 +3,8 @@ import { Command, Option } from "commander";
 import type { BackendChoice } from "../backends/index.ts";
 import { backendNames } from "../backends/registry.ts";
 import type { ConfigLayer, RunConfig, RunConfigPatch, TrainReport } from "../train/index.ts";
-import { formatBytes, formatCount, formatDuration, formatRate, formatShare } from "./support/format.ts";
+import { countOf, formatBytes, formatCount, formatDuration, formatRate, formatShare } from "./support/format.ts";
+import { configWord } from "./support/foreign-flags.ts";
 import { listenForInterrupts } from "./support/interrupt.ts";
 import { decimalNumber, wholeNumber } from "./support/options.ts";
 
@@ -209,7 +210,7 @@ async function plotOf(config: RunConfig): Promise<string> {
   const others = curves.filter((curve) => !byLayer.includes(curve));
   const lines = [
     ...(assumed
-      ? [`Drawn for ${formatCount(totalSteps)} steps: how many train.epochs makes depends on the data.`, ""]
+      ? [`Drawn for ${countOf(totalSteps, "step")}: how many train.epochs makes depends on the data.`, ""]
       : []),
     ...others.flatMap((curve) => [...drawChart(curve, axis), ""]),
     ...(byLayer.length > 0 ? [...drawLines(byLayer), ""] : []),
@@ -265,13 +266,17 @@ export async function textOf({
   return { mixture: readMixture(file) };
 }
 
-/** Commander leaves the words that it does not know: a preset's name, and options of the config with their values. */
+/**
+ * Commander leaves the words that it does not know: a preset's name, and options of the config with their values. Names that
+ * other programs use for a key are read as that key.
+ */
 export function sortWords(words: readonly string[]): { names: string[]; overrides: string[] } {
   const names: string[] = [];
   const overrides: string[] = [];
   for (let i = 0; i < words.length; i++) {
     if (!words[i].startsWith("-")) names.push(words[i]);
-    else overrides.push(words[i], ...(words[i].includes("=") || i + 1 === words.length ? [] : [words[++i]]));
+    else
+      overrides.push(configWord(words[i]), ...(words[i].includes("=") || i + 1 === words.length ? [] : [words[++i]]));
   }
   return { names, overrides };
 }
@@ -296,21 +301,21 @@ export const withoutUndefined = (value: object): object => JSON.parse(JSON.strin
 /** A share of the time that somebody should hear of. */
 const waitWorthSaying = 0.01;
 
-function describeReport(report: TrainReport): string {
+export function describeReport(report: TrainReport): string {
   const { before, after, best, checkpoint, bestCheckpoint, folder, epochs } = report;
   const ended = report.reason === "early-stopping" ? "stopped early" : report.reason;
   const lines = [
-    `${ended} after step ${formatCount(report.step)}: ${formatCount(report.totalTokens)} tokens in ${formatDuration(report.elapsedMs)} (${formatRate(report.tokensPerSecond, "tokens")}), at most ${formatBytes(report.peakMemoryBytes)} of memory`,
+    `${ended} after step ${formatCount(report.step)}: ${countOf(report.totalTokens, "token")} in ${formatDuration(report.elapsedMs)} (${formatRate(report.tokensPerSecond, "tokens")}), at most ${formatBytes(report.peakMemoryBytes)} of memory`,
   ];
   for (const { name, drawnTokens, epochs: passes } of report.sources ?? [])
-    lines.push(`source      ${name}: ${formatCount(drawnTokens)} tokens, ${passes.toPrecision(3)} passes`);
+    lines.push(`source      ${name}: ${countOf(drawnTokens, "token")}, ${passes.toPrecision(3)} passes`);
   if (report.dataWaitMs > waitWorthSaying * report.elapsedMs)
     lines.push(
       `waited      ${formatDuration(report.dataWaitMs)} for data, ${formatShare(report.dataWaitMs / report.elapsedMs, 1)} of the time; data.prefetch reads more ahead`,
     );
   if (report.skippedSteps > 0)
     lines.push(
-      `skipped     ${formatCount(report.skippedSteps)} steps that changed nothing: their loss or gradient was not finite, or a callback skipped them`,
+      `skipped     ${countOf(report.skippedSteps, "step")} that changed nothing: their loss or gradient was not finite, or a callback skipped them`,
     );
   for (const { epoch, loss } of epochs)
     lines.push(`epoch ${String(epoch + 1).padEnd(5)} training loss ${loss.toFixed(4)}`);
@@ -318,14 +323,22 @@ function describeReport(report: TrainReport): string {
     const bits = after.bitsPerByte === null ? "" : `, ${after.bitsPerByte.toFixed(3)} bits per byte`;
     const at = best ? `; best ${best.loss.toFixed(4)} at step ${best.step}` : "";
     const ppl = ({ perplexity }: { perplexity: number }) => perplexity.toPrecision(4);
+    const figures = `loss ${after.loss.toFixed(4)}${bits}`;
+    const since = report.step > after.step ? `; not evaluated since step ${formatCount(after.step)}` : "";
     lines.push(
-      `validation  perplexity ${ppl(before)} before, ${ppl(after)} after (loss ${after.loss.toFixed(4)}${bits}${at})`,
+      after.step === before.step && since
+        ? `validation  perplexity ${ppl(before)} at step ${formatCount(before.step)} (${figures})${since}`
+        : `validation  perplexity ${ppl(before)} before, ${ppl(after)} ${since ? `at step ${formatCount(after.step)}` : "after"} (${figures}${at})${since}`,
     );
   }
   lines.push(`run         ${folder}`);
   if (checkpoint) lines.push(`checkpoint  ${checkpoint}`);
   if (bestCheckpoint && bestCheckpoint !== checkpoint) lines.push(`best        ${bestCheckpoint}`);
-  if (report.reason === "interrupted") lines.push(`go on       bitnet train --resume ${folder}`);
+  if (report.reason === "interrupted") lines.push(`resume      bitnet train --resume ${folder}`);
   else if (checkpoint) lines.push(`try         bitnet generate -m ${folder} -p "Once upon a time" -n 100`);
+  if (report.step > 0) {
+    lines.push(`curves      tensorboard --logdir ${folder}   (from PyPI: pip install tensorboard)`);
+    if (checkpoint) lines.push(`report      bitnet report ${folder} --data FILE`);
+  }
   return `${lines.join("\n")}\n`;
 }

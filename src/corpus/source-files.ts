@@ -47,7 +47,7 @@ function unknownKind(path: string): UsageError {
     );
   }
   return new UsageError(
-    `${path}: unknown kind of file; names end in ${known}, or say what it is with the format option (${sourceFormats.join(", ")})`,
+    `${path}: unknown kind of file; names end in ${known}, or rename it; commands and functions of data preparation also take its format: --format (${sourceFormats.join(", ")})`,
   );
 }
 

@@ -65,8 +65,8 @@ async function openAsItIs(path: string, runtime: Runtime, pre: string | undefine
   if (isGgufPath(path)) return { ...(await loadGguf(path, runtime, { pre })), folder: path, step: null, refused: [] };
   refusePre(path, pre);
   if (isCompactPath(path)) return { ...(await loadCompact(path, runtime)), folder: path, refused: [] };
-  const { folder, step, refused } = checkedFolder(path);
-  return { ...(await loadModelFolder(folder, runtime)), folder, step, refused };
+  const { folder, step, refused, notes } = checkedFolder(path);
+  return { ...(await loadModelFolder(folder, runtime)), folder, step, refused, notes };
 }
 
 /**
@@ -112,13 +112,15 @@ export function describeModel(
     return { folder: path, step, refused: [], config, optimizer: null, notes: [], ignored: [] };
   }
   const found = checkedFolder(path);
-  return { ...found, config: readModelConfig(found.folder), notes: [], ignored: [] };
+  return { ...found, config: readModelConfig(found.folder), ignored: [] };
 }
 
-function checkedFolder(path: string): Pick<OpenedModel, "folder" | "step" | "refused"> & { optimizer: string | null } {
-  const { folder, refused } = resolveModelFolder(path);
+function checkedFolder(
+  path: string,
+): Pick<OpenedModel, "folder" | "step" | "refused"> & { notes: string[]; optimizer: string | null } {
+  const { folder, refused, notes } = resolveModelFolder(path);
   checkModelFolder(folder);
   const isCheckpoint = exists(joinPath(folder, stateFile)) || exists(joinPath(folder, "optimizer.safetensors"));
   const { step, optimizer } = isCheckpoint ? verifyCheckpoint(folder) : { step: null, optimizer: null };
-  return { folder, refused, step, optimizer };
+  return { folder, refused, notes, step, optimizer };
 }

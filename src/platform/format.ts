@@ -3,6 +3,9 @@
 /** 11,417,472 */
 export const formatCount = (n: number): string => n.toLocaleString("en-US", { maximumFractionDigits: 0 });
 
+/** 1 thread; 1,234 threads. Of nouns that take an s. */
+export const countOf = (n: number, noun: string): string => `${formatCount(n)} ${noun}${n === 1 ? "" : "s"}`;
+
 /** 1.31 GiB; powers of 1024, three digits. */
 export function formatBytes(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];

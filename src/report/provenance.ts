@@ -1,5 +1,5 @@
 /** Where a report's numbers come from, as rows: machine, commit, data, tokenizer, text, command. */
-import { formatBytes, formatCount, formatDuration } from "../platform/format.ts";
+import { countOf, formatBytes, formatCount, formatDuration } from "../platform/format.ts";
 import type { ModelMeasurement } from "./measurement.ts";
 import type { Report } from "./report.ts";
 import type { Made } from "./store.ts";
@@ -93,7 +93,7 @@ function ofModel(m: ModelMeasurement): [string, string][] {
     if (session)
       rows.push([
         at("trained by"),
-        `bitnet.ts ${session.version}, commit ${session.commit ?? "unknown"}; ${session.machine.processor}, ${session.backend} ${session.isa}, ${session.threads} threads, ${session.precision}`,
+        `bitnet.ts ${session.version}, commit ${session.commit ?? "unknown"}; ${session.machine.processor}, ${session.backend} ${session.isa}, ${countOf(session.threads, "thread")}, ${session.precision}`,
       ]);
   }
   return rows;

@@ -1,6 +1,7 @@
 /** A study as one HTML file, as a report is: table, curves by arm, results by seed, failures, configs. `bitnet study report --html`. */
 import { scaleBand, scaleLinear } from "d3-scale";
 import { line } from "d3-shape";
+import { countOf } from "../platform/format.ts";
 import { configDifferences } from "./compare.ts";
 import { type CurvePoint, type SavedStudy, type StudySummary, summarizeStudy } from "../study/index.ts";
 import { recordStyles, records } from "./inspection-page.ts";
@@ -35,7 +36,7 @@ export function studyPage(study: SavedStudy, { createdMs, title }: { createdMs: 
           ["machine", `${last.machine.processor}, ${last.machine.processors} processors, Node ${last.machine.node}`],
           [
             "backend",
-            `${last.backend.name} ${last.backend.isa}, ${last.backend.threads} threads, ${last.backend.precision}`,
+            `${last.backend.name} ${last.backend.isa}, ${countOf(last.backend.threads, "thread")}, ${last.backend.precision}`,
           ],
           ["software", `bitnet.ts ${last.software.version}, commit ${last.software.commit ?? "unknown"}`],
         ] as [string, string][])

@@ -90,6 +90,7 @@ export { type OpenedRuns, openedKey, openRuns } from "./opened-runs.ts";
 export { type Recipe, readRecipe, recipeNames } from "./recipes.ts";
 export { type RunCurve, type RunCurves, runCurves } from "./run-curves.ts";
 export { isRun, type RunMeta, readMeta, readRunConfig, runPaths } from "./run-folder.ts";
+export { type ListedRun, listRuns, type RunState } from "./list-runs.ts";
 export { readScalars } from "./scalars.ts";
 export {
   createSchedule,

@@ -135,7 +135,10 @@ export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "dat
   skippedSteps: number;
   /** Of the steps alone: evaluation, samples and saving left out. */
   tokensPerSecond: number;
-  /** Validation before the first step and after the last; null without validation text. */
+  /**
+   * The first and the last evaluation; null without validation text. A run that was interrupted may not have been evaluated
+   * since: `after.step` is then less than `step`, and 0 where both are the evaluation before the first step.
+   */
   before: Summary["first"];
   after: Summary["last"];
   /** Of a mixture: what each source has given, over all processes that worked on the run. */
@@ -183,7 +186,8 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
       : "the beginning: there is no checkpoint yet";
     onNote(`going on with ${folder} from ${from}`);
     if (changes.length > 0) onNote(`going on with other settings: ${changes.join("; ")}`);
-  } else if (options.resume) onNote(`there is no run to go on with; beginning ${folder}`);
+  } else if (options.resume)
+    onNote(`${options.runFolder === undefined ? "no earlier run to resume; " : ""}starting a new run in ${folder}`);
   checkDataFiles(config);
 
   const { opened } = options;

@@ -12,7 +12,7 @@ import { prepareCommand } from "./prepare.ts";
 import { mixCommand } from "./mix.ts";
 import { scoreCommand } from "./score.ts";
 import { streamCommand } from "./stream.ts";
-import { formatBytes, formatCount, formatDuration, formatRate } from "../support/format.ts";
+import { countOf, formatBytes, formatDuration, formatRate } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import { wholeNumber } from "../support/options.ts";
 import { createProgressLine } from "../support/progress.ts";
@@ -110,7 +110,7 @@ async function runGenerate(name: string, options: GenerateCommandOptions): Promi
     await output.finish();
     line.close();
     if (path !== undefined)
-      process.stderr.write(`bitnet: ${formatCount(count)} problems, ${formatBytes(output.sizeBytes)} in ${path}\n`);
+      process.stderr.write(`bitnet: ${countOf(count, "problem")}, ${formatBytes(output.sizeBytes)} in ${path}\n`);
   } catch (error) {
     output.abort();
     throw error;

@@ -10,7 +10,7 @@ import type {
 } from "../../corpus/index.ts";
 import { describeSources } from "./support/data-report.ts";
 import { UsageError } from "../../platform/errors.ts";
-import { formatCount, formatDuration, formatShare, formatTable } from "../support/format.ts";
+import { countOf, formatCount, formatDuration, formatShare, formatTable } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import type { Share } from "../../data/share.ts";
 import { decimalNumber, readShare, shareOption, wholeNumber } from "../support/options.ts";
@@ -280,7 +280,7 @@ function describeReport(folder: string, report: DedupReport): string {
     ...(report.share ? [["share", report.share]] : []),
     [
       "clusters",
-      `${formatCount(clusters.count)}, the largest of ${formatCount(clusters.largest)}; ${formatCount(report.joinedThroughOthers)} documents joined through others`,
+      `${formatCount(clusters.count)}, the largest of ${formatCount(clusters.largest)}; ${countOf(report.joinedThroughOthers, "document")} joined through others`,
     ],
     ...(near
       ? [
@@ -294,13 +294,13 @@ function describeReport(folder: string, report: DedupReport): string {
           ],
           [
             "too short",
-            `${formatCount(near.tooShort)} documents have under ${options.shingle} words: exact duplicates only`,
+            `${countOf(near.tooShort, "document")} have under ${options.shingle} words: exact duplicates only`,
           ],
           ...(near.largeBuckets.groups > 0
             ? [
                 [
                   "large groups",
-                  `${formatCount(near.largeBuckets.groups)} with ${formatCount(near.largeBuckets.documents)} documents: not all pairs were compared (--max-bucket)`,
+                  `${formatCount(near.largeBuckets.groups)} with ${countOf(near.largeBuckets.documents, "document")}: not all pairs were compared (--max-bucket)`,
                 ],
               ]
             : []),

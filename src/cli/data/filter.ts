@@ -3,7 +3,7 @@ import { Command } from "commander";
 import type { FilterReport, TextDocument } from "../../corpus/index.ts";
 import { nextTurn } from "../../platform/turn.ts";
 import { describeLengths, describeSamples, describeSources, describeStages } from "./support/data-report.ts";
-import { formatCount, formatRate } from "../support/format.ts";
+import { countOf, formatRate } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import { wholeNumber } from "../support/options.ts";
 import { createProgressLine } from "../support/progress.ts";
@@ -75,11 +75,7 @@ async function runFilter(paths: string[], options: FilterCommandOptions): Promis
   let [bytesRead, documents] = [0, 0];
   const progress = () => {
     const elapsed = Math.max(1, systemClock.monotonicMs() - start);
-    line.update(
-      0,
-      0,
-      `${formatCount(documents)} documents left, ${formatRate(bytesRead / 1.048576e3 / elapsed, "MiB")}`,
-    );
+    line.update(0, 0, `${countOf(documents, "document")} left, ${formatRate(bytesRead / 1.048576e3 / elapsed, "MiB")}`);
   };
   try {
     outputs.left = await openLines(options.output);
@@ -185,7 +181,7 @@ function print(report: FilterReport, { output, json }: FilterCommandOptions): vo
     describeStages(stages),
     describeSamples(stages),
     describeLengths(lengths, "characters"),
-    `left       ${formatCount(documents)} documents, ${formatCount(characters)} characters${where}\n`,
+    `left       ${countOf(documents, "document")}, ${countOf(characters, "character")}${where}\n`,
   ];
   process.stdout.write(parts.filter((part) => part !== "").join("\n"));
 }

@@ -4,7 +4,7 @@ import type { Inspection } from "../../corpus/index.ts";
 import { nextTurn } from "../../platform/turn.ts";
 import { checkFilterFields } from "./filter.ts";
 import { printDataset } from "./support/dataset-text.ts";
-import { formatCount } from "../support/format.ts";
+import { countOf, formatCount } from "../support/format.ts";
 import { describeInspection, describePairs } from "./support/inspection-text.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import { wholeNumber } from "../support/options.ts";
@@ -148,7 +148,7 @@ async function lookIntoDataset(folder: string, options: InspectCommandOptions): 
   const inspection = inspectDataset(folder);
   await writePage(inspection, options, [
     ["key", manifest.key],
-    ["tokenizer", `${formatCount(manifest.tokenizer.vocabSize)} tokens, hash ${manifest.tokenizer.hash}`],
+    ["tokenizer", `${countOf(manifest.tokenizer.vocabSize, "token")}, hash ${manifest.tokenizer.hash}`],
     ["sources", manifest.sources.map(({ name }) => name).join(", ")],
     ["options", JSON.stringify(manifest.options)],
   ]);
@@ -202,7 +202,7 @@ async function show(inspection: Inspection, options: InspectCommandOptions): Pro
 
 const tokenizerFact = ({ vocabSize, hash }: NonNullable<Inspection["tokenizer"]>) => [
   "tokenizer",
-  `${formatCount(vocabSize)} tokens, hash ${hash}`,
+  `${countOf(vocabSize, "token")}, hash ${hash}`,
 ];
 
 /** How lines are drawn: as wide as the terminal, within reason. */

@@ -11,7 +11,7 @@ import type {
 import { checkFilterFields } from "./filter.ts";
 import { printDataset } from "./support/dataset-text.ts";
 import { describeEstimate } from "./support/estimate-text.ts";
-import { formatCount, formatDuration, formatRate } from "../support/format.ts";
+import { countOf, formatDuration, formatRate } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import type { Share } from "../../data/share.ts";
 import { decimalNumber, shareOption, wholeNumber } from "../support/options.ts";
@@ -174,7 +174,7 @@ async function runPrepare(paths: string[], options: PrepareCommandOptions): Prom
       lines.close();
       const { shardTokens = defaultShardTokens, shardCount, packing } = common;
       const how = packing?.kind === "documents" || !packing ? "" : `, ${packing.kind} sequences of ${packing.sequence}`;
-      const size = shardCount === undefined ? ` of ${formatCount(shardTokens)} tokens` : "";
+      const size = shardCount === undefined ? ` of ${countOf(shardTokens, "token")}` : "";
       const text = describeEstimate(chosen.name, estimate, {
         deduplicates: Boolean(common.dedup),
         shardTokens: `${size}${how}`,

@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import type { Progress } from "../../eval/index.ts";
 import type { PreparedSplit, ScoresName, SplitName } from "../../data/index.ts";
-import { formatCount, formatDuration, formatTable } from "../support/format.ts";
+import { countOf, formatCount, formatDuration, formatTable } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import { addPreOption, type PreFlags } from "../support/model-options.ts";
 import { addBackendOptions, type BackendOptions, readBackendOptions, wholeNumber } from "../support/options.ts";
@@ -100,7 +100,7 @@ async function run(folder: string, options: ScoreOptions): Promise<void> {
         formatTable([
           ["scores", path],
           ["of", written.detail],
-          ["sequences", `${formatCount(count)} of ${formatCount(sequence)} tokens`],
+          ["sequences", `${formatCount(count)} of ${countOf(sequence, "token")}`],
           ["quartiles", numbers.join("  ")],
           ["time", formatDuration(systemClock.monotonicMs() - start)],
         ]),
@@ -170,7 +170,7 @@ async function lossOfModel(
     const partSequences = batch * Math.max(1, Math.round(partTokens / (sequence * batch)));
     const unfinished = openUnfinishedScores(where, sequences, about, { partSequences, restart });
     const onProgress = ({ tokens: done, totalTokens = done }: Progress) =>
-      line.update(done, totalTokens, `${formatCount(done)} tokens`);
+      line.update(done, totalTokens, `${countOf(done, "token")}`);
     const scores = await sequenceLosses(opened.model, sequences, {
       batch,
       parts: unfinished,

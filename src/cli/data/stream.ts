@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import type { MixtureBatch, MixturePosition, MixtureSpec } from "../../data/index.ts";
 import { nextTurn } from "../../platform/turn.ts";
 import type { Share } from "../../data/share.ts";
-import { formatBytes, formatCount } from "../support/format.ts";
+import { countOf, formatBytes } from "../support/format.ts";
 import { listenForInterrupts } from "../support/interrupt.ts";
 import { shareOption, wholeNumber } from "../support/options.ts";
 import { createProgressLine } from "../support/progress.ts";
@@ -126,7 +126,7 @@ async function run(path: string | undefined, options: StreamOptions): Promise<vo
     line.close();
     if (options.output !== undefined)
       process.stderr.write(
-        `bitnet: ${formatCount(steps * batch)} sequences of ${formatCount(sequence)} tokens, ${formatBytes(output.sizeBytes)} in ${options.output}\n`,
+        `bitnet: ${countOf(steps * batch, "sequence")} of ${countOf(sequence, "token")}, ${formatBytes(output.sizeBytes)} in ${options.output}\n`,
       );
   } catch (error) {
     output.abort();

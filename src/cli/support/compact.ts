@@ -5,7 +5,7 @@ import type { TernaryEncoding } from "../../formats/compact/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { RowTypeName } from "../../quant/row-types.ts";
 import type { ExportRequest, ImportRequest } from "./format-requests.ts";
-import { formatBytes, formatCount, formatShare, formatTable } from "./format.ts";
+import { countOf, formatBytes, formatCount, formatShare, formatTable } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import { openModel } from "./model.ts";
 import { refuseStartToken } from "./model-options.ts";
@@ -92,7 +92,7 @@ export async function importCompact({ input, output, backend }: ImportRequest): 
   try {
     const { config, parameters } = await read(input, output, new Runtime(device));
     const { describeModel } = await import("../../model/index.ts");
-    return `${output}: ${describeModel(config)} model of ${formatCount(parameters)} parameters\n`;
+    return `${output}: ${describeModel(config)} model of ${countOf(parameters, "parameter")}\n`;
   } finally {
     device.close();
   }

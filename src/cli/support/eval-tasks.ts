@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { SandboxReport, TaskModels, TaskOutcome, TaskPhaseProgress } from "../../eval/index.ts";
 import type { OpenedEngine } from "../../infer/index.ts";
-import { formatCount, formatDuration, formatRate, formatShare, formatTable } from "./format.ts";
+import { countOf, formatCount, formatDuration, formatRate, formatShare, formatTable } from "./format.ts";
 import { refuseOtherOptions } from "./eval-options.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 import type { EngineFlags } from "./engine-options.ts";
@@ -281,13 +281,13 @@ function notesOf({ result: { task, metrics }, truncated, wikitext, sandbox }: Ta
   if (wikitext) {
     const { pages, words, bytes, tokens, sequence, tokenPerplexity } = wikitext;
     return [
-      `wikitext: ${formatCount(pages)} pages, ${formatCount(words)} words, ${formatCount(bytes)} bytes; ${formatCount(tokens)} tokens in rolling windows of ${formatCount(sequence)}, perplexity ${tokenPerplexity.toPrecision(6)} per token`,
+      `wikitext: ${countOf(pages, "page")}, ${countOf(words, "word")}, ${countOf(bytes, "byte")}; ${countOf(tokens, "token")} in rolling windows of ${formatCount(sequence)}, perplexity ${tokenPerplexity.toPrecision(6)} per token`,
     ];
   }
   if (sandbox)
     return [
       describeSandbox(sandbox),
-      ...(truncated > 0 ? [`humaneval: ${truncated} prompts lost their beginning`] : []),
+      ...(truncated > 0 ? [`humaneval: ${countOf(truncated, "prompt")} lost their beginning`] : []),
     ];
   const notes: string[] = [];
   for (const { name: metric, withinNoise, baselines = [] } of metrics)
@@ -295,7 +295,7 @@ function notesOf({ result: { task, metrics }, truncated, wikitext, sandbox }: Ta
       notes.push(
         `${task}: ${metric} is within noise of what needs no model (${baselines.map((share) => formatShare(share)).join(", ")})`,
       );
-  if (truncated > 0) notes.push(`${task}: ${formatCount(truncated)} requests lost the beginning of their context`);
+  if (truncated > 0) notes.push(`${task}: ${countOf(truncated, "request")} lost the beginning of their context`);
   return notes;
 }
 

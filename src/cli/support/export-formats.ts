@@ -23,7 +23,7 @@ export const exportFormats: readonly ExportFormat[] = [
   {
     name: "gguf",
     summary:
-      "one file for llama.cpp and bitnet.cpp; --type tq2_0, tq1_0, q8_0, f16 (default), bf16, f32; q2_0 (llama.cpp alone), i2_s (bitnet.cpp alone)",
+      "one file for llama.cpp and bitnet.cpp; --type auto (default): the smallest ternary type that loads with the model's widths; tq1_0, tq2_0, q8_0, f16, bf16, f32; q2_0 (llama.cpp alone), i2_s (bitnet.cpp alone)",
     addOptions: addGgufOptions,
     load: async () => (await import("./gguf.ts")).exportGguf,
   },

@@ -1,7 +1,7 @@
 /** Shares, rates and tables for people; counts, bytes and times are platform/format.ts. */
 import { formatCount } from "../../platform/format.ts";
 
-export { formatBytes, formatColumn, formatCount, formatDuration } from "../../platform/format.ts";
+export { countOf, formatBytes, formatColumn, formatCount, formatDuration } from "../../platform/format.ts";
 
 /** 92.99 % */
 export const formatShare = (share: number, digits = 2): string => `${(100 * share).toFixed(digits)} %`;

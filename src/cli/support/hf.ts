@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import type { HuggingFaceFloatType, HuggingFaceType } from "../../exchange/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import type { ExportRequest, ImportRequest } from "./format-requests.ts";
-import { formatBytes, formatCount } from "./format.ts";
+import { countOf, formatBytes, formatCount } from "./format.ts";
 import { listenForInterrupts } from "./interrupt.ts";
 
 const floatTypes = ["f32", "bf16", "f16"];
@@ -60,7 +60,7 @@ export async function exportHf(request: ExportRequest): Promise<string> {
               }),
     });
     const lines = [
-      `wrote ${output}: ${written.files.length} files, ${formatCount(written.parameters)} parameters in ${formatBytes(written.tensorBytes)} as ${type}${type === "packed" ? ` (embedding, norms and head ${written.floatType})` : ""}`,
+      `wrote ${output}: ${countOf(written.files.length, "file")}, ${countOf(written.parameters, "parameter")} in ${formatBytes(written.tensorBytes)} as ${type}${type === "packed" ? ` (embedding, norms and head ${written.floatType})` : ""}`,
     ];
     if (request.type === undefined && type === "packed")
       lines.push(
@@ -130,7 +130,7 @@ export async function importHf(request: ImportRequest): Promise<string> {
     }
     const { describeModel } = await import("../../model/index.ts");
     const count = made.parameters.reduce((sum, { size }) => sum + size, 0);
-    const lines = [`wrote ${request.output}: ${formatCount(count)} parameters, variant ${describeModel(made.config)}`];
+    const lines = [`wrote ${request.output}: ${countOf(count, "parameter")}, variant ${describeModel(made.config)}`];
     if (!tokenizer) lines.push("no tokenizer: the model came without one");
     if (convert)
       lines.push(

@@ -7,7 +7,7 @@ import { parseShare, type Share } from "../../data/share.ts";
 
 /** What a command takes as a model, for its help. */
 export const modelWords =
-  "a run's folder (its newest checkpoint), a checkpoint, a model folder, a .gguf or .bitnet file, or org/name on the hub";
+  "a run's folder (its newest checkpoint), a folder of runs (its newest run), a checkpoint, a model folder, a .gguf or .bitnet file, or org/name on the hub";
 
 /** Parses a whole number from `least` on. For an option's third argument. */
 export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (word: string) => number {

@@ -6,6 +6,7 @@
 import { type Command, CommanderError } from "commander";
 import * as errors from "../../platform/errors.ts";
 import { toFileError } from "../../platform/file-error.ts";
+import { foreignHint } from "./foreign-flags.ts";
 import { extensionsVariable, takeExtensions } from "./extensions.ts";
 import { Interrupted } from "./interrupt.ts";
 
@@ -53,7 +54,7 @@ async function run(create: (args: readonly string[]) => Promise<Command>, words:
       process.stdout.write(await versionText());
       return 0;
     }
-    const { message, code } = describeError(error);
+    const { message, code } = describeError(error, args);
     if (message) complain(message);
     if (code === 1 || code === 2) explain(error, args.includes("--debug"), message);
     return code;
@@ -69,13 +70,21 @@ export function throwErrors(command: Command): Command {
 
 const complain = (message: string) => process.stderr.write(`bitnet: ${message}\n`);
 
-/** What to print of an error, and the exit code. */
-export function describeError(error: unknown): { message: string; code: number } {
+/**
+ * What to print of an error, and the exit code.
+ *
+ * @param args the words of the command line, where they are known
+ */
+export function describeError(error: unknown, args: readonly string[] = []): { message: string; code: number } {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return { message: "", code: 0 };
     // A command of commands without one: its help was printed, and says all.
     if (error.code === "commander.help") return { message: "", code: 2 };
-    return { message: oneLine(error.message.replace(/^error: /, "")), code: 2 };
+    const unknown = /unknown option '([^']+)'/.exec(error.message)?.[1];
+    // Commander takes -ngl for -n with the value "gl".
+    const words =
+      unknown !== undefined ? [unknown] : args.filter((word) => word === "-ngl" && / 'gl'/.test(error.message));
+    return { message: foreignHint(words) ?? oneLine(error.message.replace(/^error: /, "")), code: 2 };
   }
   if (error instanceof Interrupted) return { message: error.message, code: error.exitCode };
   if (error instanceof errors.UsageError) return { message: oneLine(error.message), code: 2 };

@@ -6,7 +6,7 @@ import { MultiBar, Presets, type SingleBar } from "cli-progress";
 import { describeModel } from "../../model/index.ts";
 import type { Callback, ReadyRun, TrainingEvent } from "../../train/index.ts";
 import { nextTokenLoss } from "../../train/objectives/weighted.ts";
-import { formatCount, formatDuration, formatRate, formatShare } from "./format.ts";
+import { countOf, formatCount, formatDuration, formatRate, formatShare } from "./format.ts";
 
 export interface TrainProgress {
   /** Hears of the run's events. */
@@ -142,8 +142,9 @@ function lineProgress(every: number): TrainProgress {
 
 /** Those of this process. */
 function stepsText(done: number, all: number): string {
-  if (done >= all) return `nothing is left to do of ${all} steps`;
-  return `${done > 0 ? `steps ${done + 1} to ` : ""}${all} steps`;
+  if (done >= all) return `nothing is left to do of ${countOf(all, "step")}`;
+  if (done > 0) return done + 1 === all ? `step ${all}` : `steps ${done + 1} to ${all}`;
+  return countOf(all, "step");
 }
 
 /** What is trained on what, in lines. */
@@ -153,14 +154,14 @@ function describeRun(run: ReadyRun): string[] {
   const passes = (derived.steps * derived.tokensPerStep) / trainingTokens;
   const validation = validationTokens > 0 ? formatCount(validationTokens) : "none";
   return [
-    `model: ${preset}, ${describeModel(model)}: ${formatCount(parameters.total)} parameters, ${formatShare(parameters.ternary / parameters.total, 1)} of them ternary; vocabulary ${formatCount(model.vocabSize)}`,
-    `text: ${formatCount(trainingTokens)} tokens to train on, ${validation} to validate on`,
+    `model: ${preset}, ${describeModel(model)}: ${countOf(parameters.total, "parameter")}, ${formatShare(parameters.ternary / parameters.total, 1)} of them ternary; vocabulary ${formatCount(model.vocabSize)}`,
+    `text: ${countOf(trainingTokens, "token")} to train on, ${validation} to validate on`,
     ...(sources ?? []).map(
       ({ name, share, sequences }) =>
-        `source: ${name}, ${formatShare(share, 1)} of the tokens, ${((derived.steps * train.batch * share) / sequences).toPrecision(3)} passes over its ${formatCount(sequences)} sequences`,
+        `source: ${name}, ${formatShare(share, 1)} of the tokens, ${((derived.steps * train.batch * share) / sequences).toPrecision(3)} passes over its ${countOf(sequences, "sequence")}`,
     ),
     `run: ${stepsText(fromStep, derived.steps)} of ${train.batch} x ${train.sequence} tokens, ${passes.toPrecision(3)} passes over the text, in ${folder}`,
-    `backend: ${backend.name}, ${backend.isa}, ${backend.threads} ${backend.threads === 1 ? "thread" : "threads"}, ${backend.precision}`,
+    `backend: ${backend.name}, ${backend.isa}, ${countOf(backend.threads, "thread")}, ${backend.precision}`,
   ];
 }
 

@@ -1,7 +1,7 @@
 /** What the commands that write share: opening an engine, printing a text as it comes, and what is said of it after. */
 import type { FinishReason, Generation, GenerationReport, OpenedEngine } from "../../infer/index.ts";
 import { escapeControls } from "../../platform/show.ts";
-import { formatCount, formatRate } from "./format.ts";
+import { countOf, formatCount, formatRate } from "./format.ts";
 import { downloaded, noteOpened } from "./model.ts";
 import { type EngineFlags, engineOptions } from "./engine-options.ts";
 import { overridesOf } from "./model-options.ts";
@@ -47,7 +47,7 @@ export function describeReport(report: GenerationReport, contextLength: number):
     "stop-string": `${JSON.stringify(report.stopString)} came`,
     grammar: "what the grammar describes is complete",
     length: "as many as asked for",
-    context: `the model's context of ${formatCount(contextLength)} tokens is full`,
+    context: `the model's context of ${countOf(contextLength, "token")} is full`,
     aborted: "interrupted",
   };
   const { promptTokens, promptTokensPerSecond, generatedTokens, generationTokensPerSecond, finish } = report;

@@ -31,6 +31,11 @@ export type GgufEmbeddingType = (typeof ggufEmbeddingTypes)[number];
 
 const ternaryTypes: readonly GgufExportType[] = ["tq2_0", "tq1_0", "q2_0", "i2_s"];
 
+/** What "auto" tries for a model with ternary layers, the smallest first: 1.69, 2.06 and 2.25 bits a weight, then 8.5. */
+const autoTypes: readonly GgufExportType[] = ["tq1_0", "tq2_0", "q2_0", "q8_0"];
+/** The same for architectures that bitnet.cpp alone loads: it has I2_S (2 bits), and no Q2_0. */
+const autoTypesOfFork: readonly GgufExportType[] = ["tq1_0", "i2_s", "tq2_0"];
+
 export const ggmlNameOf = (type: GgufExportType | GgufEmbeddingType): GgmlTypeName =>
   type.toUpperCase() as GgmlTypeName;
 
@@ -63,6 +68,24 @@ export interface GgufPlan {
 /** Ternary types that gguf, the Python package from PyPI (0.19.0), has no number for: it refuses the whole file. */
 const unknownToPython: readonly GgufExportType[] = ["q2_0", "i2_s"];
 
+/** The architecture that computes what the model does. */
+const naturalArchitecture = (config: ModelConfig, model: ModelPlan): GgufArchitecture =>
+  !model.subNorms ? "llama" : config.activation === "relu2" ? "bitnet-b1.58" : "bitnet";
+
+const forkAlone = (architecture: GgufArchitecture) => architecture === "bitnet-b1.58" || architecture === "bitnet-25";
+
+/**
+ * The type that "auto" stands for: of the ternary types that llama.cpp loads (bitnet.cpp, where it alone has the
+ * architecture) the smallest whose blocks divide the ternary layers' rows; without one q8_0, or f16. A model without ternary
+ * layers is written in f16.
+ */
+export function autoGgufType(config: ModelConfig, architecture?: GgufArchitecture): GgufExportType {
+  const model = planModel(config);
+  if (!model.anyTernary) return "f16";
+  const candidates = forkAlone(architecture ?? naturalArchitecture(config, model)) ? autoTypesOfFork : autoTypes;
+  return candidates.find((type) => rowsThatDoNotFit(config, model, type) === null) ?? "f16";
+}
+
 /**
  * @param where names the model, for messages
  * @throws UnsupportedError for a model that the architecture cannot hold; UsageError for options at odds
@@ -70,18 +93,18 @@ const unknownToPython: readonly GgufExportType[] = ["q2_0", "i2_s"];
 export function planGguf(
   config: ModelConfig,
   options: {
-    type: GgufExportType;
+    type: GgufExportType | "auto";
     embeddingType?: GgufEmbeddingType;
     linearType?: GgufLinearType;
     architecture?: GgufArchitecture;
   },
   where: string,
 ): GgufPlan {
-  const { type } = options;
   const model = planModel(config);
-  const natural = !model.subNorms ? "llama" : config.activation === "relu2" ? "bitnet-b1.58" : "bitnet";
+  const natural = naturalArchitecture(config, model);
   const architecture = options.architecture ?? natural;
   checkArchitecture(config, model, architecture, natural, where);
+  const type = options.type === "auto" ? autoGgufType(config, architecture) : options.type;
   const ternary = ternaryTypes.includes(type);
   if (ternary && !model.anyTernary)
     throw new UsageError(
@@ -101,7 +124,7 @@ export function planGguf(
   checkWidths(config, model, type, embeddingType, where);
   const fork = "bitnet.cpp";
   const loadsIn =
-    architecture === "bitnet-b1.58" || architecture === "bitnet-25" || type === "i2_s"
+    forkAlone(architecture) || type === "i2_s"
       ? `${fork} (not llama.cpp, which has no ${type === "i2_s" ? "I2_S" : `architecture "${architecture}"`})`
       : type === "q2_0"
         ? `llama.cpp (not ${fork}, which has no Q2_0)`
@@ -124,7 +147,7 @@ function pythonNotes(config: ModelConfig, architecture: GgufArchitecture, type: 
   const others = (["tq2_0", "tq1_0", "q8_0", "f16"] as const).filter((other) =>
     [config.width, config.hiddenWidth].every((width) => width % rowMultiple(ggmlNameOf(other)) === 0),
   );
-  const both = architecture === "bitnet-b1.58" || architecture === "bitnet-25" ? "bitnet.cpp" : "llama.cpp";
+  const both = forkAlone(architecture) ? "bitnet.cpp" : "llama.cpp";
   return [
     `gguf, the Python package, does not know ${type.toUpperCase()} and refuses the file; it and ${both} both read ${others.join(", ")} at these widths`,
   ];
@@ -177,18 +200,27 @@ function checkWidths(
     );
   };
   const { width: C, hiddenWidth: F } = config;
-  // The layers that the type is of: the ternary ones, or all of a model without them.
-  const own = model.layers.filter((layer) => !model.anyTernary || hasTernaryWeights(layer));
-  const blockRows: [string, number, boolean][] = [
-    ["attn_q (width)", C, own.some(({ role }) => role !== "down")],
-    ["ffn_down (hiddenWidth)", F, own.some(({ role }) => role === "down")],
-  ];
-  for (const [name, k, there] of blockRows) {
-    if (!there || k % rowMultiple(ggmlNameOf(type)) === 0) continue;
+  const misfit = rowsThatDoNotFit(config, model, type);
+  if (misfit) {
     const candidates = model.anyTernary ? ggufExportTypes : (["f16", "bf16", "f32"] as const);
     const fitting = candidates.filter((t) => [C, F].every((n) => n % rowMultiple(ggmlNameOf(t)) === 0));
-    refuse(type.toUpperCase(), name, k, type, `these fit: ${fitting.join(", ")}`);
+    refuse(type.toUpperCase(), misfit.name, misfit.length, type, `these fit: ${fitting.join(", ")}`);
   }
   if (C % rowMultiple(ggmlNameOf(embedding)) !== 0)
     refuse(embedding.toUpperCase(), "token_embd (width)", C, embedding, "choose another --embedding-type");
+}
+
+/** The first kind of matrix whose rows are not whole blocks of the type; null where all are. */
+function rowsThatDoNotFit(
+  { width, hiddenWidth }: ModelConfig,
+  model: ModelPlan,
+  type: GgufExportType,
+): { name: string; length: number } | null {
+  // The layers that the type is of: the ternary ones, or all of a model without them.
+  const own = model.layers.filter((layer) => !model.anyTernary || hasTernaryWeights(layer));
+  const rows = [
+    { name: "attn_q (width)", length: width, there: own.some(({ role }) => role !== "down") },
+    { name: "ffn_down (hiddenWidth)", length: hiddenWidth, there: own.some(({ role }) => role === "down") },
+  ];
+  return rows.find(({ length, there }) => there && length % rowMultiple(ggmlNameOf(type)) !== 0) ?? null;
 }

@@ -28,8 +28,8 @@ import { ggufNameOf, interleaveRotary, rotaryHeads, scaleNameOf, ternaryKey } fr
 import { tokenizerToGguf } from "./tokenizer-to-gguf.ts";
 
 export interface GgufExportOptions {
-  /** Format of the blocks' matrices. */
-  type: GgufExportType;
+  /** Format of the blocks' matrices; "auto" (the default): the smallest ternary type that llama.cpp loads for these widths. */
+  type?: GgufExportType | "auto";
   /** Format of the embedding and of a head of its own; by default that of the matrices, float16 beside ternary ones. */
   embeddingType?: GgufEmbeddingType;
   /** Format of float layers beside ternary ones; by default float16, or `type` where that is a float type. */
@@ -65,11 +65,11 @@ export async function exportGguf(
   path: string,
   model: Transformer,
   tokenizer: Tokenizer | null,
-  options: GgufExportOptions,
+  options: GgufExportOptions = {},
 ): Promise<GgufExportReport> {
   const { config } = model;
   const name = options.name ?? "model";
-  const plan = planGguf(config, options, name);
+  const plan = planGguf(config, { ...options, type: options.type ?? "auto" }, name);
   if (!tokenizer)
     throw new UnsupportedError(
       `${name}: has no tokenizer; a GGUF file without a vocabulary loads in llama.cpp and ends it at the first text`,

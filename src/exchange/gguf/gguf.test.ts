@@ -464,3 +464,23 @@ test("a type that Python's gguf does not know is said, with those that it and ll
   ]);
   for (const type of ["tq2_0", "tq1_0", "q8_0", "f16", "bf16", "f32"] as const) expect(await notesOf(type)).toEqual([]);
 });
+
+test.each<[string, Partial<ModelConfig>, string]>([
+  ["tq1_0 where rows are whole blocks of 256", {}, "tq1_0"],
+  ["q2_0 for rows of 384, as those of tiny", { width: 384, heads: 6, hiddenWidth: 1152 }, "q2_0"],
+  ["q2_0 where only the feed-forward's rows are too short", { hiddenWidth: 192 }, "q2_0"],
+  ["q8_0 where no ternary type fits", { width: 96, hiddenWidth: 96 }, "q8_0"],
+  ["f16 where not even blocks of 32 fit", { width: 80, hiddenWidth: 80 }, "f16"],
+  ["f16 for full precision", { variant: "full" }, "f16"],
+  [
+    "i2_s, bitnet.cpp's, for squared ReLU and rows of 384",
+    { activation: "relu2", width: 384, heads: 6, hiddenWidth: 384 },
+    "i2_s",
+  ],
+])("type auto: %s", async (_, changes, type) => {
+  const { file, report } = await write(modelOf(changes), {});
+  expect(report.type).toBe(type);
+  const written = readGguf(file).tensors.get("blk.0.ffn_down.weight");
+  expect(written?.type).toBe(type.toUpperCase());
+  expect((await write(modelOf(changes), { type: "auto" })).report.sha256).toBe(report.sha256);
+});

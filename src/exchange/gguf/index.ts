@@ -1,5 +1,6 @@
 /** Models as GGUF files: written for llama.cpp and bitnet.cpp, and read back. The file's own format is formats/gguf. */
 export {
+  autoGgufType,
   type GgufArchitecture,
   type GgufEmbeddingType,
   type GgufExportType,

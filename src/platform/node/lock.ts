@@ -94,6 +94,13 @@ export function takeLock(path: string, what: string, onNote: (text: string) => v
   throw new FileError(`${path}: cannot lock: other processes take it again and again; run it again later`);
 }
 
+/** Whether a process that lives holds the lock; nothing is changed. */
+export function isLocked(path: string): boolean {
+  const text = read(path);
+  const owner = text === null ? null : parseOwner(text);
+  return owner !== null && isAlive(owner);
+}
+
 function refusal(path: string, what: string, { host, pid, since }: Owner): UsageError {
   const here = host === hostname();
   const who = `process ${pid}${here ? "" : ` on ${host}`}, since ${since}`;

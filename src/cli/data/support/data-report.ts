@@ -1,14 +1,14 @@
 /** What happened to documents, for people: what was read, what each stage dropped and why, how long they are. */
 import type { LengthHistogram, SourceReport, StageReport } from "../../../corpus/index.ts";
-import { formatCount, formatShare, formatTable } from "../../support/format.ts";
+import { countOf, formatCount, formatShare, formatTable } from "../../support/format.ts";
 
 /** Reading, and the bad records by name. */
 export function describeSources({ files, documents, blank, bad, badRecords }: SourceReport): string {
-  const facts = [`${formatCount(documents)} documents of ${formatCount(files)} ${files === 1 ? "file" : "files"}`];
+  const facts = [`${countOf(documents, "document")} of ${formatCount(files)} ${files === 1 ? "file" : "files"}`];
   if (blank > 0) facts.push(`${formatCount(blank)} blank ones left out`);
   if (bad > 0) facts.push(`${formatCount(bad)} bad ${bad === 1 ? "record" : "records"} passed over`);
   const named = badRecords.map(
-    ({ file, reason, records }) => `  ${file}: ${reason}${records > 1 ? ` (${formatCount(records)} records)` : ""}\n`,
+    ({ file, reason, records }) => `  ${file}: ${reason}${records > 1 ? ` (${countOf(records, "record")})` : ""}\n`,
   );
   const more = bad - badRecords.reduce((sum, { records }) => sum + records, 0);
   return `read       ${facts.join(", ")}\n${named.join("")}${more > 0 ? `  and ${formatCount(more)} more\n` : ""}`;

@@ -1,7 +1,7 @@
 /** What a dataset holds: for people, or its manifest with the folder's name, lengths and account. */
 import type { DatasetManifest, SplitName } from "../../../data/index.ts";
 import { describeLengths, describeSamples, describeSources, describeSpread, describeStages } from "./data-report.ts";
-import { formatBytes, formatCount, formatShare, formatTable } from "../../support/format.ts";
+import { countOf, formatBytes, formatCount, formatShare, formatTable } from "../../support/format.ts";
 
 export async function printDataset(
   folder: string,
@@ -45,7 +45,7 @@ export async function printDataset(
   const facts = [
     ["dataset", folder],
     ["key", manifest.key],
-    ["tokenizer", `${formatCount(tokenizer.vocabSize)} tokens, hash ${tokenizer.hash}`],
+    ["tokenizer", `${countOf(tokenizer.vocabSize, "token")}, hash ${tokenizer.hash}`],
     ["sources", shown.join(", ") + more],
     ...(manifest.about?.licence ? [["licence", manifest.about.licence]] : licencesOf(manifest)),
     ["options", describeOptions(manifest)],
@@ -54,8 +54,8 @@ export async function printDataset(
   const files = entries.flatMap(([, { shards }]) =>
     shards.map(({ file, tokens, documents, contentHash }) => [
       file,
-      `${formatCount(tokens)} tokens`,
-      `${formatCount(documents)} documents`,
+      `${countOf(tokens, "token")}`,
+      `${countOf(documents, "document")}`,
       formatBytes(tokens * (tokenizer.vocabSize <= 65536 ? 2 : 4)),
       contentHash.slice(0, 16),
     ]),
@@ -101,7 +101,7 @@ function describePacking({ packing, splits }: Pick<DatasetManifest, "packing" | 
   return [
     [
       "packing",
-      `${packing.kind}, ${formatCount(sequences)} sequences of ${formatCount(packing.sequence)} tokens: ${share(padding, train.tokens)} filled up; ${share(cut, train.documents)} of documents cut (${share(overLength, train.documents)} are longer than a sequence)`,
+      `${packing.kind}, ${countOf(sequences, "sequence")} of ${countOf(packing.sequence, "token")}: ${share(padding, train.tokens)} filled up; ${share(cut, train.documents)} of documents cut (${share(overLength, train.documents)} are longer than a sequence)`,
     ],
   ];
 }

@@ -1,6 +1,6 @@
 /** What `bitnet data prepare --dry-run` says: sources, what is left of them, tokens, shards, disk and time. */
 import type { PrepareEstimate } from "../../../corpus/index.ts";
-import { formatBytes, formatCount, formatDuration, formatShare, formatTable } from "../../support/format.ts";
+import { countOf, formatBytes, formatCount, formatDuration, formatShare, formatTable } from "../../support/format.ts";
 
 export function describeEstimate(
   name: string,
@@ -55,7 +55,7 @@ export function describeEstimate(
 }
 
 const heldOutText = (name: string, files: number | null): string =>
-  `${name} (${files === null ? "not reached" : files === 1 ? "1 file" : `${formatCount(files)} files`})`;
+  `${name} (${files === null ? "not reached" : files === 1 ? "1 file" : `${countOf(files, "file")}`})`;
 
 const daySeconds = 86_400;
 const long = (seconds: number): string =>

@@ -1,7 +1,7 @@
 /** An inspection of text for the terminal: counts by source, lengths, duplicates side by side. */
 import type { InspectedGroup, Inspection, MarkedText, ShownPair } from "../../../corpus/index.ts";
 import { describeLengths, describeSamples, describeSources, describeSpread, describeStages } from "./data-report.ts";
-import { formatCount, formatShare, formatTable } from "../../support/format.ts";
+import { countOf, formatCount, formatShare, formatTable } from "../../support/format.ts";
 
 export interface InspectionTextOptions {
   /** Dropped documents, and pairs of duplicates, to show for each reason. */
@@ -72,7 +72,7 @@ function describeDuplicates({ duplicates }: Inspection): string {
       ],
       [1, 2],
     ) +
-    `${formatCount(clusters.count)} clusters, the largest of ${formatCount(clusters.largest)}; ${formatCount(joinedThroughOthers)} documents joined through others\n`
+    `${countOf(clusters.count, "cluster")}, the largest of ${formatCount(clusters.largest)}; ${countOf(joinedThroughOthers, "document")} joined through others\n`
   );
 }
 
