@@ -113,6 +113,11 @@ export const entries: readonly Entry[] = [
     summary: "turn text into token shards; look into them; generate problems",
     load: async () => (await import("./data/data.ts")).dataCommand(),
   },
+  {
+    name: "analyze",
+    summary: "the quantization error of each layer, followed through the network",
+    load: async () => (await import("./analyze.ts")).analyzeCommand(),
+  },
 ];
 
 const help = `
