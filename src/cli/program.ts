@@ -119,6 +119,11 @@ export const entries: readonly Entry[] = [
     summary: "list training runs: state, steps, best loss, size",
     load: async () => (await import("./runs.ts")).runsCommand(),
   },
+  {
+    name: "analyze",
+    summary: "quantization errors of layers, followed through the network",
+    load: async () => (await import("./analyze.ts")).analyzeCommand(),
+  },
 ];
 
 const help = `

@@ -71,7 +71,7 @@ const defaults: ConfigLayer = {
   patch: {
     samples: { every: null },
     checkpoints: { every: 100, keepLast: 1, keepBest: false },
-    metrics: { every: 10, layersEvery: null, tensorboard: false },
+    metrics: { every: 10, layersEvery: null, errorEvery: null, tensorboard: false },
   },
 };
 

@@ -65,7 +65,15 @@ const tiny: Omit<RunConfig, "preset" | "recipe" | "model"> = {
   evaluation: { every: 100, batches: 8, patience: null, minDelta: 0 },
   samples: { every: 100, prompts: [""], tokens: 60, temperature: 0.8 },
   checkpoints: { every: 100, first: false, keepLast: 2, keepBest: true },
-  metrics: { every: 1, layersEvery: 50, termsEvery: null, smoothing: 0.98, tensorboard: true },
+  metrics: {
+    every: 1,
+    layersEvery: 50,
+    errorEvery: 50,
+    drift: false,
+    termsEvery: null,
+    smoothing: 0.98,
+    tensorboard: true,
+  },
   backend: { name: "auto", isa: "auto", threads: 0 },
 };
 

@@ -165,6 +165,10 @@ function makeSchema() {
       every: count,
       /** Steps between lines that also describe every ternary layer; null: never. */
       layersEvery: countOrNone,
+      /** Steps between lines with the error measures of every ternary layer (docs/analysis.md); null: never. */
+      errorEvery: countOrNone,
+      /** Measure there how far the weights moved too: a copy of them, 4 bytes for each ternary weight. */
+      drift: z.boolean(),
       /**
        * Steps between lines with the gradient norm of each objective alone, where there are several; null: never. Such a step
        * costs one more forward and backward pass for each objective.

@@ -12,6 +12,7 @@
  *   every `termsEvery` steps of several objectives also: grad_norms: { <objective>: the gradient norm of its weighted loss }
  *   every `layersEvery` steps also: weights_flipped, flipped_since_step, and
  *     layers: { <name>: { minus, zero, plus (fractions), gamma, flipped } }
+ *   every `errorEvery` steps also: errors_since_step, and in layers the error measures of quant-errors.ts
  *   and whatever callbacks of the run log (events.ts), such as flip_rate
  *   lines of an evaluation: step, val_loss, val_ppl, val_tokens, bits_per_byte (null where unknown), total_tokens
  *
@@ -25,10 +26,15 @@ import { gather } from "../../ops/weighted-sum/index.ts";
 import type { Parameter, Tensor } from "../../tensor/index.ts";
 import { nextTokenLoss } from "../objectives/weighted.ts";
 import type { Callback, ScalarLine, StepEvent, Training } from "../events.ts";
+import { type LayerErrors, quantErrors } from "./quant-errors.ts";
 
 export interface MetricsConfig {
   every: number;
   layersEvery: number | null;
+  /** Steps between lines with error measures of each ternary layer; absent or null: never. */
+  errorEvery?: number | null;
+  /** Whether they say how far the weights moved: 4 bytes for each ternary weight. */
+  drift?: boolean;
   /** Of a step measured by the trainer: its line is always written. */
   termsEvery?: number | null;
   smoothing: number;
@@ -41,7 +47,7 @@ interface State {
 }
 
 export function metrics(config: MetricsConfig, residentBytes: () => number): Callback {
-  const { every, layersEvery, smoothing } = config;
+  const { every, layersEvery, errorEvery = null, drift = false, smoothing } = config;
   let state: State = { mean: 0, missing: 1 };
   let tokens = 0;
   let elapsedMs = 0;
@@ -50,6 +56,7 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
   let passedOver = 0;
   let ternaryShare = 0;
   const layers = layersEvery === null ? null : layerStatistics();
+  const errors = errorEvery === null ? null : quantErrors({ drift });
 
   function describeStep(event: StepEvent, training: Training): ScalarLine {
     const { stats } = training.runtime.backend;
@@ -95,8 +102,12 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       if (event.type === "start") {
         ternaryShare = round(shareOfTernary(training.model.parameters), 6);
         layers?.start(training, event.step);
+        await errors?.start(training, event.step);
       }
-      if (event.type === "rollback") layers?.start(training, event.step);
+      if (event.type === "rollback") {
+        layers?.start(training, event.step);
+        await errors?.start(training, event.step);
+      }
       if (event.type === "step") {
         tokens += event.tokens;
         elapsedMs += event.elapsedMs;
@@ -112,9 +123,18 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
             };
         }
         const wantsLayers = layers !== null && event.step % layersEvery! === 0;
-        if (!wantsLayers && !event.termNorms && event.step % every !== 0 && event.step !== training.steps) return;
+        const wantsErrors = errors !== null && event.step % errorEvery! === 0;
+        if (
+          !wantsLayers &&
+          !wantsErrors &&
+          !event.termNorms &&
+          event.step % every !== 0 &&
+          event.step !== training.steps
+        )
+          return;
         const line = describeStep(event, training);
         if (wantsLayers) Object.assign(line, await layers.measure(training, event.step));
+        if (wantsErrors) addErrors(line, await errors.measure(training, event.step));
         const logged = training.takeLogged();
         Object.assign(line, logged.values);
         const described = (line.layers ?? {}) as Record<string, Record<string, number>>;
@@ -140,8 +160,21 @@ export function metrics(config: MetricsConfig, residentBytes: () => number): Cal
       state = rest;
       totalTokens = before;
     },
-    close: () => layers?.close(),
+    close() {
+      layers?.close();
+      errors?.close();
+    },
   };
+}
+
+/** Adds measures to the layers that the line has; what both say stays as it was. */
+function addErrors(line: ScalarLine, measured: { since: number; layers: LayerErrors } | null): void {
+  if (!measured) return;
+  const layers = (line.layers ?? {}) as Record<string, object>;
+  line.errors_since_step = measured.since;
+  line.layers = Object.fromEntries(
+    Object.entries(measured.layers).map(([name, values]) => [name, { ...values, ...layers[name] }]),
+  );
 }
 
 /** Share of all weights that are ternary. */
