@@ -40,7 +40,7 @@ export function serveCommand(): Command {
   const command = new Command("serve")
     .summary("a model behind OpenAI's HTTP API, and a chat page")
     .description(
-      "Serves a model at http://127.0.0.1:8080: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /metrics, and a chat page at /.",
+      "Serves a model at http://127.0.0.1:8080: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, llama.cpp's /completion, /props, /slots, /tokenize, /detokenize, and /health, /metrics, and a chat page at /.",
     )
     .requiredOption("-m, --model <model>", modelWords)
     .option("--host <address>", "where to listen; 0.0.0.0: to everybody (give --api-key then)", "127.0.0.1")

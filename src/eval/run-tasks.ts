@@ -4,6 +4,7 @@
  */
 import type { Engine } from "../infer/engine.ts";
 import { DataError, UsageError } from "../platform/errors.ts";
+import { sha256Of } from "../platform/hash.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { type Likelihood, type LikelihoodGroup, scoreLikelihoods } from "./log-likelihood.ts";
 import { countCodePoints, createPythonRandom } from "./python.ts";
@@ -68,6 +69,8 @@ export interface TaskResult {
   source: string;
   /** Of the data's file. */
   sha256: string;
+  /** Of all items: SHA-256 of their hashes (`TaskSample`), one behind the other, as the harness makes it. */
+  itemsHash: string;
   samples?: TaskSample[];
 }
 
@@ -78,6 +81,10 @@ export interface TaskSample {
   target: string;
   arguments: [context: string, continuation: string][];
   resps: [logProbability: number, greedy: boolean][];
+  /** SHA-256 of the row as JSON, of the first context, and of the target: the harness's, for its `task_hashes`. */
+  doc_hash: string;
+  prompt_hash: string;
+  target_hash: string;
   [metric: string]: unknown;
 }
 
@@ -138,6 +145,7 @@ export async function evaluateTask(
     const withinNoise = isWithinNoise(metric.value, metric.standardError, items.length, baselines);
     return { ...metric, baselines, withinNoise };
   });
+  const samples = items.map((item, i) => sampleOf(i, rows[i], item, groups[i], scored[i], answers[i]));
   return {
     task: task.name,
     version: task.version,
@@ -150,9 +158,8 @@ export async function evaluateTask(
     tokens,
     source: data.source,
     sha256: data.sha256,
-    samples: options.samples
-      ? items.map((item, i) => sampleOf(i, rows[i], item, groups[i], scored[i], answers[i]))
-      : undefined,
+    itemsHash: sha256Of(samples.map((sample) => sample.doc_hash + sample.prompt_hash + sample.target_hash).join("")),
+    samples: options.samples ? samples : undefined,
   };
 }
 
@@ -257,12 +264,17 @@ function sampleOf(
   likelihoods: readonly Likelihood[],
   answer: Record<string, number>,
 ): TaskSample {
+  const target = isChoice(item) ? String(item.gold) : item.continuation;
   return {
     doc_id: id,
     doc: row.value,
-    target: isChoice(item) ? String(item.gold) : item.continuation,
+    target,
     arguments: group.requests.map(({ context, continuation }) => [context, continuation]),
     resps: likelihoods.map(({ logProbability, greedy }) => [logProbability, greedy]),
+    // Python's json.dumps(indent=2, ensure_ascii=False) of a row of text and whole numbers is this text.
+    doc_hash: sha256Of(JSON.stringify(row.value, null, 2)),
+    prompt_hash: sha256Of(group.requests[0].context),
+    target_hash: sha256Of(target),
     ...answer,
   };
 }

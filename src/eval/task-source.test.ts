@@ -222,7 +222,8 @@ describe("a small model", () => {
       ({ resps, target }) => String(resps[0][0] >= resps[1][0] ? 0 : 1) === target,
     );
     const p = right.length / 7;
-    const harness = toHarnessResults([toHarnessTask(result)], { path: "m" }, { limit: 7 });
+    const run = { startedSeconds: 1.5, elapsedSeconds: 20.25, commit: "abc", contextLength: 64 };
+    const harness = toHarnessResults([toHarnessTask(result)], { path: "org/m:1" }, { limit: 7 }, run);
     expect(harness.results.openbookqa["acc,none"]).toBeCloseTo(p, 12);
     expect(harness.results.openbookqa["acc_stderr,none"]).toBeCloseTo(Math.sqrt((p * (1 - p)) / 6), 12);
     expect(Object.keys(harness.results.openbookqa)).toEqual([
@@ -238,6 +239,30 @@ describe("a small model", () => {
       higher_is_better: { openbookqa: { acc: true, acc_norm: true } },
       "n-samples": { openbookqa: { original: 9, effective: 7 } },
       config: { limit: 7 },
+      model_source: "bitnet.ts",
+      model_name: "org/m:1",
+      model_name_sanitized: "org__m__1",
+      git_hash: "abc",
+      date: 1.5,
+      max_length: 64,
+      total_evaluation_time_seconds: "20.25",
     });
+    expect(harness.task_hashes).toEqual({ openbookqa: expect.stringMatching(/^[0-9a-f]{64}$/) });
+  });
+
+  // Oracle: CPython's hashlib over json.dumps(row, indent=2, ensure_ascii=False), what lm_eval's evaluator.py hashes; on 50 rows of
+  // ARC-Easy, lm_eval 0.4.13 itself gave the `task_hashes` that `bitnet eval` gives.
+  test("items are hashed as the harness does: row, prompt and target", async () => {
+    const { engine, tokenizer } = await open();
+    const data = { rows: rowsOf(3), fewshotRows: null, source: "here", sha256: "" };
+    const { samples = [], itemsHash } = await evaluateTask(engine, tokenizer, openbookqa, data, options);
+    const hash = (text: string) => createHash("sha256").update(text).digest("hex");
+    expect(samples[0].doc_hash).toBe("d0fd73ed9cc365e2686db24d2f30a64a56b23357519dd48cc8103b6c05256d06");
+    expect(samples[0].target_hash).toBe(hash(samples[0].target));
+    expect(samples[0].prompt_hash).toBe(hash(samples[0].arguments[0][0]));
+    expect(itemsHash).toBe(hash(samples.map((one) => one.doc_hash + one.prompt_hash + one.target_hash).join("")));
+    // And with the samples left out it is the same.
+    const bare = await evaluateTask(engine, tokenizer, openbookqa, data, { ...options, samples: false });
+    expect([bare.itemsHash, bare.samples]).toEqual([itemsHash, undefined]);
   });
 });

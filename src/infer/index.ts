@@ -35,6 +35,7 @@ export {
   type SamplingOptions,
   sampleToken,
   samplingDefaults,
+  type TokenProbability,
 } from "./samplers.ts";
 export {
   QueueFullError,
@@ -53,5 +54,4 @@ export type {
   GenerateOptions,
   GenerationReport,
   TextTokenizer,
-  TokenProbability,
 } from "./writer.ts";

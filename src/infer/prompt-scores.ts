@@ -3,8 +3,7 @@
  * and what multiple choice by log-likelihood reads. Fed by slot.ts, read by the server once the prompt is done.
  */
 import { DataError } from "../platform/errors.ts";
-import { largestIds, logSumExp } from "./samplers.ts";
-import type { TokenProbability } from "./writer.ts";
+import { largestIds, logSumExp, type TokenProbability } from "./samplers.ts";
 
 /** A token of the prompt. */
 export interface PromptToken {

@@ -265,6 +265,12 @@ export function sampleToken(
   return drawToken(candidatesOf(logits, options), random);
 }
 
+export interface TokenProbability {
+  id: number;
+  /** ln of the probability that the model gives it, whatever the sampling settings, in nats. */
+  logProbability: number;
+}
+
 /** ln of the sum of exp(logits), in float64: what turns logits into log-probabilities. */
 export function logSumExp(logits: Float32Array): number {
   let largest = Number.NEGATIVE_INFINITY;

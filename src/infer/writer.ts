@@ -11,7 +11,15 @@ import type { Engine } from "./engine.ts";
 import type { MatcherState } from "./grammar/matcher.ts";
 import type { Grammar, TokenGrammar } from "./grammar/token-mask.ts";
 import { PromptScores } from "./prompt-scores.ts";
-import { checkSampling, largestIds, logSumExp, pickSampling, type SamplingOptions, sampleToken } from "./samplers.ts";
+import {
+  checkSampling,
+  largestIds,
+  logSumExp,
+  pickSampling,
+  type SamplingOptions,
+  sampleToken,
+  type TokenProbability,
+} from "./samplers.ts";
 import { withStartToken } from "./start-token.ts";
 import { createStopStrings, type StopStrings } from "./stop-strings.ts";
 import { createTextStream, type TextStream } from "./text-stream.ts";
@@ -57,12 +65,6 @@ export interface GenerateOptions extends Partial<SamplingOptions> {
   signal?: AbortSignal;
   /** For the report's times; without it they are null. */
   clock?: Clock;
-}
-
-export interface TokenProbability {
-  id: number;
-  /** ln of the probability that the model gives it, whatever the sampling settings, in nats. */
-  logProbability: number;
 }
 
 export interface GeneratedToken extends TokenProbability {

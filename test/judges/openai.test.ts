@@ -100,6 +100,22 @@ judge("completions, whole and streamed, models and embeddings", async () => {
   expect(data[0].embedding[0]).toBeCloseTo(98 / Math.hypot(98, 1), 6);
 });
 
+judge("an echoed prompt with log-probabilities, reasoning_effort, embeddings of token ids", async () => {
+  const serving = await serveAlphabet();
+  const client = await clientFor(await serving.url());
+  const asked = { model: "alphabet", prompt: [[97, 98, 99]], echo: true, logprobs: 1, max_tokens: 0, temperature: 0 };
+  const { choices } = await client.completions.create(asked);
+  expect(choices[0].text).toBe("abc");
+  expect(choices[0].logprobs.tokens).toEqual(["a", "b", "c"]);
+  expect(choices[0].logprobs.token_logprobs).toEqual([null, ...new Array(2).fill(expect.closeTo(Math.log(0.8), 5))]);
+  expect(choices[0].logprobs.top_logprobs[0]).toBeNull();
+  const chat = { model: "alphabet", messages, temperature: 0, max_tokens: 2, reasoning_effort: "low" };
+  expect((await client.chat.completions.create(chat)).choices[0].message.content).toBe("ab");
+  const { data } = await client.embeddings.create({ model: "alphabet", input: [[98], [97, 99]] });
+  expect(data[0].embedding[0]).toBeCloseTo(98 / Math.hypot(98, 1), 6);
+  expect(data).toHaveLength(2);
+});
+
 judge("errors are the client's classes; a stream that is left frees its slot", async () => {
   const serving = await serveAlphabet({ apiKeys: ["right"] });
   const url = await serving.url();

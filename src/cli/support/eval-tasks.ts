@@ -224,7 +224,7 @@ function openOnDemand(path: string, options: Options): Models {
     close();
     const opened = await openForWriting(path, options);
     const { folder, step, config, backend, kind } = opened;
-    models.about = about(folder, step, config.variant, backend, kind);
+    models.about = about(folder, step, config.variant, backend, kind, config.contextLength);
     open = { kind: "engine", opened };
     return opened;
   };
@@ -241,7 +241,14 @@ function openOnDemand(path: string, options: Options): Models {
       if (open?.kind !== "model") {
         close();
         const opened = await openModel(path, options);
-        models.about = about(opened.folder, opened.step, opened.config.variant, opened.runtime.backend, "float");
+        models.about = about(
+          opened.folder,
+          opened.step,
+          opened.config.variant,
+          opened.runtime.backend,
+          "float",
+          opened.config.contextLength,
+        );
         open = { kind: "model", opened };
       }
       const { opened } = open;
@@ -258,7 +265,8 @@ const about = (
   variant: string,
   { name, isa, threads }: { name: string; isa: string; threads: number },
   engine: string,
-) => ({ checkpoint: folder, step, variant, engine, backend: { name, isa, threads } });
+  context_length: number,
+) => ({ checkpoint: folder, step, variant, context_length, engine, backend: { name, isa, threads } });
 
 /** Shows how far a task is, its rate, and the time left. */
 function reporter(name: string, progress: ProgressLine, now: () => number) {
@@ -318,6 +326,7 @@ async function writeSamples({ logSamples }: Options, { result, samples }: TaskOu
 
 async function report(options: Options, { about: model }: Models, ran: readonly TaskOutcome[], elapsedMs: number) {
   const { toHarnessResults } = await import("../../eval/index.ts");
+  const { packageVersion, systemClock } = await import("../../platform/system.ts");
   const results = ran.map(({ result }) => result);
   if (options.json || options.output !== undefined) {
     const harness = toHarnessResults(
@@ -328,6 +337,12 @@ async function report(options: Options, { about: model }: Models, ran: readonly 
         limit: options.limit ?? null,
         fewshot_seed: options.fewshotSeed,
         start_token: options.startToken,
+      },
+      {
+        startedSeconds: (systemClock.epochMs() - elapsedMs) / 1000,
+        elapsedSeconds: elapsedMs / 1000,
+        commit: packageVersion().commit,
+        contextLength: typeof model?.context_length === "number" ? model.context_length : null,
       },
     );
     const json = `${JSON.stringify(harness, null, 2)}\n`;
