@@ -81,7 +81,7 @@ export const entries: readonly Entry[] = [
   },
   {
     name: "sensitivity",
-    summary: "what each layer's quantization costs; budgets",
+    summary: "what each layer's quantization costs; mixed precision",
     load: async () => (await import("./sensitivity.ts")).sensitivityCommand(),
   },
   {

@@ -226,8 +226,17 @@ test("the summary's loss by epoch is the mean over its targets, skipped steps le
 
 test("TensorBoard gets the numbers of a line under their names, in a file of its own", async () => {
   expect(flatten({ step: 3, loss: 1, layers: { "a.b": { zero: 0.5 } }, note: "x", none: null })).toEqual({
-    loss: 1,
+    "train/loss": 1,
     "layers/a.b/zero": 0.5,
+  });
+  expect(flatten({ step: 3, losses: { "next-token": 1 }, weights_flipped: 2 })).toEqual({
+    "train/losses/next-token": 1,
+    "train/weights_flipped": 2,
+  });
+  expect(flatten({ step: 3, val_loss: 1, val_ppl: 2, bits_per_byte: null, total_tokens: 5 })).toEqual({
+    "val/loss": 1,
+    "val/ppl": 2,
+    "val/total_tokens": 5,
   });
   const folder = temporaryFolder();
   const callback = tensorboard(folder, steppingClock(), { host: "host", pid: 7 });
@@ -239,5 +248,5 @@ test("TensorBoard gets the numbers of a line under their names, in a file of its
   expect(name).toBe("events.out.tfevents.1700000000.host.7");
   const bytes = readFileSync(join(folder, name), "latin1");
   expect(bytes).toContain("brain.Event:2");
-  expect(bytes).toContain("loss");
+  expect(bytes).toContain("train/loss");
 });

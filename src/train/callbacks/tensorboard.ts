@@ -1,5 +1,6 @@
 /**
- * A TensorBoard event file beside scalars.jsonl, with the same names: `tensorboard --logdir runs` shows them. Each process
+ * A TensorBoard event file beside scalars.jsonl, with the same names in groups: train/ (a step's line), val/ (an evaluation's,
+ * where val_loss is val/loss) and layers/. `tensorboard --logdir runs` shows all runs, a run's own folder that run. Each process
  * that works on a run writes a file of its own; TensorBoard reads a folder's files as one run, and steps that a resume
  * did again have the same values twice.
  */
@@ -28,13 +29,21 @@ export function tensorboard(folder: string, clock: Clock, writer: { host: string
   };
 }
 
-/** { loss: 1, layers: { a: { zero: 2 } } } to { "loss": 1, "layers/a/zero": 2 }; what is no number is left out. */
+/**
+ * { loss: 1, layers: { a: { zero: 2 } } } to { "train/loss": 1, "layers/a/zero": 2 }, and an evaluation's { val_loss: 1 } to
+ * { "val/loss": 1 }; what is no number is left out.
+ */
 export function flatten(line: ScalarLine): Record<string, number> {
   const scalars: Record<string, number> = {};
+  const evaluated = "val_loss" in line;
+  const tagOf = (key: string) => {
+    if (key === "layers") return key;
+    return evaluated ? `val/${key.replace(/^val_/, "")}` : `train/${key}`;
+  };
   const walk = (value: unknown, tag: string) => {
     if (typeof value === "number") scalars[tag] = value;
     else if (typeof value === "object" && value !== null)
-      for (const [key, inner] of Object.entries(value)) walk(inner, tag === "" ? key : `${tag}/${key}`);
+      for (const [key, inner] of Object.entries(value)) walk(inner, tag === "" ? tagOf(key) : `${tag}/${key}`);
   };
   const { step: _, ...rest } = line;
   walk(rest, "");
