@@ -16,7 +16,7 @@ const defaultTokens = 2 ** 12;
 
 export function analyzeCommand(): Command {
   const command = new Command("analyze")
-    .summary("the quantization error of each layer, followed through the network")
+    .summary("quantization errors, followed from layer to layer")
     .description(
       "Measures on a text the error of each layer's weights and input, what each layer adds to the error of the last layer's states, and how far the logits are from those of the same latent weights in float.",
     );

@@ -80,7 +80,7 @@ export const entries: readonly Entry[] = [
   },
   {
     name: "sensitivity",
-    summary: "what each layer's quantization costs; mixed precision in a budget",
+    summary: "what each layer's quantization costs; budgets",
     load: async () => (await import("./sensitivity.ts")).sensitivityCommand(),
   },
   {
@@ -115,7 +115,7 @@ export const entries: readonly Entry[] = [
   },
   {
     name: "analyze",
-    summary: "the quantization error of each layer, followed through the network",
+    summary: "quantization errors, followed from layer to layer",
     load: async () => (await import("./analyze.ts")).analyzeCommand(),
   },
   {

@@ -24,7 +24,7 @@ const defaultTokens = 2 ** 14;
 
 export function sensitivityCommand(): Command {
   const command = new Command("sensitivity")
-    .summary("what each layer's quantization costs; mixed precision in a budget")
+    .summary("what each layer's quantization costs; budgets")
     .description(
       "Measures on a text how much the loss rises when one layer alone is quantized, and falls when one alone is put back to float, with standard errors; scores by gradients beside them. With a budget, chooses the layers to keep in int8 or float and writes them as an overrides file.",
     );
