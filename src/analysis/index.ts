@@ -4,6 +4,7 @@ export type { AuditCheck, Verdict } from "./audit-judges.ts";
 export * from "./calibration/index.ts";
 export { bitsPerWeight, type CompactFileMeasurement, type CompactLayer, measureCompactFile } from "./compact-file.ts";
 export type { LossOfSample, Measured, SampleOptions } from "./sample.ts";
+export * from "./diagnosis/index.ts";
 export * from "./errors/index.ts";
 export * from "./sensitivity/index.ts";
 export { measureSize, type SizeMeasurement } from "./size.ts";

@@ -39,7 +39,7 @@ error of the states behind the last layer, and all of them add up to the error o
 Examples:
   bitnet analyze runs/a --data held-out.txt
   bitnet analyze runs/a --data held-out.txt --json
-  bitnet analyze runs/a --data held-out.txt --compare runs/b runs/a/checkpoints/step-000100
+  bitnet analyze runs/a --data held-out.txt --compare runs/b runs/a/checkpoints/step_000100
   bitnet analyze runs/full --data held-out.txt --quantizer twn`,
     )
     .action(run);

@@ -124,6 +124,11 @@ export const entries: readonly Entry[] = [
     summary: "quantization errors of layers, followed through the network",
     load: async () => (await import("./analyze.ts")).analyzeCommand(),
   },
+  {
+    name: "diagnose",
+    summary: "what is wrong with a training run, why, and what to do",
+    load: async () => (await import("./diagnose.ts")).diagnoseCommand(),
+  },
 ];
 
 const help = `
