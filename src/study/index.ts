@@ -10,6 +10,20 @@ export {
   type TrialEvent,
 } from "./run.ts";
 export {
+  createHalving,
+  type Dimension,
+  firstRung,
+  gridPoints,
+  type Halving,
+  parseDimension,
+  randomPoint,
+  type SearchPoint,
+  type SearchSpace,
+  type SearchTrial,
+  type SearchValue,
+  tpePoint,
+} from "./search/index.ts";
+export {
   type Arm,
   checkStudyFile,
   type Group,
