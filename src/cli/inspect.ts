@@ -314,9 +314,13 @@ function shapes({ parameters, layers, config }: ModelDescription): string {
 function kindOf(role: ParameterInfo["role"], { tiedHead }: ModelConfig): string {
   if (role === "embedding") return tiedHead ? "float, embedding and head" : "float, embedding";
   if (role === "head") return "float, head";
-  return { ternary: "ternary", linear: "float", norm: "float, gain", quantizer: "float, learned by the quantizer" }[
-    role
-  ];
+  return {
+    ternary: "ternary",
+    linear: "float",
+    norm: "float, gain",
+    quantizer: "float, learned by the quantizer",
+    objective: "float, of an objective",
+  }[role];
 }
 
 function memory({ training: t, inference: i, layers }: ModelDescription, optimizerState: string): string {

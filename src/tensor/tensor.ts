@@ -59,8 +59,8 @@ export class Tensor implements NDArray {
   }
 }
 
-/** What a parameter is for: decides decay, quantisation and what is reported. */
-export type ParameterRole = "embedding" | "head" | "norm" | "ternary" | "linear" | "quantizer";
+/** What a parameter is for: decides decay, quantisation and what is reported. "objective": what a loss trains beside the model. */
+export type ParameterRole = "embedding" | "head" | "norm" | "ternary" | "linear" | "quantizer" | "objective";
 
 /** A trained tensor with its gradient. Lives until the model is disposed. */
 export class Parameter {

@@ -216,7 +216,7 @@ function createProjection(runtime: Runtime, shape: readonly [number, number], se
   const values = new Float32Array(shape[0] * shape[1]);
   createRandom(seed).fillNormal(values, 1 / Math.sqrt(shape[1]));
   const { storage } = runtime.upload(shape, "f32", values);
-  return new Parameter("distillation.projection.weight", "linear", new Tensor(shape, "f32", storage, true));
+  return new Parameter("distillation.projection.weight", "objective", new Tensor(shape, "f32", storage, true));
 }
 
 /** Blocks of student and teacher, from 0. @throws UsageError for one that is not there */

@@ -19,7 +19,7 @@ import {
   optimizerStateBytes,
 } from "../optimizers.ts";
 
-type Role = Exclude<ParameterRole, "quantizer">;
+type Role = Exclude<ParameterRole, "quantizer" | "objective">;
 const shapes: Record<Role, readonly number[]> = {
   embedding: [6, 4],
   head: [6, 4],
@@ -231,4 +231,20 @@ test("Muon's state is a momentum of block matrices and moments of the rest, and 
   const live = runtime.backend.stats.liveBytes;
   optimizer.step({ learningRate: 1 });
   expect(runtime.backend.stats.liveBytes).toBe(live);
+});
+
+test("Muon leaves what an objective trains to AdamW, and it decays", async () => {
+  const { runtime } = setUp();
+  const make = (role: ParameterRole) => {
+    const { storage } = runtime.upload([4, 8], "f32", new Float32Array(32).fill(1));
+    const parameter = new Parameter("distillation.projection.weight", role, new Tensor([4, 8], "f32", storage, true));
+    runtime.backend.upload(parameter.gradient.buffer, new Float32Array(32));
+    parameter.hasGradient = true;
+    return parameter;
+  };
+  const projection = make("objective");
+  const optimizer = createOptimizer(runtime, [projection], { kind: "muon", learningRate: 0.1, weightDecay: 0.5 });
+  expect(optimizer.state.map(({ name }) => name)).toEqual([`m.${projection.name}`, `v.${projection.name}`]);
+  await optimizer.step({ learningRate: 0.1, weightDecay: 0.5, gradientScale: 1 });
+  expect((await runtime.readFloats(projection.tensor))[0]).toBeCloseTo(0.95, 6);
 });

@@ -1,5 +1,5 @@
 /**
- * Muon for the matrices of the blocks, AdamW for everything else: embedding, head, norms (Jordan et al., "Muon: An optimizer
+ * Muon for the matrices of the blocks, AdamW for everything else: embedding, head, norms, projections of objectives (Jordan et al., "Muon: An optimizer
  * for hidden layers in neural networks", 2024). A block matrix moves by its momentum, orthogonalized; its arithmetic is in
  * ops/muon.
  *

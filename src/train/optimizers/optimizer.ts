@@ -6,7 +6,7 @@
  * Beside that: learning rate and decay multiplied for some parameters (`multipliers`), and latent weights of ternary layers
  * clipped after the update (`latentClip`), which every optimizer of assembleOptimizer has.
  *
- * The role of a parameter decides its decay: block matrices ("ternary", "linear") decay, norms and what quantizers
+ * The role of a parameter decides its decay: block matrices ("ternary", "linear") and what an objective trains decay, norms and what quantizers
  * learn never do, embedding and head only with `decayEmbeddings` (decay on embeddings and norms is a known mistake; PyTorch's fixtures want it).
  */
 import { z } from "zod";
@@ -133,7 +133,7 @@ export interface DecaySettings {
 
 function decays(role: ParameterRole, decayEmbeddings: boolean): boolean {
   if (role === "embedding" || role === "head") return decayEmbeddings;
-  return role === "ternary" || role === "linear";
+  return role === "ternary" || role === "linear" || role === "objective";
 }
 
 /** One parameter's state: tensors under the prefix that stands before its name, in the order in which they are listed. */
