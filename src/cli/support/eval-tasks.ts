@@ -87,7 +87,9 @@ export function addTaskOptions(command: Command): Command {
     .option("--seed <n>", "humaneval: of writing", wholeNumber(0), 1234)
     .option("--program-seconds <n>", "humaneval: of the processor for a program", wholeNumber(1), 20)
     .option("--program-memory <MiB>", "humaneval: of a program", wholeNumber(64), 1024)
-    .addOption(new Option("--python <path>").argParser(refusePython).hideHelp());
+    .addOption(
+      new Option("--python <path>", "no longer there: programs run in WebAssembly").argParser(refusePython).hideHelp(),
+    );
 }
 
 type Options = TaskOptions & { task: string[] };
