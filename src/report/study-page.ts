@@ -51,7 +51,7 @@ export function studyPage(study: SavedStudy, { createdMs, title }: { createdMs: 
     title: title ?? `Study: ${study.name}`,
     createdMs,
     // Nine columns: a phone shows them row by row, and a page lets long cells break.
-    moreStyles: `${recordStyles}@media (min-width:701px){.records .number{white-space:normal}}`,
+    moreStyles: `${recordStyles}@media (min-width:701px){.records .number{white-space:normal}.records th,.records td{overflow-wrap:normal}}`,
     sections: [
       about ? `<section><p>${e(about)}</p></section>` : "",
       `<section><h2>Arms</h2>${records(
