@@ -1,6 +1,6 @@
 // Weights to 4 bits in blocks of 32, as values. See index.ts; the definition is in reference.ts.
-#include "native/half.h"
-#include "native/simd.h"
+#include "../../../native/half.h"
+#include "../../../native/simd.h"
 
 namespace bitnet::ISA_NS {
 

@@ -1,5 +1,6 @@
 // Ternary weights by a learned scale, and its gradient. See index.ts; the definition is in reference.ts. Bound by memory.
 #include "native/simd64.h"
+#include "native/ternary-codes.h"
 
 namespace bitnet::ISA_NS {
 
@@ -21,7 +22,7 @@ KERNEL(learned_scale_quant) {
   const Range mine = call.split(call.size(0), 16);
   for (size_t i = mine.begin; i < mine.end; i += kLanes) {
     const VF t = part_of(w + i, mine.end - i) / divisor * factor;
-    const VI c = splat(1) - (t > splat(0.5f)) + (t < splat(-0.5f));
+    const VI c = ternary_code(t);
     if (i + kLanes <= mine.end) store_u8(codes + i, c);
     else
       for (size_t j = 0; i + j < mine.end; j++) codes[i + j] = static_cast<uint8_t>(c[j]);

@@ -1,5 +1,6 @@
 // Ternary weight codes and their scale, the median magnitude. The definition is in reference.ts.
 #include "native/simd.h"
+#include "native/ternary-codes.h"
 
 namespace bitnet::ISA_NS {
 
@@ -66,21 +67,7 @@ KERNEL(median_quant) {
   float median;
   __builtin_memcpy(&median, &found, 4);
   if (!finite) median = __builtin_nanf("");
-  // NaN stays NaN: max() would drop it.
-  const float s = !clamp ? median + eps : median < eps ? eps : median;
-  const VF divisor = splat(s), factor = splat(1.0f / s);
-  const auto code_of = [](VF x) { return splat(1) - (x > splat(0.5f)) + (x < splat(-0.5f)); };
-  const Range own = call.split(size, 16);
-  size_t i = own.begin;
-  for (; i + kLanes <= own.end; i += kLanes) {
-    const VF v = load(w + i);
-    store_u8(codes + i, code_of(clamp ? v * factor : v / divisor));
-  }
-  if (i < own.end) {
-    const VF v = load_part(w + i, own.end - i);
-    const VI c = code_of(clamp ? v * factor : v / divisor);
-    for (size_t j = 0; i + j < own.end; j++) codes[i + j] = static_cast<uint8_t>(c[j]);
-  }
+  const float s = ternary_codes(w, codes, call.split(size, 16), median, clamp, eps);
   if (call.thread == 0) scale[0] = s;
 }
 

@@ -8,7 +8,7 @@
  * the two in the middle, as PyTorch's `median` takes it: always one of the magnitudes, so that it is exact and the same on every
  * backend. The slow definition: kernel.cc must equal it, to the bit.
  */
-import type { ScaleRule } from "../weight-quant/reference.ts";
+import { codesOfScale, type ScaleRule } from "../weight-quant/reference.ts";
 
 /**
  * @param w     [N, K]
@@ -25,13 +25,5 @@ export function quantizeByMedian(
   const magnitudes = w.map(Math.abs).sort(); // of numbers, NaN last
   const middle = magnitudes[(magnitudes.length - 1) >> 1];
   const median = Number.isFinite(magnitudes.at(-1)) ? middle : Number.NaN;
-  const e = Math.fround(eps);
-  // Math.max keeps NaN.
-  const s = rule === "add" ? Math.fround(median + e) : Math.max(median, e);
-  const inverse = Math.fround(1 / s);
-  scale[0] = s;
-  for (let i = 0; i < w.length; i++) {
-    const t = Math.fround(rule === "add" ? w[i] / s : w[i] * inverse);
-    codes[i] = t > 0.5 ? 2 : t < -0.5 ? 0 : 1;
-  }
+  codesOfScale(w, codes, scale, median, rule, eps);
 }

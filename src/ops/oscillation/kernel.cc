@@ -1,6 +1,7 @@
 // Oscillating codes, tracked and fixed. See index.ts; the definition, and what the flags mean, is in reference.ts. Bound by
 // memory (27 bytes a weight).
 #include "../../../native/simd.h"
+#include "../../../native/ternary-codes.h"
 
 namespace bitnet::ISA_NS {
 
@@ -30,7 +31,7 @@ INLINE void track_codes(VF& weight, VI code, VI& flags, VF& frequency, VF& mean,
   mean = select(was_fixed, mean, fma(keep, mean, take * to_float(code - 1)));
   const VI fixes = (frequency > threshold) & ~was_fixed;
   const VI fixed = was_fixed | fixes;
-  const VI rounded = splat(1) - (mean > splat(0.5f)) + (mean < splat(-0.5f));
+  const VI rounded = ternary_code(mean);
   const VI fixed_code = select(was_fixed, (flags >> 5) & 3, rounded);
   const VI tracked = code | select(changed, now, before) << 2 | (fixes & (16 | rounded << 5));
   flags = select(was_fixed, flags, tracked);

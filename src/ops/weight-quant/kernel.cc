@@ -1,10 +1,8 @@
 // Ternary weight codes and their scale (absmean). The definition is in reference.ts.
 #include "native/simd64.h"
+#include "native/ternary-codes.h"
 
 namespace bitnet::ISA_NS {
-
-// codes = 1 + (t > 0.5) - (t < -0.5), which is 1 + clip(round half to even(t)); 1 where t is NaN.
-INLINE VI code_of(VF t) { return splat(1) - (t > splat(0.5f)) + (t < splat(-0.5f)); }
 
 // w [size] float32 -> codes [size] 0, 1 or 2, scale [1]. rule 0: s = mean|w| + eps and t = w / s; rule 1: s =
 // max(mean|w|, eps) and t = w · (1 / s).
@@ -35,18 +33,7 @@ KERNEL(weight_quant) {
   for (int t = 0; t < call.threads; t++) total += call.shared<double>()[t];
 
   const float mean = static_cast<float>(total / static_cast<double>(size));
-  // NaN stays NaN: max() would drop it.
-  const float s = !clamp ? mean + eps : mean < eps ? eps : mean;
-  const VF divisor = splat(s), factor = splat(1.0f / s);
-  for (i = mine.begin; i + kLanes <= mine.end; i += kLanes) {
-    const VF v = load(w + i);
-    store_u8(codes + i, code_of(clamp ? v * factor : v / divisor));
-  }
-  if (i < mine.end) {
-    const VF v = load_part(w + i, mine.end - i);
-    const VI c = code_of(clamp ? v * factor : v / divisor);
-    for (size_t j = 0; i + j < mine.end; j++) codes[i + j] = static_cast<uint8_t>(c[j]);
-  }
+  const float s = ternary_codes(w, codes, mine, mean, clamp, eps);
   if (call.thread == 0) scale[0] = s;
 }
 

@@ -26,9 +26,21 @@ export function quantizeWeights(
   let sum = 0;
   for (const value of w) sum += Math.abs(value);
   const mean = Math.fround(sum / w.length);
+  codesOfScale(w, codes, scale, mean, rule, eps);
+}
+
+/** Scale and codes from the level (the mean of |w|, or another measure of it), by the rules above. */
+export function codesOfScale(
+  w: Float32Array,
+  codes: Uint8Array,
+  scale: Float32Array,
+  level: number,
+  rule: ScaleRule,
+  eps: number,
+): void {
   const e = Math.fround(eps);
   // Math.max keeps NaN.
-  const s = rule === "add" ? Math.fround(mean + e) : Math.max(mean, e);
+  const s = rule === "add" ? Math.fround(level + e) : Math.max(level, e);
   const inverse = Math.fround(1 / s);
   scale[0] = s;
   for (let i = 0; i < w.length; i++) {
