@@ -137,6 +137,7 @@ describe("refusals", () => {
     expect(() => resolve(tiny, "--optimizer.learningrate", "1")).toThrow(/did you mean "--optimizer.learningRate"/);
     expect(() => resolve(tiny, "--learningRate", "1")).toThrow(/did you mean "--optimizer.learningRate"/);
     expect(() => resolve(tiny, "--stepz", "1")).toThrow(/did you mean "--(train.)?steps"/);
+    expect(() => resolve({ preset: "tiny", optimzer: {} } as RunConfigPatch)).toThrow(/did you mean "optimizer"/);
     expect(() => resolve(tiny, "--qqqqq", "1")).toThrow(/sections are: preset, recipe, model/);
   });
 

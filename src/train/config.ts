@@ -361,14 +361,17 @@ function allPaths(whole: RunConfigSchema): string[] {
 }
 
 function suggestion(wanted: string, known: readonly string[], dashes: string): string {
+  const [first] = wanted.split(".");
   const last = wanted.split(".").at(-1)!;
+  const sections = Object.keys(runConfigSchema().shape);
   // `--learningRate` means `--optimizer.learningRate`: a right name in the wrong place comes before a near spelling.
   const misplaced = known.filter((path) => path.split(".").at(-1) === last);
   const found =
-    misplaced[0] ?? nearest(wanted, known) ?? known.find((path) => nearest(last, [path.split(".").at(-1)!]));
-  return found
-    ? `; did you mean "${dashes}${found}"?`
-    : `; sections are: ${Object.keys(runConfigSchema().shape).join(", ")}`;
+    misplaced[0] ??
+    nearest(wanted, known) ??
+    known.find((path) => nearest(last, [path.split(".").at(-1)!])) ??
+    (sections.includes(first) ? undefined : nearest(first, sections));
+  return found ? `; did you mean "${dashes}${found}"?` : `; sections are: ${sections.join(", ")}`;
 }
 
 /** A word of the command line as the schema wants it: as YAML reads it, else as it is, else a list at its commas. */

@@ -100,7 +100,9 @@ export {
   type ScheduledValues,
   scheduleKeys,
 } from "./schedules.ts";
-export { plannedConfig, type ReadyRun, type TrainOptions, type TrainReport, train } from "./train.ts";
+export { plannedConfig, type RunChoice } from "./choose-run.ts";
+export type { ReadyRun } from "./record-run.ts";
+export { type TrainOptions, type TrainReport, train } from "./train.ts";
 export type { TrainingData } from "./training-data.ts";
 export type { ModelBatch, TernaryLayer, TrainableModel } from "./trainable-model.ts";
 export {

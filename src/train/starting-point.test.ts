@@ -11,7 +11,8 @@ import { saveModelFolder } from "../checkpoint/index.ts";
 import { Runtime } from "../tensor/index.ts";
 import { trainCharacters } from "../tokenizer/index.ts";
 import type { RunConfigPatch } from "./config-schema.ts";
-import { plannedConfig, type TrainOptions, type TrainReport, train } from "./train.ts";
+import { plannedConfig } from "./choose-run.ts";
+import { type TrainOptions, type TrainReport, train } from "./train.ts";
 
 const root = mkdtempSync(join(tmpdir(), "bitnet-from-"));
 afterAll(() => rmSync(root, { recursive: true }));

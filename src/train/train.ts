@@ -16,40 +16,23 @@ import { type BatchFeed, openFeed, prefetchFeed, type SourceUse } from "../data/
 import { Transformer } from "../model/index.ts";
 import type { Precision } from "../ops/op.ts";
 import { FormatError, UsageError } from "../platform/errors.ts";
-import { writeAtomically } from "../platform/files.ts";
 import type { FolderLock } from "../platform/lock.ts";
 import { createRandom } from "../platform/random.ts";
-import { show } from "../platform/show.ts";
-import {
-  type Clock,
-  describeMachine,
-  packageVersion,
-  peakResidentBytes,
-  processName,
-  residentBytes,
-  systemClock,
-} from "../platform/system.ts";
-import { type Parameter, Runtime } from "../tensor/index.ts";
-import { formatTokenizerJson, loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
+import { type Clock, peakResidentBytes, processName, residentBytes, systemClock } from "../platform/system.ts";
+import { Runtime } from "../tensor/index.ts";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/index.ts";
 import { createCallbacks } from "./callbacks.ts";
 import { checkpoints } from "./callbacks/checkpoints.ts";
 import { earlyStopping } from "./callbacks/early-stopping.ts";
 import { evaluation } from "./callbacks/evaluation.ts";
-import { metrics, shareOfTernary } from "./callbacks/metrics.ts";
+import { metrics } from "./callbacks/metrics.ts";
 import { type SampleText, samples } from "./callbacks/samples.ts";
 import { scalarsFile } from "./callbacks/scalars-file.ts";
 import { type Summary, summary } from "./callbacks/summary.ts";
 import { tensorboard } from "./callbacks/tensorboard.ts";
-import {
-  type ConfigLayer,
-  configToYaml,
-  type DerivedRun,
-  checkProgressive,
-  deriveRun,
-  resolveConfig,
-} from "./config.ts";
-import type { RunConfig, RunConfigPatch } from "./config-schema.ts";
-import { changedSettings } from "./changed-settings.ts";
+import { type ConfigLayer, checkProgressive, deriveRun } from "./config.ts";
+import type { RunConfig } from "./config-schema.ts";
+import { chooseRun, layersOf, namedPreset, type RunChoice } from "./choose-run.ts";
 import { checkDataFiles, prepareTrainingData } from "./corpus.ts";
 import type { Callback, StopReason, Training } from "./events.ts";
 import { beTaught, sameTeacher, sizedByTeacher, type Teaching, tokenizerOfTeacher } from "./distillation/teaching.ts";
@@ -59,72 +42,25 @@ import { createObjectives } from "./objectives.ts";
 import { besideTeacher, distillationObjectives } from "./objectives/distillation.ts";
 import type { WeightedObjective } from "./objectives/weighted.ts";
 import { createOptimizer, type NamedTensor, type Optimizer, withParameters } from "./optimizers.ts";
-import {
-  findResumePoint,
-  lockRun,
-  makeRunFolder,
-  newRunFolder,
-  nextOrder,
-  type ResumePoint,
-  type RunMeta,
-  readMeta,
-  readRunConfig,
-  runPaths,
-  type Session,
-  writeMeta,
-} from "./run-folder.ts";
+import { lockRun, makeRunFolder, type ResumePoint, runPaths } from "./run-folder.ts";
 import { readTrainingState } from "./saved-state.ts";
 import { checkStart, type StartingPoint, startingPoint, startTokenizer } from "./starting-point.ts";
 import { checkOpened, openBackend, type OpenedRuns } from "./opened-runs.ts";
+import { countParameters, type ReadyRun, recordRun } from "./record-run.ts";
 import { runTraining } from "./trainer.ts";
 import type { TrainingData } from "./training-data.ts";
 
-export interface TrainOptions {
-  /** A preset's name, and differences from it; or the layers of `resolveConfig`. */
-  config: string | RunConfigPatch | readonly ConfigLayer[];
-  /** The run's folder; absent: a new one in `runsFolder`, named by preset, variant and time. */
-  runFolder?: string;
-  /** Where runs are. Default "runs". */
-  runsFolder?: string;
-  /**
-   * Begin from the weights, tokenizer and model config of a model folder, a checkpoint or a run instead of from random
-   * ones. Where the run is resumed, it goes on from its own.
-   */
-  from?: string;
-  /** Go on with a run: "auto" (`runFolder`, or the newest in `runsFolder`), a run's folder, or a checkpoint in one. */
-  resume?: string;
+export interface TrainOptions extends RunChoice {
   /** A backend and text that the caller opened for several runs (opened-runs.ts), and closes; absent: opened here. */
   opened?: OpenedRuns;
   /** Makes the sampler of a model, where samples are wanted: infer/ is not known here. */
   sampler?: (parts: { model: Transformer; tokenizer: Tokenizer; runtime: Runtime }) => SampleText;
   /** More callbacks, told after metrics and those of `train.callbacks`, and before evaluation, samples and saving. */
   callbacks?: readonly Callback[];
-  /** Told what is being done before training begins, for people. */
-  onNote?: (text: string) => void;
   /** Told when everything is ready, before the first step. */
   onReady?: (run: ReadyRun) => void;
   /** Aborting it ends the run after the step under way, saved; before training, it throws the signal's reason. */
   signal?: AbortSignal;
-  clock?: Clock;
-}
-
-/** What is known before the first step. */
-export interface ReadyRun {
-  config: RunConfig;
-  derived: DerivedRun;
-  folder: string;
-  fromStep: number;
-  parameters: { total: number; ternary: number };
-  backend: { name: string; isa: string; threads: number; precision: Precision };
-  trainingTokens: number;
-  validationTokens: number;
-  /** Of a mixture: its sources, and what each has given when the run goes on. */
-  sources: readonly SourceUse[] | null;
-  /** Batches that a worker thread reads ahead; 0: none. */
-  prefetch: number;
-  /** The model under training and its tokenizer, for callbacks that ask it something; the run disposes of them. */
-  model: Transformer;
-  tokenizer: Tokenizer;
 }
 
 export interface TrainReport extends Pick<Summary, "epochs" | "elapsedMs" | "dataWaitMs" | "best"> {
@@ -235,20 +171,6 @@ async function trainLocked(options: TrainOptions, claim: (folder: string) => voi
   }
 }
 
-/**
- * The config that `train` would begin or go on with, without doing so: a model that it begins from, or the run that it goes on
- * with, has its part in it.
- *
- * @throws as `train`, for what can be seen before the text is read
- */
-export async function plannedConfig(options: TrainOptions): Promise<RunConfig> {
-  const { clock = systemClock, onNote = () => {} } = options;
-  const start = options.from === undefined ? null : await startingPoint(options.from, onNote);
-  const { config } = chooseRun(options, start?.layers ?? [], layersOf(options.config), clock, () => {});
-  if (start) checkStart(start, config);
-  return config;
-}
-
 /** One token for each character: where nobody asked for a vocabulary of some size, the model has that of the text. */
 function sizedByCharacters(
   config: RunConfig,
@@ -272,65 +194,6 @@ const prefetchPrepared = 4;
 function openTrainingFeed({ data }: RunConfig, corpus: TrainingData): { feed: BatchFeed; ahead: number } {
   const ahead = data.prefetch === "auto" ? (corpus.prepared ? prefetchPrepared : 0) : data.prefetch;
   return { ahead, feed: ahead > 0 ? prefetchFeed(corpus.feed, ahead) : openFeed(corpus.feed) };
-}
-
-function layersOf(config: TrainOptions["config"]): readonly ConfigLayer[] {
-  if (typeof config === "string") return [{ from: "config", patch: { preset: config } }];
-  return Array.isArray(config) ? config : [{ from: "config", patch: config as RunConfigPatch }];
-}
-
-const namedPreset = (layers: readonly ConfigLayer[]): string | undefined =>
-  layers.findLast(({ patch }) => patch.preset !== undefined)?.patch.preset;
-
-/** The run's folder and config: a new one's, or those of the run to go on with, under the layers given now. */
-function chooseRun(
-  { resume: wanted, runFolder, runsFolder = "runs" }: TrainOptions,
-  start: readonly ConfigLayer[],
-  asked: readonly ConfigLayer[],
-  clock: Clock,
-  claim: (folder: string) => void,
-): { config: RunConfig; resume: ResumePoint | null; folder: string; changes: string[] } {
-  const preset = namedPreset(asked);
-  const resume = wanted ? findResumePoint(wanted, { runFolder, parent: runsFolder, preset, claim }) : null;
-  if (!resume) {
-    if (wanted && preset === undefined && start.length === 0)
-      throw new UsageError(`there is no run in ${runFolder ?? runsFolder} to go on with; name a preset to begin one`);
-    const config = resolveConfig([...start, ...asked]);
-    checkProgressive(config);
-    const name = `${config.preset}-${config.model.variant}`;
-    return { config, resume, folder: runFolder ?? newRunFolder(runsFolder, name, clock.epochMs()), changes: [] };
-  }
-  const saved = readRunConfig(resume.folder);
-  if (preset !== undefined && preset !== saved.preset)
-    throw new UsageError(
-      `${resume.folder}: is a run of preset "${saved.preset}", but "${preset}" was asked for; leave the preset out, or begin a new run`,
-    );
-  const own: ConfigLayer = { from: runPaths(resume.folder).config, patch: saved, resolved: true };
-  // What a starting point says is of a new run: this one has its own.
-  const config = resolveConfig([own, ...asked]);
-  const before = resolveConfig([own]);
-  if (String(before.train.freeze) !== String(config.train.freeze))
-    throw new UsageError(
-      `${resume.folder}: froze [${before.train.freeze}], but train.freeze [${config.train.freeze}] was asked for; a run keeps what it freezes, begin a new one from its weights (--from)`,
-    );
-  checkProgressiveOnResume(resume.folder, before, config);
-  const { quantization } = before.model;
-  if (JSON.stringify(quantization) !== JSON.stringify(config.model.quantization))
-    throw new UsageError(
-      `${resume.folder}: trains with model.quantization ${show(quantization)}, but ${show(config.model.quantization)} was asked for; a run keeps its quantizers, begin a new one from its weights (--from)`,
-    );
-  return { config, resume, folder: resume.folder, changes: changedSettings(before, config) };
-}
-
-/** What is changed now must end quantized; a run that was begun before this was checked goes on as it is. */
-function checkProgressiveOnResume(folder: string, saved: RunConfig, config: RunConfig): void {
-  const stepsPerEpoch = readMeta(folder)?.derived?.stepsPerEpoch;
-  try {
-    checkProgressive(saved, stepsPerEpoch);
-  } catch {
-    return;
-  }
-  checkProgressive(config, stepsPerEpoch);
 }
 
 function choosePrecision(wanted: RunConfig["train"]["precision"], backend: Backend): Precision {
@@ -532,55 +395,3 @@ const tensorsOf = (callbacks: readonly Callback[], parts: Pick<Training, "runtim
 
 /** The newest up to this step: one beyond it is of a part of the run that was lost. */
 const checkpointBefore = (folder: string, step: number) => listCheckpoints(folder).findLast((c) => c.step <= step);
-
-function countParameters(parameters: readonly Parameter[]): ReadyRun["parameters"] {
-  const total = parameters.reduce((sum, { size }) => sum + size, 0);
-  return { total, ternary: Math.round(total * shareOfTernary(parameters)) };
-}
-
-/** Writes tokenizer.json, meta.json and config.yaml, the last making the folder a run. */
-function recordRun(ready: ReadyRun, corpus: TrainingData, clock: Clock, { onNote = () => {} }: TrainOptions): void {
-  const { config, derived, folder, fromStep } = ready;
-  const paths = runPaths(folder);
-  const { tokenizer, about, validation } = corpus;
-  const { backend: name, ...rest } = { ...ready.backend, backend: ready.backend.name };
-  const session: Session = {
-    startedMs: clock.epochMs(),
-    fromStep,
-    backend: name,
-    isa: rest.isa,
-    threads: rest.threads,
-    precision: rest.precision,
-    machine: describeMachine(),
-    ...packageVersion(),
-  };
-  const before = readMeta(folder);
-  const previous = before?.sessions.at(-1);
-  for (const key of ["backend", "isa", "threads", "precision"] as const)
-    if (fromStep > 0 && previous && previous[key] !== session[key])
-      onNote(
-        `the run began with ${key} ${previous[key]}, now it is ${session[key]}: losses may differ in their last bits`,
-      );
-  const { schedule: _, quantization: __, ...numbers } = derived;
-  const meta: RunMeta = {
-    format: "bitnet.ts run",
-    version: 1,
-    preset: config.preset,
-    createdMs: before?.createdMs ?? session.startedMs,
-    order: before ? before.order : nextOrder(folder),
-    parameters: ready.parameters,
-    derived: numbers,
-    tokenizer: { name: tokenizer.name, vocabSize: tokenizer.vocabSize, hash: tokenizer.hash },
-    data: {
-      identity: about.identity,
-      tokens: about.tokens,
-      documents: about.documents,
-      validationTokens: validation?.tokens ?? 0,
-      validation: validation?.source ?? "none",
-    },
-    sessions: [...(before?.sessions ?? []), session],
-  };
-  writeAtomically(paths.tokenizer, formatTokenizerJson(tokenizer.toJson()));
-  writeMeta(folder, meta);
-  writeAtomically(paths.config, configToYaml(config));
-}

@@ -85,22 +85,24 @@ export function hashOfModel(path: string): string {
   );
 }
 
-/**
- * Distillation compares probabilities token by token.
- *
- * @throws UsageError where the teacher's tokens are not the student's, or it cannot read a sequence
- */
+/** Distillation compares probabilities token by token. @throws UsageError where the teacher's tokens are not the student's */
+export function checkVocabulary({ name, tokenizer }: Teacher, student: Tokenizer): void {
+  const described = ({ name, vocabSize }: Tokenizer) => `${name}, ${vocabSize} tokens`;
+  const different = firstDifference(tokenizer, student);
+  if (different !== null)
+    throw new UsageError(
+      `distill.teacher ${name}: its vocabulary (${described(tokenizer)}) is not this run's (${described(student)}): token ${different} is ${show(tokenizer.tokenOf(different) ?? null)} there and ${show(student.tokenOf(different) ?? null)} here; train with the teacher's tokenizer (leave --tokenizer and tokenizer.kind out), or take another teacher`,
+    );
+}
+
+/** @throws UsageError as checkVocabulary, and where the teacher has other logits or cannot read a sequence */
 export function checkTeacher(
-  { name, model, tokenizer }: Teacher,
+  teacher: Teacher,
   student: { tokenizer: Tokenizer; vocabSize: number; sequence: number },
 ): void {
+  const { name, model } = teacher;
   const refuse = (what: string) => new UsageError(`distill.teacher ${name}: ${what}`);
-  const described = ({ name, vocabSize }: Tokenizer) => `${name}, ${vocabSize} tokens`;
-  const different = firstDifference(tokenizer, student.tokenizer);
-  if (different !== null)
-    throw refuse(
-      `its vocabulary (${described(tokenizer)}) is not this run's (${described(student.tokenizer)}): token ${different} is ${show(tokenizer.tokenOf(different) ?? null)} there and ${show(student.tokenizer.tokenOf(different) ?? null)} here; train with the teacher's tokenizer (leave --tokenizer and tokenizer.kind out), or take another teacher`,
-    );
+  checkVocabulary(teacher, student.tokenizer);
   if (model.config.vocabSize !== student.vocabSize)
     throw refuse(
       `it has ${model.config.vocabSize} logits, the student ${student.vocabSize}; set --model.vocabSize ${model.config.vocabSize}`,

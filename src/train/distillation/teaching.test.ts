@@ -10,6 +10,7 @@ import { loadModel } from "../../exchange/index.ts";
 import { readSafetensors } from "../../formats/safetensors.ts";
 import { UsageError } from "../../platform/errors.ts";
 import { Runtime } from "../../tensor/index.ts";
+import { formatTokenizerJson, trainCharacters } from "../../tokenizer/index.ts";
 import { resolveConfig } from "../config.ts";
 import type { RunConfigPatch } from "../config-schema.ts";
 import { readScalars } from "../scalars.ts";
@@ -223,6 +224,17 @@ test("refusals, one line each", async () => {
   await refused(
     { ...distill({}), data: { files: [other] }, tokenizer: { kind: "characters" } },
     /^distill\.teacher .*: its vocabulary \(.*\) is not this run's \(.*\): token \d+ is .* there and .* here/,
+  );
+  // A tokenizer that is named, larger than the teacher's vocabulary: told of the teacher, not of the model's size.
+  const named = join(root, "named.json");
+  writeFileSync(named, formatTokenizerJson((await trainCharacters(["abcdefghijklmnopqrstuvwxyz"])).tokenizer.toJson()));
+  await refused(
+    { ...distill({}), tokenizer: { file: named } },
+    /^distill\.teacher .*: its vocabulary \(.*\) is not this run's \(named.*\): token \d+/,
+  );
+  await refused(
+    distill({ teacher: join(root, "nowhere") }),
+    /nowhere: no such file or folder; expected a run, a checkpoint/,
   );
 });
 

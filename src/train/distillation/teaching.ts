@@ -7,13 +7,13 @@ import type { Transformer } from "../../model/index.ts";
 import { UsageError } from "../../platform/errors.ts";
 import { joinPath } from "../../platform/files.ts";
 import type { Runtime } from "../../tensor/index.ts";
-import type { Tokenizer } from "../../tokenizer/index.ts";
+import { loadTokenizer, type Tokenizer } from "../../tokenizer/index.ts";
 import type { ConfigLayer } from "../config.ts";
 import type { RunConfig } from "../config-schema.ts";
 import type { Callback } from "../events.ts";
 import type { TrainingData } from "../training-data.ts";
 import type { TeacherTargets } from "./targets.ts";
-import { checkTeacher, type Teacher } from "./teacher.ts";
+import { checkTeacher, checkVocabulary, type Teacher } from "./teacher.ts";
 import { teacherTargets } from "./write-targets.ts";
 
 export interface Teaching {
@@ -30,8 +30,10 @@ export function sizedByTeacher(config: RunConfig, layers: readonly ConfigLayer[]
 }
 
 /**
- * The teacher's tokenizer, where none is named, asked for by kind, or brought by prepared data: those are compared with it
- * afterwards.
+ * The tokenizer of a run with a teacher: the one that is named, compared with the teacher's; else the teacher's own. null: one is
+ * asked for by kind, or comes with prepared data, and is compared afterwards.
+ *
+ * @throws UsageError where the named one has another vocabulary; as loadTokenizer
  */
 export function tokenizerOfTeacher(
   { tokenizer, data }: RunConfig,
@@ -39,7 +41,12 @@ export function tokenizerOfTeacher(
   teacher: Teacher,
 ): Tokenizer | null {
   const paths = data.mixture ? data.mixture.sources.flatMap((source) => pathsOf(source)) : data.files;
-  const asked = tokenizer.file !== null || layers.some(({ patch }) => patch.tokenizer?.kind !== undefined);
+  if (tokenizer.file !== null) {
+    const named = loadTokenizer(tokenizer.file);
+    checkVocabulary(teacher, named);
+    return named;
+  }
+  const asked = layers.some(({ patch }) => patch.tokenizer?.kind !== undefined);
   return asked || paths.some(isDataset) ? null : teacher.tokenizer;
 }
 
