@@ -174,7 +174,10 @@ export function checkTensors(
 
 /** @throws FileError, UsageError where `path` is no folder with a model in it */
 export function checkModelFolder(path: string): void {
-  if (!exists(path)) throw new FileError(`${path}: no such file or folder; expected a checkpoint folder`);
+  if (!exists(path))
+    throw new FileError(
+      `${path}: no such file or folder; expected a run, a checkpoint, a model folder, or a .gguf or .bitnet file`,
+    );
   if (describePath(path).kind !== "folder")
     throw new UsageError(`${path}: is a file; expected the checkpoint's folder, with ${modelFile} and ${configFile}`);
   const held = () => listFolder(path).slice(0, 5).join(", ") || "nothing";
