@@ -57,7 +57,10 @@ describe("a study's file", () => {
     ],
     [arms("  ../b: {}\n"), "a name is at most 64 letters"],
     [arms("  A: { optimizer: { learningRate: 1 } }\n"), 'two arms are called "A" but for capitals'],
-    [arms("  b: { optimiser: { learningRate: 1 } }\n"), 's.yaml: arm "b": unknown key "optimiser"; did you mean "optimizer"?'],
+    [
+      arms("  b: { optimiser: { learningRate: 1 } }\n"),
+      's.yaml: arm "b": unknown key "optimiser"; did you mean "optimizer"?',
+    ],
     [
       arms("  b: { optimizer: { learningrate: 1 } }\n"),
       's.yaml: arm "b": unknown key "optimizer.learningrate"; did you mean "optimizer.learningRate"?',
