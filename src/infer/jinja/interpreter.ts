@@ -2,12 +2,13 @@
  * Runs a template's tree, with Python's and jinja2's rules: scopes, loops, macros, arithmetic, what a missing value does.
  * Called by template.ts.
  */
+import { Access } from "./access.ts";
 import { Budget } from "./budget.ts";
 import type { FilterContext } from "./filter-parts.ts";
 import { runFilter } from "./filters.ts";
 import { formatPercent } from "./format.ts";
 import { checkAttributeName, globals } from "./globals.ts";
-import { defined, keyOf, methodOf } from "./methods.ts";
+import { defined, keyOf } from "./methods.ts";
 import { arithmetic, compare } from "./operators.ts";
 import type { Arguments, Expression, Parameter, Statement, Target } from "./syntax.ts";
 import { runTest } from "./tests.ts";
@@ -24,8 +25,6 @@ import {
   Namespace,
   numberOf,
   type Said,
-  sliceOf,
-  startsOf,
   TemplateError,
   textOf,
   toText,
@@ -61,6 +60,7 @@ class LoopExit {
 
 export class Interpreter implements FilterContext {
   readonly budget = new Budget();
+  private readonly access = new Access(this.budget);
   private out: Text[] = [];
 
   /** @throws TemplateError, DataError */
@@ -317,58 +317,12 @@ export class Interpreter implements FilterContext {
     return runFilter(node.name, on, this.arguments(node.args, scope), this);
   }
 
-  /** `value.name`: what the value has of that name, else its entry. */
-  attribute(value: Value, name: string): Value {
-    const own = this.own(value, name);
-    if (own !== undefined) return own;
-    if (value instanceof Map) {
-      const found = this.entry(value, name);
-      if (found !== undefined) return found;
-    }
-    if (value instanceof Undefined) throw new TemplateError(value.message);
-    return new Undefined(missing(value, name));
-  }
-
-  /** What the value itself has of a name: a method, a field. */
   own(value: Value, name: string): Value | undefined {
-    if (value instanceof Tuple && value.names.includes(name)) return value.items[value.names.indexOf(name)];
-    if (value instanceof Namespace) return value.attributes.get(name);
-    if (value instanceof Callable) return value.attribute(name);
-    return methodOf(value, name, this.budget);
+    return this.access.own(value, name);
   }
 
-  private entry(value: Map<Value, Value>, key: Value): Value | undefined {
-    const found = value.get(keyOf(key));
-    return found === undefined && value.has(keyOf(key)) ? null : found;
-  }
-
-  /** `value[key]`: the entry, else what the value has of that name. */
   item(value: Value, key: Value): Value {
-    if (value instanceof Undefined) throw new TemplateError(value.message);
-    if (value instanceof Map) {
-      const found = key instanceof Undefined ? undefined : this.entry(value, key);
-      if (found !== undefined) return found;
-    } else if (typeof key === "number" || typeof key === "boolean") {
-      const at = Number(key);
-      if (Array.isArray(value) || value instanceof Tuple) {
-        const items = Array.isArray(value) ? value : value.items;
-        const found = items[at < 0 ? at + items.length : at];
-        return found === undefined ? new Undefined(missing(value, String(at))) : found;
-      }
-      if (isText(value)) {
-        const text = textOf(value);
-        const starts = startsOf(text);
-        const length = starts ? starts.length - 1 : text.length;
-        const place = at < 0 ? at + length : at;
-        if (place < 0 || place >= length) return new Undefined(missing(value, String(at)));
-        return starts ? sliceOf(value, starts[place], starts[place + 1]) : sliceOf(value, place, place + 1);
-      }
-    }
-    if (isText(key)) {
-      const own = this.own(value, textOf(key));
-      if (own !== undefined) return own;
-    }
-    return new Undefined(missing(value, isText(key) ? textOf(key) : typeName(key)));
+    return this.access.item(value, key);
   }
 
   evaluate(node: Expression, scope: Scope): Value {
@@ -391,17 +345,17 @@ export class Interpreter implements FilterContext {
     switch (node.type) {
       case "list":
         this.budget.make(node.items.length);
-        return this.sized(node.items.map((item) => this.evaluate(item, scope)));
+        return this.access.sized(node.items.map((item) => this.evaluate(item, scope)));
       case "tuple":
-        return new Tuple(this.sized(node.items.map((item) => this.evaluate(item, scope))));
+        return new Tuple(this.access.sized(node.items.map((item) => this.evaluate(item, scope))));
       case "dict":
         return new Map(
           node.entries.map(([key, value]) => [keyOf(this.evaluate(key, scope)), this.evaluate(value, scope)]),
         );
       case "attribute":
-        return this.attribute(this.evaluate(node.of, scope), node.name);
+        return this.access.attribute(this.evaluate(node.of, scope), node.name);
       case "item":
-        return this.item(this.evaluate(node.of, scope), this.evaluate(node.key, scope));
+        return this.access.item(this.evaluate(node.of, scope), this.evaluate(node.key, scope));
       case "slice":
         return this.slice(node, scope);
       case "call":
@@ -443,23 +397,6 @@ export class Interpreter implements FilterContext {
     }
   }
 
-  private readonly measures = new WeakMap<object, { depth: number; size: number }>();
-
-  /** A new list, with how deep it nests and how much is in it remembered: showing it takes as much. */
-  private sized(list: Value[]): Value[] {
-    let depth = 1;
-    let size = 1;
-    for (const entry of list) {
-      const inner = typeof entry === "object" && entry !== null ? this.measures.get(entry) : undefined;
-      depth = Math.max(depth, 1 + (inner?.depth ?? 0));
-      size += inner?.size ?? (isText(entry) ? textOf(entry).length + 1 : 1);
-    }
-    if (depth > maxListDepth) throw new TemplateError(`the template nests lists more than ${maxListDepth} deep`);
-    this.budget.check(size);
-    this.measures.set(list, { depth, size });
-    return list;
-  }
-
   private slice(node: Expression & { type: "slice" }, scope: Scope): Value {
     const value = defined(this.evaluate(node.of, scope));
     const part = (expression: Expression | null): number | null => {
@@ -468,30 +405,7 @@ export class Interpreter implements FilterContext {
         throw new TemplateError("slice indices must be integers or None or have an __index__ method");
       return at === null ? null : Number(at);
     };
-    const [start, stop, step] = [part(node.start), part(node.stop), part(node.step) ?? 1];
-    if (step === 0) throw new TemplateError("slice step cannot be zero");
-    const text = isText(value) ? value : null;
-    const items = text === null && (Array.isArray(value) ? value : value instanceof Tuple ? value.items : null);
-    if (text === null && !items)
-      throw new TemplateError(
-        value instanceof Map ? "unhashable type: 'slice'" : `'${typeName(value)}' object is not subscriptable`,
-      );
-    const starts = text === null ? null : startsOf(textOf(text));
-    const length = items ? items.length : starts ? starts.length - 1 : textOf(text!).length;
-    const bound = (at: number | null, fallback: number) =>
-      at === null
-        ? fallback
-        : Math.min(Math.max(at < 0 ? at + length : at, step < 0 ? -1 : 0), step < 0 ? length - 1 : length);
-    const from = bound(start, step < 0 ? length - 1 : 0);
-    const to = bound(stop, step < 0 ? -1 : length);
-    const unit = (at: number) => (starts ? starts[at] : at);
-    if (text !== null && step === 1) return from < to ? sliceOf(text, unit(from), unit(to)) : "";
-    const places: number[] = [];
-    for (let at = from; step > 0 ? at < to : at > to; at += step) places.push(at);
-    this.budget.make(places.length);
-    if (text !== null) return concatenate(places.map((at) => sliceOf(text, unit(at), unit(at + 1))));
-    const list = places.map((at) => (items as readonly Value[])[at]);
-    return value instanceof Tuple ? new Tuple(list) : this.sized(list);
+    return this.access.slice(value, part(node.start), part(node.stop), part(node.step) ?? 1);
   }
 
   private binary({ operator, left, right }: Expression & { type: "binary" }, scope: Scope): Value {
@@ -508,7 +422,7 @@ export class Interpreter implements FilterContext {
     }
     if (operator === "+" && Array.isArray(a) && Array.isArray(b)) {
       this.budget.make(a.length + b.length);
-      return this.sized([...a, ...b]);
+      return this.access.sized([...a, ...b]);
     }
     if (operator === "+" && a instanceof Tuple && b instanceof Tuple) {
       this.budget.make(a.items.length + b.items.length);
@@ -524,7 +438,7 @@ export class Interpreter implements FilterContext {
         }
         if (Array.isArray(list)) {
           this.budget.make(list.length * count);
-          return this.sized(Array.from({ length: count }, () => list).flat());
+          return this.access.sized(Array.from({ length: count }, () => list).flat());
         }
       }
     }
@@ -532,8 +446,3 @@ export class Interpreter implements FilterContext {
     throw new TemplateError(`unsupported operand type(s) for ${operator}: '${typeName(a)}' and '${typeName(b)}'`);
   }
 }
-
-/** Lists inside lists. */
-const maxListDepth = 400;
-
-const missing = (value: Value, name: string): string => `'${typeName(value)} object' has no attribute '${name}'`;
